@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The contract between the programs in the kernel and everything in user space:
+ * map keys and values, the compiled rule image, verdicts, reasons and limits.
+ *
+ * Everything here is fixed-width, explicitly padded and the same on both sides.
+ * A change to the layout of anything that is pinned bumps FW_ABI_VERSION, which
+ * is part of the pin directory: two versions never share a map.
+ */
+#pragma once
+
+#ifndef __VMLINUX_H__ /* programs in the kernel have its types from there */
+#include <linux/types.h>
+#endif
+
+#define FW_ABI_VERSION 1
+
+/* ---- limits ------------------------------------------------------------- */
+
+#define FW_MAX_RULES	   16384 /* rows in one image, both lists together */
+#define FW_MAX_ZONES	   64	 /* bits of a zone mask */
+#define FW_MAX_IFSLOTS	   64 /* interfaces with counters; slot 0: any other */
+#define FW_MAX_SLOTS	   32768      /* rule counters; slot 0 is never used */
+#define FW_MAX_CELLS	   (1u << 20) /* 128 MiB of image */
+#define FW_MAX_XFLOWS	   65536 /* echo and other flows without nf_conntrack */
+#define FW_MAX_FRAGS	   16384 /* datagrams whose first fragment passed */
+#define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */
+#define FW_MAX_IFACES	   4096	  /* (interface, VLAN) pairs, two generations */
+#define FW_MAX_SELF	   4096	  /* addresses of this host */
+#define FW_EVENTS_BYTES	   (1u << 22) /* ring buffer */
+#define FW_MAX_VLAN_TAGS   2
+#define FW_MAX_EXT_HEADERS 8
+
+/* ---- the conntrack mark ------------------------------------------------- */
+
+/*
+ * The upper half is ours, the lower half is the operator's and survives.
+ *   31..20  generation of the rules that accepted the flow (1..4095, 0: nobody)
+ *   19..16  progress of a flow that BPF owns, enum fw_tcp_state; 0: the kernel
+ *           tracks the flow itself. A UDP flow is SYN_SENT until it was
+ *           answered, then ESTABLISHED.
+ */
+#define FW_MARK_MASK	  0xffff0000u
+#define FW_MARK_GEN_SHIFT 20
+#define FW_MARK_GEN_MASK  0xfff00000u
+#define FW_MARK_GEN_MAX	  4095u
+#define FW_MARK_TCP_SHIFT 16
+#define FW_MARK_TCP_MASK  0x000f0000u
+
+/* Life cycle of a flow that BPF owns (RFC 9293 section 3.3.2). */
+enum fw_tcp_state {
+	FW_TCP_NONE = 0,
+	FW_TCP_SYN_SENT = 1,
+	FW_TCP_SYN_RECV = 2,
+	FW_TCP_ESTABLISHED = 3,
+	FW_TCP_FIN_ORIG = 4,  /* the opener has sent FIN, the other side not */
+	FW_TCP_FIN_REPLY = 5, /* the other way round */
+	FW_TCP_TIME_WAIT = 6, /* FIN seen from both */
+	FW_TCP_CLOSE = 7,     /* RST seen; data brings it back to ESTABLISHED */
+	FW_TCP_SYN_SENT2 = 8, /* simultaneous open */
+	FW_TCP_STATE_MAX = 9,
+};
+
+/* ---- verdicts, directions, hooks, reasons ------------------------------- */
+
+enum fw_verdict {
+	FW_ACCEPT = 0,
+	FW_DROP = 1,
+	FW_REJECT = 2,
+	FW_VERDICT_MAX = 3,
+};
+
+enum fw_dir {
+	FW_DIR_IN = 0,	    /* to this host */
+	FW_DIR_OUT = 1,	    /* from this host */
+	FW_DIR_FORWARD = 2, /* through this host */
+	FW_DIR_MAX = 3,
+};
+
+enum fw_hook {
+	FW_HOOK_XDP = 0,
+	FW_HOOK_INGRESS = 1,
+	FW_HOOK_EGRESS = 2,
+	FW_HOOK_MAX = 3,
+};
+
+/*
+ * Why a packet was passed or dropped: X(symbol, "name", is_drop, "what it means").
+ * Numbers are positions and are never reused; append before FW_REASON_MAX.
+ * Each packet is counted once per hook it crosses, under exactly one reason.
+ */
+#define FW_REASONS(X)                                                         \
+	X(NONE, "none", 0, "not judged yet")                                  \
+	X(ESTABLISHED, "established", 0, "belongs to an accepted flow")       \
+	X(RELATED, "related", 0, "ICMP error about an accepted flow")         \
+	X(NEW, "new", 0, "opens a flow that a rule or default accepts")       \
+	X(STATELESS, "stateless", 0, "accepted by a stateless rule")          \
+	X(ESSENTIAL, "essential", 0,                                          \
+	  "neighbour discovery, multicast listener, router or DHCP message")  \
+	X(NON_IP, "non-ip", 0, "not an IPv4 or IPv6 frame")                   \
+	X(FRAGMENT, "fragment", 0, "follows an accepted first fragment")      \
+	X(JUDGED, "judged-by-xdp", 0, "TC follows the verdict of XDP")        \
+	X(UNDECIDED, "undecided", 0,                                          \
+	  "left to the next hook, which knows more")                          \
+	X(OWN_REPLY, "own-reply", 0, "a reset or ICMP error built by fwctl")  \
+	X(UNCOVERED, "uncovered", 0, "interface is not in the rules")         \
+	X(DROP_RULE, "rule", 1, "denied by a rule")                           \
+	X(DROP_DEFAULT, "default", 1, "no rule matched, the default denies")  \
+	X(DROP_REJECT, "reject", 1, "denied, and the sender was told")        \
+	X(DROP_REJECT_LIMIT, "reject-limit", 1,                               \
+	  "denied; too many rejects, the sender was not told")                \
+	X(DROP_RELOAD, "reload", 1, "running flow that new rules deny")       \
+	X(DROP_TRUNCATED, "truncated", 1, "packet ends inside a header")      \
+	X(DROP_BAD_IPV4, "bad-ipv4", 1, "IPv4 header contradicts itself")     \
+	X(DROP_BAD_IPV6, "bad-ipv6", 1, "IPv6 header contradicts itself")     \
+	X(DROP_SOURCE_ROUTE, "source-route", 1,                               \
+	  "IPv4 source route option or IPv6 routing header type 0")           \
+	X(DROP_EXT_HEADERS, "ext-headers", 1,                                 \
+	  "IPv6 extension headers too many or out of order")                  \
+	X(DROP_VLAN_DEPTH, "vlan-depth", 1, "more than two VLAN tags")        \
+	X(DROP_BAD_L4, "bad-l4", 1, "TCP, UDP or ICMP header is impossible")  \
+	X(DROP_LAND, "land", 1, "source equals destination")                  \
+	X(DROP_MARTIAN, "martian", 1,                                         \
+	  "address that never comes from a network")                          \
+	X(DROP_SPOOFED_SELF, "spoofed-self", 1,                               \
+	  "arrived with an address of this host as source")                   \
+	X(DROP_TCP_NULL, "tcp-null", 1, "TCP without any flag")               \
+	X(DROP_TCP_XMAS, "tcp-xmas", 1, "TCP with FIN, PSH and URG")          \
+	X(DROP_TCP_FLAGS, "tcp-flags", 1, "illegal combination of TCP flags") \
+	X(DROP_TCP_NO_SYN, "tcp-no-syn", 1,                                   \
+	  "TCP that neither opens nor belongs to a flow")                     \
+	X(DROP_ICMP_UNRELATED, "icmp-unrelated", 1,                           \
+	  "ICMP error about a packet of no known flow")                       \
+	X(DROP_ICMP_NO_REQUEST, "icmp-no-request", 1,                         \
+	  "ICMP reply that nobody asked for")                                 \
+	X(DROP_FRAG_ORPHAN, "fragment-orphan", 1,                             \
+	  "fragment whose first fragment did not pass")                       \
+	X(DROP_FRAG_TINY, "fragment-tiny", 1,                                 \
+	  "first fragment too short to carry the header chain")               \
+	X(DROP_FRAG_BAD, "fragment-bad", 1,                                   \
+	  "fragment offset or length is impossible")                          \
+	X(DROP_FRAG_OPTION, "fragment-option", 1, "option fragments drop")    \
+	X(DROP_NON_IP, "non-ip-drop", 1, "option non-ip drop")                \
+	X(DROP_TABLE_FULL, "table-full", 1,                                   \
+	  "the connection table refused a new flow")                          \
+	X(DROP_NO_RULES, "no-rules", 1, "no rule image is loaded")            \
+	X(DROP_INTERNAL, "internal", 1, "a helper failed that should not")
+
+enum fw_reason {
+#define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,
+	FW_REASONS(FW_REASON_ENUM)
+#undef FW_REASON_ENUM
+		FW_REASON_MAX
+};
+
+/* ---- addresses, tuples, keys -------------------------------------------- */
+
+/* 128 bits in network byte order; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2). */
+struct fw_addr {
+	__be32 w[4];
+};
+
+#define FW_AF_IPV4 4
+#define FW_AF_IPV6 6
+
+/*
+ * A flow as its opener sends it. Echo: sport is the identifier, dport 0 and
+ * icmp_type the type of the request (8 or 128). Other protocols: ports are 0.
+ */
+struct fw_tuple {
+	struct fw_addr saddr;
+	struct fw_addr daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;  /* IPPROTO_* */
+	__u8 family; /* FW_AF_* */
+	__u8 icmp_type;
+	__u8 pad;
+};
+
+/* What the rules look at; the interpreter and the programs take the same. */
+struct fw_key {
+	struct fw_addr saddr;
+	struct fw_addr daddr;
+	__u64 in_zones;	 /* zones of the interface it came in by; 0: none */
+	__u64 out_zones; /* zones of the interface it leaves by */
+	__u16 sport;	 /* host order; valid with FW_KEY_PORTS */
+	__u16 dport;
+	__u16 icmp; /* type << 8 | code; valid with FW_KEY_ICMP */
+	__u8 proto;
+	__u8 family; /* FW_AF_* */
+	__u8 dir;    /* enum fw_dir */
+	__u8 flags;  /* FW_KEY_* */
+	__u8 pad[6];
+};
+
+#define FW_KEY_PORTS	   0x01 /* TCP or UDP with a complete header */
+#define FW_KEY_ICMP	   0x02 /* ICMP on IPv4 or ICMPv6 on IPv6 */
+#define FW_KEY_ESSENTIAL   0x04 /* see FW_REASON_ESSENTIAL */
+#define FW_KEY_OUT_UNKNOWN 0x08 /* forwarded, leaving interface not known yet */
+#define FW_KEY_SRC_SELF	   0x10 /* saddr is an address of this host */
+#define FW_KEY_DST_SELF	   0x20
+
+/* What the rules say. */
+struct fw_result {
+	__u32 slot;   /* counter; 0: none */
+	__u32 rule;   /* index of the rule in its file; FW_RULE_DEFAULT + dir */
+	__u8 verdict; /* enum fw_verdict */
+	__u8 flags;   /* FW_RESULT_* */
+	__u8 pad[2];
+};
+
+#define FW_RULE_DEFAULT	    0xfffffff0u /* + enum fw_dir */
+#define FW_RULE_NONE	    0xffffffffu
+#define FW_RESULT_LOG	    0x01
+#define FW_RESULT_DEFAULT   0x02 /* no rule matched */
+#define FW_RESULT_STATELESS 0x04 /* a stateless rule matched */
+#define FW_RESULT_MAYBE	    0x08 /* the leaving interface could change it */
+#define FW_RESULT_ESSENTIAL 0x10 /* accepted only because it is essential */
+
+/* ---- the rule image ------------------------------------------------------ */
+
+/*
+ * One array map of 128-byte cells is one rule set. Cell 0 is the head; rows,
+ * sets and their boundaries follow; last comes the annex, the rule text it was
+ * compiled from, which only user space reads. The outer map `rulesets` has one
+ * slot; storing a new image there is the atomic switch.
+ */
+#define FW_CELL_SIZE   128
+#define FW_IMAGE_MAGIC 0x66776374u /* "fwct" */
+
+struct fw_timeouts { /* seconds */
+	__u32 tcp_syn_sent;
+	__u32 tcp_syn_recv;
+	__u32 tcp_established;
+	__u32 tcp_fin;
+	__u32 tcp_time_wait;
+	__u32 tcp_close;
+	__u32 udp;
+	__u32 udp_stream;
+	__u32 icmp;
+	__u32 other;
+};
+
+#define FW_OPT_FRAG_DROP   0x01
+#define FW_OPT_NON_IP_DROP 0x02
+
+struct fw_image_head {
+	__u32 magic;
+	__u32 abi;
+	__u32 gen; /* 1 .. FW_MARK_GEN_MAX, then again from 1 */
+	__u32 n_cells;
+	__u32 stateless_off; /* first cell of the rows judged before state */
+	__u32 stateless_n;
+	__u32 rules_off; /* rows that judge new flows */
+	__u32 rules_n;
+	__u32 annex_off; /* first cell of the annex */
+	__u32 annex_len; /* bytes */
+	__u32 options;	 /* FW_OPT_* */
+	__u32 default_slot[FW_DIR_MAX];
+	__u8 default_verdict[FW_DIR_MAX]; /* enum fw_verdict */
+	__u8 default_log;		  /* bit per enum fw_dir */
+	struct fw_timeouts timeouts;
+	__u8 pad[28];
+};
+
+/* One rule. A zero set, mask or zone means "any"; `dirs` and `families` never. */
+struct fw_row {
+	__u64 in_zones; /* matches if any bit is common */
+	__u64 out_zones;
+	__u64 protos[4]; /* bit per IP protocol; all zero: any */
+	__u32 src_set;	 /* cell of a struct fw_set; 0: any */
+	__u32 dst_set;
+	__u32 l4a_set; /* source ports, or with FW_ROW_ICMP types of ICMP */
+	__u32 l4b_set; /* destination ports, or types of ICMPv6 */
+	__u32 slot;
+	__u32 rule;
+	__u8 verdict;  /* enum fw_verdict */
+	__u8 dirs;     /* bit per enum fw_dir */
+	__u8 families; /* 1: IPv4, 2: IPv6 */
+	__u8 pad;
+	__u32 flags; /* FW_ROW_* */
+	__u8 pad2[48];
+};
+
+#define FW_FAMILY_IPV4 1
+#define FW_FAMILY_IPV6 2
+
+#define FW_ROW_NOT_IN	 0x0001 /* in_zones is negated: no common bit */
+#define FW_ROW_NOT_OUT	 0x0002
+#define FW_ROW_NOT_SRC	 0x0004
+#define FW_ROW_NOT_DST	 0x0008
+#define FW_ROW_NOT_SPORT 0x0010
+#define FW_ROW_NOT_DPORT 0x0020
+#define FW_ROW_ICMP	 0x0040
+#define FW_ROW_LOG	 0x0080
+#define FW_ROW_STATELESS 0x0100
+#define FW_ROW_NAMED	 0x0200 /* names ICMP types or ports: may deny essentials */
+
+/*
+ * A set is the sorted list of the values where membership changes: a value is
+ * a member if the number of boundaries not above it is odd. Three lists, all in
+ * host byte order: IPv4 addresses, IPv6 addresses, 16-bit values (ports, or
+ * ICMP type << 8 | code). IPv4 packets look in the first, IPv6 in the second.
+ */
+struct fw_set {
+	__u32 v4_off; /* first cell of FW_V4_PER_CELL boundaries each */
+	__u32 v4_n;   /* boundaries */
+	__u32 v6_off;
+	__u32 v6_n;
+	__u32 port_off;
+	__u32 port_n;
+	__u32 has_self; /* 1: addresses of this host are members too */
+	__u8 pad[100];
+};
+
+#define FW_V4_PER_CELL	 32
+#define FW_V6_PER_CELL	 8
+#define FW_PORT_PER_CELL 64
+
+struct fw_v6_bound {
+	__u64 hi;
+	__u64 lo;
+};
+
+union fw_cell {
+	struct fw_image_head head;
+	struct fw_row row;
+	struct fw_set set;
+	__u32 v4[FW_V4_PER_CELL];
+	struct fw_v6_bound v6[FW_V6_PER_CELL];
+	__u16 port[FW_PORT_PER_CELL];
+	__u8 bytes[FW_CELL_SIZE];
+};
+
+/* ---- map keys and values ------------------------------------------------- */
+
+/* `ifaces`: written by fwctld for a generation before its image is switched on */
+struct fw_iface_key {
+	__u32 gen;
+	__u32 ifindex;
+	__u16 vlan; /* 802.1Q VID of the outermost tag; 0: untagged or any */
+	__u16 pad;
+};
+
+struct fw_iface {
+	__u64 zones;
+	__u32 ifindex; /* of the VLAN device, where the tag has one */
+	__u32 slot;    /* row of `stats`, below FW_MAX_IFSLOTS */
+};
+
+/* `selfaddrs`: struct fw_addr -> __u32 */
+#define FW_SELF_ADDRESS	  1u
+#define FW_SELF_BROADCAST 2u
+
+/* `stats`: index of {interface slot, hook, reason} */
+#define FW_STATS_INDEX(slot, hook, reason)                                  \
+	(((__u32)(slot) * FW_HOOK_MAX + (__u32)(hook)) * FW_STATS_REASONS + \
+	 (__u32)(reason))
+#define FW_STATS_REASONS 64 /* room for reasons to come without a new layout */
+#define FW_STATS_ENTRIES (FW_MAX_IFSLOTS * FW_HOOK_MAX * FW_STATS_REASONS)
+
+struct fw_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* `rule_stats`: index is the slot */
+struct fw_rule_counter {
+	__u64 packets; /* packets that the rule itself decided */
+	__u64 bytes;
+	__u64 flows; /* flows it opened */
+};
+
+/* `flow_info`: struct fw_tuple -> who let the flow in */
+struct fw_flow_info {
+	__u64 opened_ns; /* CLOCK_MONOTONIC */
+	__u32 slot;
+	__u32 rule;
+	__u32 ifindex; /* of the hook that judged its first packet */
+	__u32 gen;
+	__u8 dir; /* enum fw_dir */
+	__u8 pad[7];
+};
+
+/* `xflows`: struct fw_tuple -> flows that nf_conntrack kfuncs refuse */
+struct fw_xflow {
+	__u64 opened_ns;
+	__u64 expires_ns; /* CLOCK_MONOTONIC, coarse */
+	__u32 slot;
+	__u32 rule;
+	__u32 ifindex;
+	__u32 gen;
+	__u8 dir;
+	__u8 replied;
+	__u8 pad[6];
+};
+
+/* `frags`: a datagram whose first fragment passed */
+struct fw_frag_key {
+	struct fw_addr saddr;
+	struct fw_addr daddr;
+	__u32 id; /* as on the wire */
+	__u32 ifindex;
+	__u16 vlan;
+	__u8 proto; /* IPv4 only: IPv6 fragments may name different headers */
+	__u8 hook;  /* enum fw_hook */
+	__u8 family;
+	__u8 pad[3];
+};
+
+struct fw_frag {
+	__u64 expires_ns; /* CLOCK_MONOTONIC, coarse */
+	__u32 undecided;  /* 1: passed on to a hook that knows more */
+	__u32 pad;
+};
+
+/* ---- events (`events` ring buffer) --------------------------------------- */
+
+enum fw_event_type {
+	FW_EVENT_FLOW_NEW = 1,	 /* BPF inserted an entry */
+	FW_EVENT_FLOW_STATE = 2, /* its TCP state changed */
+	FW_EVENT_FLOW_END = 3,	 /* cut: the new rules deny it */
+	FW_EVENT_LOG = 4,	 /* a rule with `log` matched */
+	FW_EVENT_ADOPT = 5,	 /* a kernel-made entry was judged and marked */
+};
+
+struct fw_event {
+	__u64 time_ns;	       /* CLOCK_MONOTONIC */
+	struct fw_tuple tuple; /* FLOW_*: original direction; LOG: the packet */
+	__u32 type;	       /* enum fw_event_type */
+	__u32 ifindex;
+	__u32 slot;
+	__u32 rule;
+	__u32 gen;
+	__u16 len;	  /* bytes of the packet; LOG only */
+	__u8 reason;	  /* enum fw_reason; LOG only */
+	__u8 hook;	  /* enum fw_hook */
+	__u8 dir;	  /* enum fw_dir */
+	__u8 tcp_state;	  /* enum fw_tcp_state; FLOW_* */
+	__u8 verdict;	  /* enum fw_verdict; LOG only */
+	__u8 tcp_flags;	  /* LOG only */
+	__u32 suppressed; /* LOG: events not sent since the last one (this CPU) */
+};
+
+/* ---- metadata that XDP leaves for TC ------------------------------------- */
+
+/*
+ * Constant for all packets of a flow, or GRO would not merge them. `cookie` is
+ * random per load and `hash` covers it, the interface and the tuple, so that
+ * neither leftovers nor an attacker's bytes are taken for a verdict.
+ */
+struct fw_meta {
+	__u64 cookie;
+	__u32 hash;
+	__u32 gen;
+	__u32 slot;
+	__u32 rule;
+	__u8 reason;  /* enum fw_reason: ESTABLISHED, NEW, ... */
+	__u8 verdict; /* enum fw_verdict */
+	__u8 flags;   /* FW_RESULT_* */
+	__u8 pad[5];
+};
+
+#ifndef __cplusplus
+_Static_assert(sizeof(struct fw_tuple) == 40, "fw_tuple");
+_Static_assert(sizeof(struct fw_key) == 64, "fw_key");
+_Static_assert(sizeof(struct fw_image_head) == FW_CELL_SIZE, "fw_image_head");
+_Static_assert(sizeof(struct fw_row) == FW_CELL_SIZE, "fw_row");
+_Static_assert(sizeof(struct fw_set) == FW_CELL_SIZE, "fw_set");
+_Static_assert(sizeof(union fw_cell) == FW_CELL_SIZE, "fw_cell");
+_Static_assert(sizeof(struct fw_event) == 80, "fw_event");
+_Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
+_Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");
+_Static_assert(FW_REASON_MAX <= FW_STATS_REASONS, "too many reasons");
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Every knob that is set once, between opening and loading the programs. */
+#pragma once
+
+/* Ticks per second of jiffies, the unit of nf_conn.timeout. */
+const volatile __u32 fw_hz = 250;
+
+/* Random per load; marks metadata as ours (struct fw_meta). */
+const volatile __u64 fw_cookie = 0;

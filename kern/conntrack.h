@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The kernel's connection table: look up, advance, judge again, insert.
+ *
+ * A reference is acquired and released within one function; what a caller
+ * needs of an entry is copied out.
+ */
+#pragma once
+
+#define IPS_SEEN_REPLY (1u << 1)
+#define IPS_ASSURED    (1u << 2)
+
+#define EXT_NF_PRE_ROUTING 0 /* NF_INET_PRE_ROUTING */
+#define MAX_NF_HOOKS	   32
+
+/* 12 bytes, what every kernel accepts; 6.18's own has grown to 16. */
+struct bpf_ct_opts___local {
+	__s32 netns_id;
+	__s32 error;
+	__u8 l4proto;
+	__u8 dir;
+	__u8 reserved[2];
+};
+
+struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *, struct bpf_sock_tuple *,
+				  __u32, struct bpf_ct_opts___local *, __u32)
+__ksym __weak;
+struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *, struct bpf_sock_tuple *,
+				  __u32, struct bpf_ct_opts___local *, __u32)
+__ksym __weak;
+struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *,
+					struct bpf_sock_tuple *, __u32,
+					struct bpf_ct_opts___local *, __u32)
+__ksym __weak;
+struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *) __ksym __weak;
+void bpf_ct_release(struct nf_conn *) __ksym __weak;
+void bpf_ct_set_timeout(struct nf_conn___init *, __u32) __ksym __weak;
+int bpf_ct_change_timeout(struct nf_conn *, __u32)
+__ksym __weak;
+int bpf_ct_set_status(const struct nf_conn___init *, __u32)
+__ksym __weak;
+int bpf_ct_change_status(struct nf_conn *, __u32)
+__ksym __weak;
+
+/* Where the kernel tracks connections by itself; compared, never called. */
+extern const void ipv4_conntrack_in __ksym __weak;
+extern const void ipv6_conntrack_in __ksym __weak;
+
+/*
+ * True if the namespace's conntrack hooks run for this family, because of
+ * somebody's NAT or `ct` rule. Then the kernel makes and tracks the entries:
+ * one of ours would be confirmed already and could never be translated.
+ */
+static __always_inline bool hooks_active(void *ctx, const enum fw_hook hook,
+					 __u8 family)
+{
+	struct net *net = ctx_net(ctx, hook);
+	struct nf_hook_entries *hooks;
+	struct nf_hook_entry *entry;
+	const void *want;
+	__u16 n;
+
+	if (family == FW_AF_IPV4) {
+		hooks = BPF_CORE_READ(net, nf.hooks_ipv4[EXT_NF_PRE_ROUTING]);
+		want = &ipv4_conntrack_in;
+	} else {
+		hooks = BPF_CORE_READ(net, nf.hooks_ipv6[EXT_NF_PRE_ROUTING]);
+		want = &ipv6_conntrack_in;
+	}
+	if (!hooks || !want)
+		return false;
+	n = BPF_CORE_READ(hooks, num_hook_entries);
+	for (int i = 0; i < MAX_NF_HOOKS && i < n; i++) {
+		entry = (void *)hooks +
+			bpf_core_field_offset(struct nf_hook_entries, hooks) +
+			(__u64)i * bpf_core_type_size(struct nf_hook_entry);
+		if ((const void *)BPF_CORE_READ(entry, hook) == want)
+			return true;
+	}
+	return false;
+}
+
+static __always_inline __u32 mark_gen(__u32 mark)
+{
+	return mark >> FW_MARK_GEN_SHIFT;
+}
+
+/* Entry of the packet; at egress, after NAT, of the packet turned around. */
+static __always_inline struct nf_conn *ct_lookup(void *ctx,
+						 const enum fw_hook hook,
+						 const struct fw_tuple *t,
+						 bool *ret_reply)
+{
+	struct bpf_ct_opts___local opts = { .netns_id = -1,
+					    .l4proto = t->proto };
+	struct bpf_sock_tuple sock = {};
+	struct fw_tuple turned;
+	struct nf_conn *ct;
+	__u32 size;
+
+	if (hook == FW_HOOK_EGRESS) {
+		tuple_reverse(&turned, t);
+		size = tuple_to_sock(&sock, &turned);
+	} else {
+		size = tuple_to_sock(&sock, t);
+	}
+	if (hook == FW_HOOK_XDP)
+		ct = bpf_xdp_ct_lookup(ctx, &sock, size, &opts, sizeof(opts));
+	else
+		ct = bpf_skb_ct_lookup(ctx, &sock, size, &opts, sizeof(opts));
+	if (ct)
+		*ret_reply = (hook == FW_HOOK_EGRESS) ? !opts.dir : opts.dir;
+	return ct;
+}
+
+static __always_inline void ct_add_status(struct nf_conn *ct, __u32 bits)
+{
+	__u32 status = (__u32)ct->status;
+
+	/* fails only if the entry is dying; then nobody will miss the bits */
+	if ((status & bits) != bits)
+		(void)bpf_ct_change_status(ct, status | bits);
+}
+
+/* Refresh when an eighth of the time is gone: a write per packet is wasted. */
+static __always_inline void ct_refresh(struct nf_conn *ct, __u32 seconds)
+{
+	__u32 full = seconds * fw_hz;
+	__s32 left = (__s32)(ct->timeout - (__u32)bpf_jiffies64());
+
+	if (left < (__s32)(full - full / 8))
+		(void)bpf_ct_change_timeout(ct, seconds * 1000);
+}
+
+/*
+ * Move a flow of ours by this packet. Returns its new state if that changed.
+ *
+ * Two CPUs may do this for the two directions of a flow at once. The mark is
+ * written as a whole, so one of two concurrent transitions can get lost; the
+ * worst outcome is that the flow stays in the earlier state until its next
+ * packet, with the earlier state's timeout.
+ */
+static __always_inline __u8 ct_advance(const struct pkt *p, struct nf_conn *ct,
+				       bool reply, const struct fw_timeouts *t)
+{
+	__u32 mark = ct->mark;
+	__u8 state = mark >> FW_MARK_TCP_SHIFT & 0xf, next = state;
+	bool assured = ct->status & IPS_ASSURED;
+	__u32 seconds, bits = 0;
+
+	if (state == FW_TCP_NONE)
+		return 0; /* the kernel's */
+	if (p->key.proto == IPPROTO_TCP) {
+		next = tcp_next(state, reply, p->tcp_flags, assured);
+		seconds = tcp_timeout(t, next);
+		if (next == FW_TCP_ESTABLISHED)
+			bits |= IPS_ASSURED;
+	} else {
+		if (reply)
+			next = FW_TCP_ESTABLISHED;
+		else if (state == FW_TCP_ESTABLISHED)
+			bits |= IPS_ASSURED;
+		seconds = next == FW_TCP_ESTABLISHED ? t->udp_stream : t->udp;
+	}
+	if (reply)
+		bits |= IPS_SEEN_REPLY;
+	if (bits)
+		ct_add_status(ct, bits);
+	if (next != state) {
+		ct->mark = (mark & ~FW_MARK_TCP_MASK) |
+			   (__u32)next << FW_MARK_TCP_SHIFT;
+		(void)bpf_ct_change_timeout(ct, seconds * 1000);
+		return next;
+	}
+	/* a handshake or a farewell does not live longer by being repeated */
+	if (p->key.proto != IPPROTO_TCP || state == FW_TCP_ESTABLISHED ||
+	    state == FW_TCP_FIN_ORIG || state == FW_TCP_FIN_REPLY)
+		ct_refresh(ct, seconds);
+	return 0;
+}
+
+/* Find the flow of a TCP or UDP packet; one that `gen` has accepted moves on. */
+static __always_inline void ct_find(const struct pkt *p, void *ctx,
+				    const enum fw_hook hook,
+				    const struct fw_tuple *t, __u32 gen,
+				    const struct fw_timeouts *timeouts,
+				    struct flow *f)
+{
+	struct nf_conn *ct = ct_lookup(ctx, hook, t, &f->reply);
+
+	if (!ct)
+		return;
+	f->found = true;
+	f->gen = mark_gen(ct->mark);
+	if (f->gen == gen)
+		f->changed = ct_advance(p, ct, f->reply, timeouts);
+	if (f->gen != gen || f->changed)
+		tuple_from_ct(&f->orig, ct);
+	bpf_ct_release(ct);
+}
+
+/* The rules of `gen` accept the flow: say so in its mark. */
+static __always_inline void ct_stamp(const struct pkt *p, void *ctx,
+				     const enum fw_hook hook,
+				     const struct fw_tuple *t, __u32 gen,
+				     const struct fw_timeouts *timeouts)
+{
+	bool reply = false;
+	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
+
+	if (!ct)
+		return; /* it has died meanwhile; the next packet opens anew */
+	ct->mark = (ct->mark & ~FW_MARK_GEN_MASK) | gen << FW_MARK_GEN_SHIFT;
+	(void)ct_advance(p, ct, reply, timeouts);
+	bpf_ct_release(ct);
+}
+
+/* The rules deny a running flow: its entry ends at once. */
+static __always_inline void ct_cut(void *ctx, const enum fw_hook hook,
+				   const struct fw_tuple *t)
+{
+	bool reply = false;
+	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
+
+	if (!ct)
+		return;
+	/* -EPERM: IPS_FIXED_TIMEOUT; denied all the same, packet by packet */
+	(void)bpf_ct_change_timeout(ct, 0);
+	bpf_ct_release(ct);
+}
+
+/*
+ * Insert an entry for an accepted new flow, in its first packet's direction.
+ *
+ * bpf_ct_insert_entry() says NULL if the other CPU was faster, if an expired
+ * entry with the tuple was still there, or if the table is full. Looking again
+ * tells the first from the others, and reaps the second.
+ */
+static __always_inline bool ct_insert(void *ctx, const struct fw_tuple *t,
+				      __u32 gen, __u32 seconds)
+{
+	struct bpf_ct_opts___local opts = { .netns_id = -1,
+					    .l4proto = t->proto };
+	struct bpf_sock_tuple sock = {};
+	struct nf_conn___init *init;
+	struct nf_conn *ct;
+	__u32 size = tuple_to_sock(&sock, t);
+
+	for (int try = 0; try < 2; try++) {
+		init = bpf_skb_ct_alloc(ctx, &sock, size, &opts, sizeof(opts));
+		if (!init)
+			return false;
+		bpf_ct_set_timeout(init, seconds * 1000);
+		bpf_ct_set_status(init, 0);
+		init->ct.mark = gen << FW_MARK_GEN_SHIFT |
+				FW_TCP_SYN_SENT << FW_MARK_TCP_SHIFT;
+		ct = bpf_ct_insert_entry(init);
+		if (!ct)
+			ct = bpf_skb_ct_lookup(ctx, &sock, size, &opts,
+					       sizeof(opts));
+		if (ct) {
+			bpf_ct_release(ct);
+			return true;
+		}
+	}
+	return false;
+}

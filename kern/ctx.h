@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The few things that differ between xdp_md and __sk_buff.
+ *
+ * Every function takes the hook as a constant: after inlining only the branch
+ * of that hook is left, so one body serves both contexts without #ifdef.
+ */
+#pragma once
+
+/*
+ * The value, without what the verifier knows of it. A search or a walk
+ * moves differently on each path; tracked, no two paths would ever be equal. A scalar in the upper half of a stack slot, reached through a register,
+ * is just bytes to it (6.1 to 6.18).
+ */
+static __always_inline __u32 forget(__u32 v)
+{
+	struct {
+		__u32 pad;
+		__u32 v;
+	} s __attribute__((aligned(8)));
+	volatile __u32 *at = &s.v;
+
+	asm volatile("" : "+r"(at));
+	*at = v;
+	return *at;
+}
+
+/* Headers lie within this many bytes of a frame, or we do not look at them. */
+#define FW_MAX_HEADERS_OFF 0x7ff
+
+/*
+ * Copy `len` (constant) bytes at `off` of the frame. Directly where they are
+ * in the linear part, by the helper where a driver left them in fragments.
+ */
+static __always_inline int ctx_load(void *ctx, const enum fw_hook hook,
+				    __u32 off, void *to, const __u32 len)
+{
+	void *data, *end;
+
+	if (off > FW_MAX_HEADERS_OFF)
+		return -1;
+	if (hook == FW_HOOK_XDP) {
+		data = (void *)(long)((struct xdp_md *)ctx)->data;
+		end = (void *)(long)((struct xdp_md *)ctx)->data_end;
+	} else {
+		data = (void *)(long)((struct __sk_buff *)ctx)->data;
+		end = (void *)(long)((struct __sk_buff *)ctx)->data_end;
+	}
+	if (data + off + len <= end) {
+		__builtin_memcpy(to, data + off, len);
+		return 0;
+	}
+	if (hook == FW_HOOK_XDP)
+		return (int)bpf_xdp_load_bytes(ctx, off, to, len);
+	return (int)bpf_skb_load_bytes(ctx, off, to, len);
+}
+
+static __always_inline __u32 ctx_len(void *ctx, const enum fw_hook hook)
+{
+	if (hook == FW_HOOK_XDP)
+		return (__u32)bpf_xdp_get_buff_len(ctx);
+	return ((struct __sk_buff *)ctx)->len;
+}
+
+static __always_inline __u32 ctx_ifindex(void *ctx, const enum fw_hook hook)
+{
+	if (hook == FW_HOOK_XDP)
+		return ((struct xdp_md *)ctx)->ingress_ifindex;
+	return ((struct __sk_buff *)ctx)->ifindex;
+}
+
+/*
+ * True if the frame begins with an Ethernet header. XDP is attached to such
+ * devices only; tun, wg or ipsecN hand TC bare IP packets.
+ */
+static __always_inline bool ctx_has_l2(void *ctx, const enum fw_hook hook)
+{
+	struct sk_buff *skb = ctx;
+
+	if (hook == FW_HOOK_XDP)
+		return true;
+	return BPF_CORE_READ(skb, dev, type) == 1; /* ARPHRD_ETHER */
+}
+
+/* The namespace of the device the packet is on; for hooks_active() only. */
+static __always_inline struct net *ctx_net(void *ctx, const enum fw_hook hook)
+{
+	struct xdp_buff *xdp = ctx;
+	struct sk_buff *skb = ctx;
+
+	if (hook == FW_HOOK_XDP)
+		return BPF_CORE_READ(xdp, rxq, dev, nd_net.net);
+	return BPF_CORE_READ(skb, dev, nd_net.net);
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The path of a packet, the same for XDP, TC ingress and TC egress:
+ *
+ *   parse - addresses - stateless rules - fragments - ICMP errors - state -
+ *   rules for new flows - state is made
+ *
+ * Each step either decides (a reason) or leaves the packet to the next
+ * (FW_REASON_NONE). A hook that cannot know enough answers UNDECIDED and the
+ * next one does the whole work: XDP makes no state and does not judge running
+ * flows again, an ingress hook does not know the interface a packet leaves by.
+ */
+#pragma once
+
+/* What the steps share. */
+struct run {
+	void *image;
+	const struct fw_image_head *head;
+	__u32 gen;
+	__u64 zones; /* of the interface of this hook */
+};
+
+static __always_inline const struct fw_iface *
+iface_find(__u32 gen, __u32 ifindex, __u16 vlan)
+{
+	struct fw_iface_key k = { .gen = gen,
+				  .ifindex = ifindex,
+				  .vlan = vlan };
+
+	return bpf_map_lookup_elem(&ifaces, &k);
+}
+
+/* Zones of an interface that is not the hook's own. */
+static __always_inline __u64 other_zones(__u32 gen, __u32 ifindex)
+{
+	const struct fw_iface *i = iface_find(gen, ifindex, 0);
+
+	return i ? i->zones : 0;
+}
+
+/* A tagged frame belongs to its VLAN device where the rules know that. */
+static __always_inline bool find_iface(struct pkt *p, struct run *r)
+{
+	const struct fw_iface *i = NULL;
+
+	if (p->vlan)
+		i = iface_find(r->gen, p->rx_ifindex, p->vlan);
+	if (!i)
+		i = iface_find(r->gen, p->rx_ifindex, 0);
+	if (!i)
+		return false;
+	p->slot = i->slot < FW_MAX_IFSLOTS ? i->slot : 0;
+	p->ifindex = i->ifindex;
+	r->zones = i->zones;
+	return true;
+}
+
+/*
+ * Direction and zones of the flow whose opener's tuple is in p->key, from a
+ * packet of that direction or (reply) of the other. False: this hook cannot
+ * tell where the flow came in.
+ */
+static __always_inline bool locate(struct pkt *p, const struct run *r,
+				   const enum fw_hook hook, bool reply)
+{
+	bool egress = hook == FW_HOOK_EGRESS, to_us, from_us;
+	__u64 other = egress && p->in_ifindex
+			      ? other_zones(r->gen, p->in_ifindex)
+			      : 0;
+	struct fw_key *k = &p->key;
+	__u32 dst = self_flags(&k->daddr);
+
+	k->flags &= (__u8) ~(FW_KEY_SRC_SELF | FW_KEY_DST_SELF |
+			     FW_KEY_OUT_UNKNOWN);
+	from_us = addr_is_self(&k->saddr, k->family);
+	to_us = dst || addr_is_loopback(&k->daddr, k->family);
+	if (from_us)
+		k->flags |= FW_KEY_SRC_SELF;
+	if (to_us && !(dst & FW_SELF_BROADCAST))
+		k->flags |= FW_KEY_DST_SELF;
+	if (!egress && !reply)
+		to_us |= addr_is_multicast(&k->daddr, k->family);
+	k->in_zones = egress == reply ? r->zones : other;
+	k->out_zones = egress == reply ? other : r->zones;
+	if (from_us || (egress && !reply && !p->in_ifindex)) {
+		k->dir = FW_DIR_OUT;
+		k->in_zones = 0;
+		return true;
+	}
+	if (to_us) {
+		k->dir = FW_DIR_IN;
+		k->out_zones = 0;
+		return egress || !reply;
+	}
+	k->dir = FW_DIR_FORWARD;
+	if (!egress && !reply)
+		k->flags |= FW_KEY_OUT_UNKNOWN;
+	return egress || !reply;
+}
+
+/* What is essential depends on where it goes: we need answers of DHCP. */
+static __always_inline void limit_essential(struct fw_key *k)
+{
+	bool to_server =
+		k->proto == IPPROTO_UDP && (k->dport == 67 || k->dport == 547);
+
+	if (k->dir == FW_DIR_FORWARD || (k->dir == FW_DIR_IN && to_server))
+		k->flags &= (__u8)~FW_KEY_ESSENTIAL;
+}
+
+/* The rules judge the flow by what its opener sent, also after NAT. */
+static __always_inline void key_from_tuple(struct fw_key *k,
+					   const struct fw_tuple *t)
+{
+	k->saddr = t->saddr;
+	k->daddr = t->daddr;
+	if (k->flags & FW_KEY_PORTS) {
+		k->sport = bpf_ntohs(t->sport);
+		k->dport = bpf_ntohs(t->dport);
+	} else if (k->flags & FW_KEY_ICMP) {
+		k->icmp = (__u16)(t->icmp_type << 8);
+	}
+}
+
+static __always_inline enum fw_reason
+reason_of_pass(const struct fw_result *res)
+{
+	return res->flags & FW_RESULT_ESSENTIAL ? FW_REASON_ESSENTIAL
+						: FW_REASON_NEW;
+}
+
+static __always_inline enum fw_reason
+reason_of_drop(const struct fw_result *res)
+{
+	if (res->verdict == FW_REJECT)
+		return FW_REASON_DROP_REJECT;
+	return res->flags & FW_RESULT_DEFAULT ? FW_REASON_DROP_DEFAULT
+					      : FW_REASON_DROP_RULE;
+}
+
+/* The rule has decided here: its counter, its log. */
+static __always_inline void decided(const struct pkt *p, const struct run *r,
+				    const enum fw_hook hook,
+				    enum fw_reason reason, bool flow)
+{
+	count_rule(p, &p->res, flow);
+	if (p->res.flags & FW_RESULT_LOG)
+		event_log(p, hook, &p->res, reason, r->gen);
+}
+
+static __always_inline enum fw_reason
+step_stateless(struct pkt *p, struct run *r, const enum fw_hook hook)
+{
+	enum fw_reason reason;
+	bool again;
+
+	if (!r->head->stateless_n)
+		return FW_REASON_NONE;
+	(void)locate(p, r, hook, false);
+	if (classify(r->image, &p->key, true, &p->res))
+		return FW_REASON_DROP_INTERNAL;
+	if (p->res.rule == FW_RULE_NONE)
+		return p->res.flags & FW_RESULT_MAYBE &&
+				       hook != FW_HOOK_EGRESS &&
+				       p->key.dir == FW_DIR_FORWARD
+			       ? FW_REASON_UNDECIDED
+			       : FW_REASON_NONE;
+	if (p->res.flags & FW_RESULT_MAYBE && p->key.flags & FW_KEY_OUT_UNKNOWN)
+		return FW_REASON_UNDECIDED;
+	reason = p->res.verdict == FW_ACCEPT ? FW_REASON_STATELESS
+					     : reason_of_drop(&p->res);
+	if (reason == FW_REASON_DROP_REJECT && hook == FW_HOOK_XDP)
+		return reason; /* counted by TC, which answers */
+	/* at egress, what an ingress hook of ours had decided is counted */
+	again = hook == FW_HOOK_EGRESS && p->key.dir == FW_DIR_FORWARD &&
+		p->key.in_zones && !(p->res.flags & FW_RESULT_MAYBE);
+	if (!again)
+		decided(p, r, hook, reason, false);
+	return reason;
+}
+
+/*
+ * The interface that a forwarded packet will leave by is needed and unknown.
+ * If it is one of ours, its egress hook decides; if not, nobody would, so we
+ * judge with what the routing table says: no zone.
+ */
+static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
+					   __u32 gen)
+{
+	struct bpf_fib_lookup fib = {};
+	long err;
+
+	fib.ifindex = p->rx_ifindex;
+	fib.l4_protocol = p->key.proto;
+	fib.sport = bpf_htons(p->key.sport);
+	fib.dport = bpf_htons(p->key.dport);
+	if (p->key.family == FW_AF_IPV4) {
+		fib.family = 2; /* AF_INET */
+		fib.ipv4_src = p->key.saddr.w[3];
+		fib.ipv4_dst = p->key.daddr.w[3];
+	} else {
+		fib.family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib.ipv6_src, &p->key.saddr,
+				 sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &p->key.daddr,
+				 sizeof(fib.ipv6_dst));
+	}
+	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (err != BPF_FIB_LKUP_RET_SUCCESS &&
+	    err != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    err != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return false;
+	return iface_find(gen, fib.ifindex, 0) != NULL;
+}
+
+/* Rules for new flows; UNDECIDED: the leaving interface makes a difference. */
+static __always_inline enum fw_reason
+step_rules(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	limit_essential(&p->key);
+	for (int i = 0; i < 2; i++) {
+		if (classify(r->image, &p->key, false, &p->res))
+			return FW_REASON_DROP_INTERNAL;
+		if (!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
+		    !(p->res.flags & FW_RESULT_MAYBE))
+			return FW_REASON_NONE;
+		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r->gen))
+			return FW_REASON_UNDECIDED;
+		p->key.flags &= (__u8)~FW_KEY_OUT_UNKNOWN;
+		p->key.out_zones = 0;
+	}
+	return FW_REASON_NONE;
+}
+
+static __always_inline void
+remember_flow(const struct pkt *p, const enum fw_hook hook, const struct run *r,
+	      const struct fw_tuple *orig, enum fw_event_type type)
+{
+	struct fw_flow_info info = {
+		.opened_ns = bpf_ktime_get_ns(),
+		.slot = p->res.slot,
+		.rule = p->res.rule,
+		.ifindex = flow_ifindex(p),
+		.gen = r->gen,
+		.dir = p->key.dir,
+	};
+	struct fw_flow_info *old = bpf_map_lookup_elem(&flow_info, orig);
+
+	if (old && type == FW_EVENT_ADOPT)
+		info.opened_ns = old->opened_ns;
+	/* for people only: an entry that cannot be written costs a label */
+	(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
+	event_flow(p, hook, type, orig, &p->res, r->gen,
+		   type == FW_EVENT_FLOW_NEW ? FW_TCP_SYN_SENT : FW_TCP_NONE);
+}
+
+/* TC only: make the state of an accepted new flow. */
+static __always_inline enum fw_reason
+open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	const struct fw_timeouts *t = &r->head->timeouts;
+	enum fw_reason reason = reason_of_pass(&p->res);
+	const struct fw_tuple *orig = &p->tuple;
+
+	tuple_from_pkt(&p->tuple, p);
+	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
+		if (hooks_active(ctx, hook, p->key.family))
+			return reason; /* judged and marked at its next sight */
+		if (!ct_insert(ctx, orig, r->gen,
+			       p->key.proto == IPPROTO_TCP ? t->tcp_syn_sent
+							   : t->udp))
+			return FW_REASON_DROP_TABLE_FULL;
+		remember_flow(p, hook, r, orig, FW_EVENT_FLOW_NEW);
+	} else if (pkt_has_xflow(p)) {
+		xflow_put(p, orig, &p->res, r->gen, t);
+	}
+	decided(p, r, hook, reason,
+		p->key.flags & FW_KEY_PORTS || pkt_has_xflow(p));
+	return reason;
+}
+
+/* The flow was there, but these rules had not judged it; now they have. */
+static __always_inline enum fw_reason
+settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	const struct fw_tuple *now = &p->tuple;
+	const struct flow *f = &p->flow;
+	bool ct = p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP;
+	bool deny = p->res.verdict != FW_ACCEPT;
+	enum fw_reason reason;
+
+	if (deny) {
+		reason = f->gen ? FW_REASON_DROP_RELOAD
+				: reason_of_drop(&p->res);
+		if (ct && f->gen)
+			ct_cut(ctx, hook, now);
+		else if (!ct)
+			(void)bpf_map_delete_elem(&xflows, &f->orig);
+		if (f->gen)
+			event_flow(p, hook, FW_EVENT_FLOW_END, &f->orig,
+				   &p->res, r->gen, FW_TCP_NONE);
+		decided(p, r, hook, reason, false);
+		return reason;
+	}
+	if (ct) {
+		ct_stamp(p, ctx, hook, now, r->gen, &r->head->timeouts);
+		remember_flow(p, hook, r, &f->orig, FW_EVENT_ADOPT);
+	} else {
+		xflow_put(p, &f->orig, &p->res, r->gen, &r->head->timeouts);
+		/* the other name that NAT gave it on this side */
+		if (f->renamed)
+			xflow_put(p, now, &p->res, r->gen, &r->head->timeouts);
+	}
+	decided(p, r, hook, FW_REASON_ESTABLISHED, !f->gen);
+	return FW_REASON_ESTABLISHED;
+}
+
+/* The flow of the packet, if there is one; it moves on if `gen` accepts it. */
+static __always_inline void find_flow(struct pkt *p, const struct run *r,
+				      void *ctx, const enum fw_hook hook)
+{
+	const struct fw_tuple *t = &p->tuple;
+	struct flow *f = &p->flow;
+
+	tuple_from_pkt(&p->tuple, p);
+	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
+		ct_find(p, ctx, hook, t, r->gen, &r->head->timeouts, f);
+		return;
+	}
+	if (!pkt_has_xflow(p))
+		return;
+	xflow_find(p, t, r->gen, &r->head->timeouts, f);
+	if (f->found || hook != FW_HOOK_EGRESS || !nfct_orig(ctx, &f->orig))
+		return;
+	/* translated: judge it by the tuple it had before */
+	f->renamed = !addr_equal(&f->orig.saddr, &t->saddr) ||
+		     !addr_equal(&f->orig.daddr, &t->daddr) ||
+		     f->orig.sport != t->sport;
+	f->found = f->renamed;
+}
+
+/* Why a packet without a flow cannot open one, or NONE. */
+static __always_inline enum fw_reason check_opens(const struct pkt *p)
+{
+	if (p->key.proto == IPPROTO_TCP &&
+	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+		return FW_REASON_DROP_TCP_NO_SYN;
+	if (p->icmp_kind == PKT_ICMP_REPLY)
+		return FW_REASON_DROP_ICMP_NO_REQUEST;
+	return FW_REASON_NONE;
+}
+
+static __always_inline enum fw_reason
+step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	struct flow *f = &p->flow;
+	enum fw_reason reason;
+
+	find_flow(p, r, ctx, hook);
+	if (f->found && f->gen == r->gen) {
+		if (f->changed)
+			event_flow(p, hook, FW_EVENT_FLOW_STATE, &f->orig, NULL,
+				   r->gen, f->changed);
+		return FW_REASON_ESTABLISHED;
+	}
+	if (f->found && hook == FW_HOOK_XDP)
+		return FW_REASON_UNDECIDED;
+	if (!f->found) {
+		reason = check_opens(p);
+		if (reason != FW_REASON_NONE)
+			return reason;
+	} else {
+		key_from_tuple(&p->key, &f->orig);
+	}
+	if (!locate(p, r, hook, f->reply))
+		return FW_REASON_UNDECIDED;
+	reason = step_rules(p, r, ctx, hook);
+	if (reason != FW_REASON_NONE)
+		return reason;
+	if (f->found)
+		return settle_flow(p, r, ctx, hook);
+	if (p->res.verdict != FW_ACCEPT) {
+		reason = reason_of_drop(&p->res);
+		if (reason != FW_REASON_DROP_REJECT || hook != FW_HOOK_XDP)
+			decided(p, r, hook, reason, false);
+		return reason;
+	}
+	if (hook == FW_HOOK_XDP)
+		return reason_of_pass(&p->res);
+	return open_flow(p, r, ctx, hook);
+}
+
+/* An error that this host itself sends is its own affair, if rules allow it. */
+static __always_inline enum fw_reason step_icmp_error(struct pkt *p, void *ctx,
+						      const enum fw_hook hook)
+{
+	if (icmp_is_related(p, ctx, hook))
+		return FW_REASON_RELATED;
+	if (hook != FW_HOOK_EGRESS || p->in_ifindex)
+		return FW_REASON_DROP_ICMP_UNRELATED;
+	return FW_REASON_NONE;
+}
+
+/* Everything behind the parser; `p` is an IP packet of a covered interface. */
+static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
+					    void *ctx, const enum fw_hook hook)
+{
+	enum fw_reason reason;
+
+	if (hook != FW_HOOK_EGRESS) {
+		reason = check_addresses(p);
+		if (reason != FW_REASON_NONE)
+			return reason;
+	}
+	if (p->frag != PKT_WHOLE && r->head->options & FW_OPT_FRAG_DROP)
+		return FW_REASON_DROP_FRAG_OPTION;
+	reason = step_stateless(p, r, hook);
+	if (reason != FW_REASON_NONE)
+		return reason;
+	if (p->frag == PKT_FRAG_LATER)
+		return frag_follow(p, hook);
+	if (p->icmp_kind == PKT_ICMP_ERROR) {
+		reason = step_icmp_error(p, ctx, hook);
+		if (reason != FW_REASON_NONE)
+			return reason;
+	}
+	return step_state(p, r, ctx, hook);
+}
+
+/* TC ingress: do what XDP has found out. */
+static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
+					   void *ctx, const struct fw_meta *m)
+{
+	p->res.slot = m->slot;
+	p->res.rule = m->rule;
+	p->res.verdict = m->verdict;
+	p->res.flags = m->flags;
+	if (m->reason == FW_REASON_DROP_REJECT) {
+		decided(p, r, FW_HOOK_INGRESS, FW_REASON_DROP_REJECT, false);
+		return FW_REASON_DROP_REJECT;
+	}
+	if (m->reason != FW_REASON_NEW && m->reason != FW_REASON_ESSENTIAL)
+		return FW_REASON_JUDGED;
+	(void)locate(p, r, FW_HOOK_INGRESS, false);
+	return open_flow(p, r, ctx, FW_HOOK_INGRESS);
+}
+
+/* The whole path; *r is filled for what the hook does with the reason. */
+static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
+					     void *ctx, const enum fw_hook hook)
+{
+	enum fw_reason reason, parsed;
+	const union fw_cell *head;
+	struct fw_meta m;
+	__u32 zero = 0;
+
+	parsed = parse(p, ctx, hook);
+	r->image = bpf_map_lookup_elem(&rulesets, &zero);
+	if (!r->image)
+		return FW_REASON_DROP_NO_RULES;
+	head = cell_at(r->image, 0);
+	if (!head || head->head.magic != FW_IMAGE_MAGIC)
+		return FW_REASON_DROP_NO_RULES;
+	r->head = &head->head;
+	r->gen = head->head.gen;
+	if (!find_iface(p, r))
+		return FW_REASON_UNCOVERED;
+	if (parsed != FW_REASON_NONE)
+		return parsed;
+	if (!p->is_ip)
+		return r->head->options & FW_OPT_NON_IP_DROP
+			       ? FW_REASON_DROP_NON_IP
+			       : FW_REASON_NON_IP;
+	if (hook == FW_HOOK_EGRESS)
+		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
+	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m))
+		reason = obey(p, r, ctx, &m);
+	else
+		reason = judge(p, r, ctx, hook);
+	if (p->frag == PKT_FRAG_FIRST && !reason_is_drop(reason))
+		frag_remember(p, hook, reason == FW_REASON_UNDECIDED);
+	return reason;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The three programs: XDP, TC ingress, TC egress. Thin on purpose; the path of
+ * a packet is in filter.h, the meaning of a reason in verdict.h.
+ */
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "kern/abi.h"
+#include "kern/config.h"
+#include "kern/ctx.h"
+#include "kern/maps.h"
+
+#include "kern/packet.h"
+#include "kern/tuple.h"
+
+#include "kern/classify.h"
+#include "kern/events.h"
+#include "kern/fragments.h"
+#include "kern/tcp.h"
+#include "kern/verdict.h"
+
+#include "kern/conntrack.h"
+#include "kern/xflow.h"
+
+#include "kern/icmp.h"
+#include "kern/meta.h"
+#include "kern/sanity.h"
+
+#include "kern/reject.h"
+
+#include "kern/filter.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* One packet at a time on a CPU; each hook has its own, in case they nest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FW_HOOK_MAX);
+	__type(key, __u32);
+	__type(value, struct pkt);
+} work SEC(".maps");
+
+static __always_inline struct pkt *work_get(const enum fw_hook hook)
+{
+	__u32 index = hook;
+	struct pkt *p = bpf_map_lookup_elem(&work, &index);
+
+	if (p)
+		__builtin_memset(p, 0, sizeof(*p));
+	return p;
+}
+
+SEC("xdp.frags")
+int fw_xdp(struct xdp_md *ctx)
+{
+	struct pkt *p = work_get(FW_HOOK_XDP);
+	enum fw_reason reason;
+	struct run r = {};
+
+	if (!p)
+		return XDP_DROP;
+	reason = filter(p, &r, ctx, FW_HOOK_XDP);
+	if (reason == FW_REASON_DROP_REJECT) {
+		/* TC builds the answer; without metadata it judges again */
+		meta_write(ctx, p, reason, r.gen);
+		return finish(p, FW_HOOK_XDP, FW_REASON_UNDECIDED);
+	}
+	if (!reason_is_drop(reason) && reason != FW_REASON_UNDECIDED &&
+	    reason != FW_REASON_UNCOVERED && p->is_ip)
+		meta_write(ctx, p, reason, r.gen);
+	return finish(p, FW_HOOK_XDP, reason);
+}
+
+static __always_inline int tc_hook(struct __sk_buff *skb,
+				   const enum fw_hook hook)
+{
+	struct pkt *p = work_get(hook);
+	enum fw_reason reason;
+	struct run r = {};
+	int action;
+
+	if (!p)
+		return TC_SHOT;
+	if (skb->tc_index == TC_INDEX_OWN) {
+		p->len = skb->len;
+		return finish(p, hook, FW_REASON_OWN_REPLY);
+	}
+	reason = filter(p, &r, skb, hook);
+	if (reason != FW_REASON_DROP_REJECT)
+		return finish(p, hook, reason);
+	if (!may_answer(p))
+		return finish(p, hook, FW_REASON_DROP_REJECT_LIMIT);
+	action = reject(skb, p, hook);
+	(void)finish(p, hook, FW_REASON_DROP_REJECT);
+	return action < 0 ? TC_SHOT : action;
+}
+
+SEC("tc")
+int fw_ingress(struct __sk_buff *skb)
+{
+	return tc_hook(skb, FW_HOOK_INGRESS);
+}
+
+SEC("tc")
+int fw_egress(struct __sk_buff *skb)
+{
+	return tc_hook(skb, FW_HOOK_EGRESS);
+}

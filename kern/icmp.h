@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * ICMP errors: related only if the packet they quote belongs to a flow.
+ *
+ * The quoted packet went the other way: what arrives here quotes what left
+ * here. Its source must be the error's destination (CVE-2019-5598), it must
+ * not be a later fragment, and it must not be an ICMP error itself.
+ */
+#pragma once
+
+static __always_inline bool quoted_l4(void *ctx, const enum fw_hook hook,
+				      __u32 off, struct fw_tuple *t)
+{
+	struct {
+		__be16 a, b, c, d;
+	} l4;
+
+	if (ctx_load(ctx, hook, off, &l4, sizeof(l4)))
+		return false;
+	switch (t->proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+		t->sport = l4.a;
+		t->dport = l4.b;
+		return true;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		/* requests and replies only; `c` is the identifier */
+		t->sport = l4.c;
+		t->icmp_type = (__u8)(bpf_ntohs(l4.a) >> 8);
+		if (t->family == FW_AF_IPV4 ? t->proto == IPPROTO_ICMPV6
+					    : t->proto == IPPROTO_ICMP)
+			return false;
+		if (t->family == FW_AF_IPV4)
+			return t->icmp_type == 8 || t->icmp_type == 0 ||
+			       t->icmp_type == 13 || t->icmp_type == 14;
+		return t->icmp_type == 128 || t->icmp_type == 129;
+	default:
+		return true;
+	}
+}
+
+static __always_inline bool quoted_ipv4(void *ctx, const enum fw_hook hook,
+					__u32 off, struct fw_tuple *t)
+{
+	struct iphdr ip;
+
+	if (ctx_load(ctx, hook, off, &ip, sizeof(ip)))
+		return false;
+	if (ip.version != 4 || ip.ihl < 5 || (bpf_ntohs(ip.frag_off) & 0x1fff))
+		return false;
+	addr_from_v4(&t->saddr, ip.saddr);
+	addr_from_v4(&t->daddr, ip.daddr);
+	t->family = FW_AF_IPV4;
+	t->proto = ip.protocol;
+	return quoted_l4(ctx, hook, off + ip.ihl * 4u, t);
+}
+
+static __always_inline bool quoted_ipv6(void *ctx, const enum fw_hook hook,
+					__u32 off, struct fw_tuple *t)
+{
+	struct ipv6hdr ip;
+	struct {
+		__u8 next, len;
+		__be16 frag_off;
+	} eh;
+
+	if (ctx_load(ctx, hook, off, &ip, sizeof(ip)) || ip.version != 6)
+		return false;
+	__builtin_memcpy(&t->saddr, &ip.saddr, sizeof(t->saddr));
+	__builtin_memcpy(&t->daddr, &ip.daddr, sizeof(t->daddr));
+	t->family = FW_AF_IPV6;
+	t->proto = ip.nexthdr;
+	off += sizeof(ip);
+	for (int i = 0; i < 4; i++) {
+		if (t->proto != IPPROTO_HOPOPTS &&
+		    t->proto != IPPROTO_ROUTING &&
+		    t->proto != IPPROTO_DSTOPTS && t->proto != IPPROTO_FRAGMENT)
+			break;
+		if (ctx_load(ctx, hook, off, &eh, sizeof(eh)))
+			return false;
+		if (t->proto == IPPROTO_FRAGMENT) {
+			if (bpf_ntohs(eh.frag_off) & 0xfff8)
+				return false;
+			off += 8;
+		} else {
+			off += (eh.len + 1u) * 8;
+		}
+		t->proto = eh.next;
+	}
+	return quoted_l4(ctx, hook, off, t);
+}
+
+/* An echo reply is quoted by the flow of its request. */
+static __always_inline bool icmp_xflow(const struct fw_tuple *quoted)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct fw_tuple turned, t = *quoted;
+	struct fw_xflow *x;
+	bool answer =
+		t.icmp_type == 0 || t.icmp_type == 14 || t.icmp_type == 129;
+	bool echo = t.proto == IPPROTO_ICMP || t.proto == IPPROTO_ICMPV6;
+
+	if (echo && answer)
+		t.icmp_type = t.icmp_type == 0	  ? 8
+			      : t.icmp_type == 14 ? 13
+						  : 128;
+	if (!echo || !answer) {
+		x = bpf_map_lookup_elem(&xflows, &t);
+		if (x && x->expires_ns > now)
+			return true;
+	}
+	if (echo && !answer)
+		return false;
+	tuple_reverse(&turned, &t);
+	x = bpf_map_lookup_elem(&xflows, &turned);
+	return x && x->expires_ns > now;
+}
+
+/* True if the error in `p` is about a flow that we or the kernel know. */
+static __always_inline bool icmp_is_related(const struct pkt *p, void *ctx,
+					    const enum fw_hook hook)
+{
+	struct fw_tuple quoted = {}, turned;
+	bool reply = false, v4 = p->key.family == FW_AF_IPV4;
+	__u32 off = p->l4_off + 8;
+	struct nf_conn *ct;
+
+	if (p->frag == PKT_FRAG_LATER)
+		return false;
+	if (v4 ? !quoted_ipv4(ctx, hook, off, &quoted)
+	       : !quoted_ipv6(ctx, hook, off, &quoted))
+		return false;
+	if (!addr_equal(&quoted.saddr, &p->key.daddr))
+		return false;
+	if (quoted.proto != IPPROTO_TCP && quoted.proto != IPPROTO_UDP)
+		return icmp_xflow(&quoted);
+	/* ct_lookup() turns at egress; the quoted packet went the other way */
+	tuple_reverse(&turned, &quoted);
+	ct = ct_lookup(ctx, hook, &turned, &reply);
+	if (!ct)
+		return false;
+	bpf_ct_release(ct);
+	return true;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Every map, and who writes and who reads it. */
+#pragma once
+
+/* The rule image. User space writes; each packet reads slot 0 exactly once. */
+struct fw_image_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, sizeof(union fw_cell)); /* clang: no BTF in here */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct fw_image_map);
+} rulesets SEC(".maps");
+
+/* Interfaces of the running and of the coming generation; user space writes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FW_MAX_IFACES);
+	__type(key, struct fw_iface_key);
+	__type(value, struct fw_iface);
+} ifaces SEC(".maps");
+
+/* Addresses of this host; user space writes, from rtnetlink. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FW_MAX_SELF);
+	__type(key, struct fw_addr);
+	__type(value, __u32);
+} selfaddrs SEC(".maps");
+
+/*
+ * Packets by interface, hook and reason. Per CPU and not atomic: a program is
+ * not interrupted by another one that counts on the same CPU.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FW_STATS_ENTRIES);
+	__type(key, __u32);
+	__type(value, struct fw_counter);
+} stats SEC(".maps");
+
+/* Packets by rule; the same discipline. User space clears a slot it reuses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FW_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, struct fw_rule_counter);
+} rule_stats SEC(".maps");
+
+/* Flows that the conntrack kfuncs refuse; programs write, user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FW_MAX_XFLOWS);
+	__type(key, struct fw_tuple);
+	__type(value, struct fw_xflow);
+} xflows SEC(".maps");
+
+/* Datagrams whose first fragment passed; programs only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FW_MAX_FRAGS);
+	__type(key, struct fw_frag_key);
+	__type(value, struct fw_frag);
+} frags SEC(".maps");
+
+/*
+ * Who let a flow in, for people: no verdict depends on it, so that an evicted
+ * entry costs a label in a list and nothing else. Programs write.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FW_MAX_FLOW_INFO);
+	__type(key, struct fw_tuple);
+	__type(value, struct fw_flow_info);
+} flow_info SEC(".maps");
+
+/* Records for the daemon (struct fw_event). */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, FW_EVENTS_BYTES);
+} events SEC(".maps");
+
+/* How many records and rejects this CPU may still make; programs only. */
+struct fw_budget {
+	__u64 log_tat_ns; /* GCRA: theoretical arrival time of the next one */
+	__u64 reject_tat_ns;
+	__u32 log_suppressed;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_budget);
+} budgets SEC(".maps");

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The note that XDP leaves for TC ingress (struct fw_meta). */
+#pragma once
+
+static __always_inline void meta_write(struct xdp_md *xdp, const struct pkt *p,
+				       enum fw_reason reason, __u32 gen)
+{
+	__u32 hash = pkt_hash(p);
+	struct fw_meta *m;
+
+	/* a driver without metadata: TC judges the packet itself */
+	if (bpf_xdp_adjust_meta(xdp, -(int)sizeof(*m)))
+		return;
+	m = (void *)(long)xdp->data_meta;
+	if ((void *)(m + 1) > (void *)(long)xdp->data)
+		return;
+	m->cookie = fw_cookie;
+	m->hash = hash;
+	m->gen = gen;
+	m->slot = p->res.slot;
+	m->rule = p->res.rule;
+	m->reason = (__u8)reason;
+	m->verdict = p->res.verdict;
+	m->flags = p->res.flags;
+	__builtin_memset(m->pad, 0, sizeof(m->pad));
+}
+
+/*
+ * True if XDP has judged this very packet by the running rules. Leftovers of
+ * an outer packet, of another device or of an older image never match.
+ */
+static __always_inline bool meta_read(struct __sk_buff *skb,
+				      const struct pkt *p, __u32 gen,
+				      struct fw_meta *ret)
+{
+	const struct fw_meta *m = (void *)(long)skb->data_meta;
+
+	if ((void *)(m + 1) > (void *)(long)skb->data)
+		return false;
+	*ret = *m;
+	return ret->cookie == fw_cookie && ret->gen == gen &&
+	       ret->hash == pkt_hash(p);
+}

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Bytes of a frame -> struct pkt; the only code that reads packet memory.
+ *
+ * Every length field is held against its minimum and against the packet before
+ * it is used (a header that contradicts itself has a reason of its own), and a
+ * chain that cannot be walked to its end is never "no L4, accept".
+ */
+#pragma once
+
+#define ETH_P_IP     0x0800
+#define ETH_P_IPV6   0x86dd
+#define ETH_P_8021Q  0x8100
+#define ETH_P_8021AD 0x88a8
+
+/* IPv6 numbers that vmlinux.h lacks: macros in the kernel (IANA) */
+#define IPPROTO_HOPOPTS	 0
+#define IPPROTO_ROUTING	 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_ICMPV6	 58
+#define IPPROTO_DSTOPTS	 60
+#define IPPROTO_MOBILITY 135
+#define IPPROTO_HIP	 139
+#define IPPROTO_SHIM6	 140
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_PSH 0x08
+#define TCP_ACK 0x10
+#define TCP_URG 0x20
+
+#define IPOPT_END  0
+#define IPOPT_NOOP 1
+#define IPOPT_LSRR 131
+#define IPOPT_SSRR 137
+
+enum pkt_frag {
+	PKT_WHOLE = 0,
+	PKT_FRAG_FIRST = 1,
+	PKT_FRAG_LATER = 2,
+};
+
+enum pkt_icmp {
+	PKT_ICMP_OTHER = 0,
+	PKT_ICMP_ERROR = 1,
+	PKT_ICMP_REQUEST = 2, /* echo or timestamp */
+	PKT_ICMP_REPLY = 3,
+};
+
+/* A flow as we found it. */
+struct flow {
+	struct fw_tuple orig;
+	__u32 gen; /* of the rules that accepted it; 0: nobody has judged it */
+	__u8 changed; /* new enum fw_tcp_state, or 0 */
+	bool found;
+	bool reply;   /* this packet goes against the opener's direction */
+	bool renamed; /* NAT shows it under another tuple at this hook */
+};
+
+/* In a per-CPU map, not on the stack: see `work` in maps.h. */
+struct pkt {
+	struct fw_key key;
+	struct fw_result res;  /* what the rules said of it */
+	struct fw_tuple tuple; /* as on the wire; filled for the state */
+	struct flow flow;
+	__u32 len;    /* of the frame, for counters */
+	__u32 l3_off; /* from the start of the frame */
+	__u32 l4_off;
+	__u32 l3_end;	  /* where IP says that the packet ends */
+	__u32 frag_id;	  /* as on the wire */
+	__u32 ifindex;	  /* of the device whose rules count */
+	__u32 rx_ifindex; /* of the device the hook is on */
+	__u32 in_ifindex; /* TC egress: where a forwarded packet came in */
+	__u32 slot;	  /* of the interface, in `stats` */
+	__u16 vlan;	  /* VID of the outermost tag, 0: none */
+	__be16 icmp_id;
+	__u16 ip_flags;	   /* frag_off field, host order */
+	__u8 frag;	   /* enum pkt_frag */
+	__u8 icmp_kind;	   /* enum pkt_icmp */
+	__u8 icmp_request; /* type of the request of a REQUEST or REPLY */
+	__u8 tcp_flags;
+	__u8 ttl;
+	bool is_ip;
+	bool has_l2;
+};
+
+/* Where the flow came in, also if the leaving interface judged it. */
+static __always_inline __u32 flow_ifindex(const struct pkt *p)
+{
+	return p->key.dir == FW_DIR_FORWARD && p->in_ifindex ? p->in_ifindex
+							     : p->ifindex;
+}
+
+static __always_inline void addr_from_v4(struct fw_addr *a, __be32 v4)
+{
+	a->w[0] = 0;
+	a->w[1] = 0;
+	a->w[2] = bpf_htonl(0xffff);
+	a->w[3] = v4;
+}
+
+static __always_inline bool addr_equal(const struct fw_addr *a,
+				       const struct fw_addr *b)
+{
+	return a->w[3] == b->w[3] && a->w[2] == b->w[2] && a->w[1] == b->w[1] &&
+	       a->w[0] == b->w[0];
+}
+
+/* Ethernet and at most two tags, one of which TC may have in metadata. */
+static __always_inline enum fw_reason
+parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
+{
+	struct __sk_buff *skb = ctx;
+	struct {
+		__be16 tci;
+		__be16 proto;
+	} tag;
+	__u32 tags = 0, off = 14;
+	__be16 proto;
+	__u16 tci;
+
+	if (hook != FW_HOOK_XDP && skb->vlan_present) {
+		p->vlan = skb->vlan_tci & 0xfff;
+		tags = 1;
+	}
+	if (!p->has_l2) {
+		*ret_proto = bpf_ntohs((__be16)skb->protocol);
+		return FW_REASON_NONE;
+	}
+	if (ctx_load(ctx, hook, 12, &proto, sizeof(proto)))
+		return FW_REASON_DROP_TRUNCATED;
+	for (int i = 0; i <= FW_MAX_VLAN_TAGS; i++) {
+		if (proto != bpf_htons(ETH_P_8021Q) &&
+		    proto != bpf_htons(ETH_P_8021AD))
+			break;
+		if (tags == FW_MAX_VLAN_TAGS)
+			return FW_REASON_DROP_VLAN_DEPTH;
+		if (ctx_load(ctx, hook, off, &tag, sizeof(tag)))
+			return FW_REASON_DROP_TRUNCATED;
+		tci = bpf_ntohs(tag.tci);
+		if (!tags)
+			p->vlan = tci & 0xfff;
+		proto = tag.proto;
+		off += sizeof(tag);
+		tags++;
+	}
+	p->l3_off = off;
+	*ret_proto = bpf_ntohs(proto);
+	return FW_REASON_NONE;
+}
+
+/*
+ * The options of an IPv4 header (RFC 791 section 3.1): only what routes
+ * around us is refused, and what cannot be read.
+ */
+static __always_inline enum fw_reason
+parse_ipv4_options(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 len)
+{
+	__u8 opt[64] = {};
+	__u32 pos = 0;
+
+	if (len < 4 || len > 40)
+		return FW_REASON_DROP_BAD_IPV4;
+	if (hook == FW_HOOK_XDP
+		    ? bpf_xdp_load_bytes(ctx, p->l3_off + 20, opt, len)
+		    : bpf_skb_load_bytes(ctx, p->l3_off + 20, opt, len))
+		return FW_REASON_DROP_TRUNCATED;
+	for (int i = 0; i < 40; i++) {
+		__u8 type = opt[pos & 63];
+		__u8 size = opt[(pos + 1) & 63];
+
+		if (pos >= len || type == IPOPT_END)
+			return FW_REASON_NONE;
+		if (type == IPOPT_NOOP) {
+			pos = forget(pos + 1);
+			continue;
+		}
+		if (type == IPOPT_LSRR || type == IPOPT_SSRR)
+			return FW_REASON_DROP_SOURCE_ROUTE;
+		if (size < 2 || pos + size > len)
+			return FW_REASON_DROP_BAD_IPV4;
+		pos = forget(pos + size);
+	}
+	return FW_REASON_NONE;
+}
+
+static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
+						 const enum fw_hook hook)
+{
+	struct iphdr ip;
+	__u32 hlen, total, off;
+
+	if (ctx_load(ctx, hook, p->l3_off, &ip, sizeof(ip)))
+		return FW_REASON_DROP_TRUNCATED;
+	hlen = ip.ihl * 4u;
+	total = bpf_ntohs(ip.tot_len);
+	if (hook != FW_HOOK_XDP && !total &&
+	    ((struct __sk_buff *)ctx)->gso_size)
+		total = p->len - p->l3_off; /* BIG TCP */
+	if (ip.version != 4 || hlen < 20 || total < hlen)
+		return FW_REASON_DROP_BAD_IPV4;
+	if (p->l3_off + total > p->len)
+		return FW_REASON_DROP_TRUNCATED;
+	addr_from_v4(&p->key.saddr, ip.saddr);
+	addr_from_v4(&p->key.daddr, ip.daddr);
+	p->key.family = FW_AF_IPV4;
+	p->key.proto = ip.protocol;
+	p->ttl = ip.ttl;
+	p->l4_off = p->l3_off + hlen;
+	p->l3_end = p->l3_off + total;
+	p->frag_id = ip.id;
+	p->ip_flags = bpf_ntohs(ip.frag_off);
+	off = p->ip_flags & 0x1fffu;
+	if (off)
+		p->frag = PKT_FRAG_LATER;
+	else if (p->ip_flags & 0x2000)
+		p->frag = PKT_FRAG_FIRST;
+	if (p->frag != PKT_WHOLE) {
+		/* RFC 3128: nobody needs a second fragment inside the TCP header */
+		if ((off == 1 && ip.protocol == IPPROTO_TCP) ||
+		    off * 8 + (total - hlen) > 65535 - hlen || total == hlen ||
+		    (p->ip_flags & 0x2000 && (total - hlen) % 8))
+			return FW_REASON_DROP_FRAG_BAD;
+	}
+	if (hlen > 20)
+		return parse_ipv4_options(p, ctx, hook, hlen - 20);
+	return FW_REASON_NONE;
+}
+
+/* The fragment header (RFC 8200 section 4.5); atomic ones are no fragments. */
+static __always_inline enum fw_reason
+parse_frag6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 off)
+{
+	struct frag_hdr fh;
+	__u32 rest, at;
+
+	if (ctx_load(ctx, hook, off, &fh, sizeof(fh)))
+		return FW_REASON_DROP_TRUNCATED;
+	at = bpf_ntohs(fh.frag_off) & 0xfff8u;
+	rest = p->l3_end - off - 8;
+	p->frag_id = fh.identification;
+	if (at)
+		p->frag = PKT_FRAG_LATER;
+	else if (bpf_ntohs(fh.frag_off) & 1)
+		p->frag = PKT_FRAG_FIRST;
+	else
+		return FW_REASON_NONE; /* RFC 6946 */
+	if (!rest || at + rest > 65535 ||
+	    (bpf_ntohs(fh.frag_off) & 1 && rest % 8))
+		return FW_REASON_DROP_FRAG_BAD;
+	return FW_REASON_NONE;
+}
+
+/*
+ * Walk the extension headers (RFC 8200 section 4.1). Hop-by-hop comes first or
+ * not at all, routing type 0 is refused (RFC 5095), and a chain that is longer
+ * than FW_MAX_EXT_HEADERS or leaves the packet has its own reason.
+ */
+static __always_inline enum fw_reason parse_ext6(struct pkt *p, void *ctx,
+						 const enum fw_hook hook)
+{
+	enum fw_reason reason;
+	struct {
+		__u8 next;
+		__u8 len;
+		__u8 type;
+		__u8 left;
+	} eh;
+	__u32 size;
+
+	for (int i = 0; i <= FW_MAX_EXT_HEADERS; i++) {
+		switch (p->key.proto) {
+		case IPPROTO_HOPOPTS:
+			if (i)
+				return FW_REASON_DROP_EXT_HEADERS;
+			break;
+		case IPPROTO_ROUTING:
+		case IPPROTO_DSTOPTS:
+		case IPPROTO_FRAGMENT:
+		case IPPROTO_AH:
+		case IPPROTO_MOBILITY:
+		case IPPROTO_HIP:
+		case IPPROTO_SHIM6:
+			break;
+		default:
+			return FW_REASON_NONE;
+		}
+		if (i == FW_MAX_EXT_HEADERS)
+			return FW_REASON_DROP_EXT_HEADERS;
+		if (ctx_load(ctx, hook, p->l4_off, &eh, sizeof(eh)))
+			return p->frag ? FW_REASON_DROP_FRAG_TINY
+				       : FW_REASON_DROP_TRUNCATED;
+		size = (eh.len + 1u) * 8;
+		if (p->key.proto == IPPROTO_AH)
+			size = (eh.len + 2u) * 4;
+		if (p->key.proto == IPPROTO_FRAGMENT)
+			size = 8;
+		if (p->key.proto == IPPROTO_ROUTING && eh.type == 0)
+			return FW_REASON_DROP_SOURCE_ROUTE;
+		if (p->l4_off + size > p->l3_end)
+			return p->frag ? FW_REASON_DROP_FRAG_TINY
+				       : FW_REASON_DROP_TRUNCATED;
+		if (p->key.proto == IPPROTO_FRAGMENT) {
+			if (p->frag)
+				return FW_REASON_DROP_EXT_HEADERS;
+			reason = parse_frag6(p, ctx, hook, p->l4_off);
+			if (reason != FW_REASON_NONE)
+				return reason;
+		}
+		p->key.proto = eh.next;
+		p->l4_off += size;
+		if (p->frag == PKT_FRAG_LATER)
+			return FW_REASON_NONE; /* what follows is not a header */
+	}
+	return FW_REASON_DROP_EXT_HEADERS;
+}
+
+static __always_inline enum fw_reason parse_ipv6(struct pkt *p, void *ctx,
+						 const enum fw_hook hook)
+{
+	struct ipv6hdr ip;
+	__u32 total;
+
+	if (ctx_load(ctx, hook, p->l3_off, &ip, sizeof(ip)))
+		return FW_REASON_DROP_TRUNCATED;
+	total = bpf_ntohs(ip.payload_len) + 40u;
+	if (hook != FW_HOOK_XDP && total == 40 &&
+	    ((struct __sk_buff *)ctx)->gso_size)
+		total = p->len - p->l3_off; /* BIG TCP, RFC 2675 */
+	if (ip.version != 6)
+		return FW_REASON_DROP_BAD_IPV6;
+	if (p->l3_off + total > p->len)
+		return FW_REASON_DROP_TRUNCATED;
+	__builtin_memcpy(&p->key.saddr, &ip.saddr, sizeof(p->key.saddr));
+	__builtin_memcpy(&p->key.daddr, &ip.daddr, sizeof(p->key.daddr));
+	p->key.family = FW_AF_IPV6;
+	p->key.proto = ip.nexthdr;
+	p->ttl = ip.hop_limit;
+	p->l4_off = p->l3_off + 40;
+	p->l3_end = p->l3_off + total;
+	return parse_ext6(p, ctx, hook);
+}
+
+/*
+ * Flags that no TCP sends (RFC 9293 section 3.1). Each of the scans that have
+ * a name has a reason of its own.
+ */
+static __always_inline enum fw_reason check_tcp_flags(__u8 flags)
+{
+	const __u8 xmas = TCP_FIN | TCP_PSH | TCP_URG;
+	__u8 f = flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK);
+
+	if (!(flags & 0x3f))
+		return FW_REASON_DROP_TCP_NULL;
+	/* FIN, PSH and URG are legal together on an acknowledged stream */
+	if ((flags & xmas) == xmas && f != (TCP_FIN | TCP_ACK))
+		return FW_REASON_DROP_TCP_XMAS;
+	switch (f) {
+	case TCP_SYN:
+	case TCP_SYN | TCP_ACK:
+	case TCP_ACK:
+	case TCP_RST:
+	case TCP_RST | TCP_ACK:
+	case TCP_FIN | TCP_ACK:
+		return FW_REASON_NONE;
+	default:
+		return FW_REASON_DROP_TCP_FLAGS;
+	}
+}
+
+static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
+						const enum fw_hook hook)
+{
+	struct {
+		__be16 sport, dport;
+		__be32 seq, ack;
+		__u8 doff;
+		__u8 flags;
+		__be16 window, check, urgent;
+	} th;
+
+	if (p->l4_off + sizeof(th) > p->l3_end ||
+	    ctx_load(ctx, hook, p->l4_off, &th, sizeof(th)))
+		return FW_REASON_DROP_TRUNCATED;
+	if ((th.doff >> 4) < 5)
+		return FW_REASON_DROP_BAD_L4;
+	if (p->l4_off + (th.doff >> 4) * 4u > p->l3_end)
+		return FW_REASON_DROP_TRUNCATED;
+	p->key.sport = bpf_ntohs(th.sport);
+	p->key.dport = bpf_ntohs(th.dport);
+	p->key.flags |= FW_KEY_PORTS;
+	p->tcp_flags = th.flags;
+	return check_tcp_flags(th.flags);
+}
+
+static __always_inline enum fw_reason parse_udp(struct pkt *p, void *ctx,
+						const enum fw_hook hook)
+{
+	struct udphdr uh;
+	__u32 len;
+
+	if (p->l4_off + sizeof(uh) > p->l3_end ||
+	    ctx_load(ctx, hook, p->l4_off, &uh, sizeof(uh)))
+		return FW_REASON_DROP_TRUNCATED;
+	len = bpf_ntohs(uh.len);
+	if (hook != FW_HOOK_XDP && !len && ((struct __sk_buff *)ctx)->gso_size)
+		len = 8; /* a super-datagram over 64 KiB */
+	if (len < 8 || (p->frag == PKT_WHOLE && p->l4_off + len > p->l3_end))
+		return FW_REASON_DROP_BAD_L4;
+	p->key.sport = bpf_ntohs(uh.source);
+	p->key.dport = bpf_ntohs(uh.dest);
+	p->key.flags |= FW_KEY_PORTS;
+	/* DHCP (RFC 2131 section 4.1) and DHCPv6 (RFC 8415 section 7.2) */
+	if (p->key.family == FW_AF_IPV4
+		    ? (p->key.sport == 67 && p->key.dport == 68) ||
+			      (p->key.sport == 68 && p->key.dport == 67)
+		    : (p->key.sport == 547 && p->key.dport == 546) ||
+			      (p->key.sport == 546 && p->key.dport == 547))
+		p->key.flags |= FW_KEY_ESSENTIAL;
+	return FW_REASON_NONE;
+}
+
+static __always_inline void classify_icmp4(struct pkt *p, __u8 type)
+{
+	switch (type) {
+	case 3:	 /* destination unreachable */
+	case 4:	 /* source quench */
+	case 5:	 /* redirect */
+	case 11: /* time exceeded */
+	case 12: /* parameter problem */
+		p->icmp_kind = PKT_ICMP_ERROR;
+		break;
+	case 8:	 /* echo request */
+	case 13: /* timestamp request */
+		p->icmp_kind = PKT_ICMP_REQUEST;
+		p->icmp_request = type;
+		break;
+	case 0:
+		p->icmp_kind = PKT_ICMP_REPLY;
+		p->icmp_request = 8;
+		break;
+	case 14:
+		p->icmp_kind = PKT_ICMP_REPLY;
+		p->icmp_request = 13;
+		break;
+	default:
+		break;
+	}
+}
+
+static __always_inline void classify_icmp6(struct pkt *p, __u8 type)
+{
+	switch (type) {
+	case 1: /* destination unreachable */
+	case 2: /* packet too big */
+	case 3: /* time exceeded */
+	case 4: /* parameter problem */
+		p->icmp_kind = PKT_ICMP_ERROR;
+		break;
+	case 128:
+		p->icmp_kind = PKT_ICMP_REQUEST;
+		p->icmp_request = 128;
+		break;
+	case 129:
+		p->icmp_kind = PKT_ICMP_REPLY;
+		p->icmp_request = 128;
+		break;
+	case 130: /* multicast listener query, report, done; MLDv2 report */
+	case 131:
+	case 132:
+	case 143:
+		if (p->ttl == 1) /* RFC 3810 section 5 */
+			p->key.flags |= FW_KEY_ESSENTIAL;
+		break;
+	case 133: /* router and neighbour messages, redirect */
+	case 134:
+	case 135:
+	case 136:
+	case 137:
+		if (p->ttl == 255) /* RFC 4861: came from this link */
+			p->key.flags |= FW_KEY_ESSENTIAL;
+		break;
+	default:
+		break;
+	}
+}
+
+static __always_inline enum fw_reason parse_icmp(struct pkt *p, void *ctx,
+						 const enum fw_hook hook)
+{
+	struct {
+		__u8 type, code;
+		__be16 check, id, seq;
+	} ih;
+
+	if (p->l4_off + sizeof(ih) > p->l3_end ||
+	    ctx_load(ctx, hook, p->l4_off, &ih, sizeof(ih)))
+		return FW_REASON_DROP_TRUNCATED;
+	p->key.icmp = (__u16)(ih.type << 8 | ih.code);
+	p->key.flags |= FW_KEY_ICMP;
+	if (p->key.family == FW_AF_IPV4)
+		classify_icmp4(p, ih.type);
+	else
+		classify_icmp6(p, ih.type);
+	if (p->icmp_kind == PKT_ICMP_REQUEST || p->icmp_kind == PKT_ICMP_REPLY)
+		p->icmp_id = ih.id;
+	return FW_REASON_NONE;
+}
+
+static __always_inline enum fw_reason parse_l4(struct pkt *p, void *ctx,
+					       const enum fw_hook hook)
+{
+	if (p->frag == PKT_FRAG_LATER)
+		return FW_REASON_NONE;
+	switch (p->key.proto) {
+	case IPPROTO_TCP:
+		return parse_tcp(p, ctx, hook);
+	case IPPROTO_UDP:
+		return parse_udp(p, ctx, hook);
+	case IPPROTO_ICMP:
+		if (p->key.family != FW_AF_IPV4)
+			return FW_REASON_DROP_BAD_L4;
+		return parse_icmp(p, ctx, hook);
+	case IPPROTO_ICMPV6:
+		if (p->key.family != FW_AF_IPV6)
+			return FW_REASON_DROP_BAD_L4;
+		return parse_icmp(p, ctx, hook);
+	case IPPROTO_IGMP:
+		if (p->key.family == FW_AF_IPV4 && p->ttl == 1)
+			p->key.flags |= FW_KEY_ESSENTIAL;
+		return FW_REASON_NONE;
+	default:
+		return FW_REASON_NONE;
+	}
+}
+
+/*
+ * Parse the frame. FW_REASON_NONE: `p` is complete, unless !p->is_ip.
+ * Anything else is the reason to drop it.
+ */
+static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
+					    const enum fw_hook hook)
+{
+	enum fw_reason reason;
+	__u16 proto = 0;
+
+	p->len = ctx_len(ctx, hook);
+	p->has_l2 = ctx_has_l2(ctx, hook);
+	p->rx_ifindex = ctx_ifindex(ctx, hook);
+	reason = parse_l2(p, ctx, hook, &proto);
+	if (reason != FW_REASON_NONE)
+		return reason;
+	p->is_ip = proto == ETH_P_IP || proto == ETH_P_IPV6;
+	if (!p->is_ip)
+		return FW_REASON_NONE;
+	reason = proto == ETH_P_IP ? parse_ipv4(p, ctx, hook)
+				   : parse_ipv6(p, ctx, hook);
+	if (reason != FW_REASON_NONE)
+		return reason;
+	reason = parse_l4(p, ctx, hook);
+	/* RFC 7112: a first fragment carries the whole header chain */
+	if (p->frag == PKT_FRAG_FIRST && reason == FW_REASON_DROP_TRUNCATED)
+		return FW_REASON_DROP_FRAG_TINY;
+	return reason;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Flow keys: struct pkt -> tuple, its reverse, its hash, the kernel's form. */
+#pragma once
+
+static __always_inline void tuple_from_pkt(struct fw_tuple *t,
+					   const struct pkt *p)
+{
+	__builtin_memset(t, 0, sizeof(*t));
+	t->saddr = p->key.saddr;
+	t->daddr = p->key.daddr;
+	t->proto = p->key.proto;
+	t->family = p->key.family;
+	if (p->key.flags & FW_KEY_PORTS) {
+		t->sport = bpf_htons(p->key.sport);
+		t->dport = bpf_htons(p->key.dport);
+	} else if (p->key.flags & FW_KEY_ICMP) {
+		t->sport = p->icmp_id;
+		t->icmp_type = p->icmp_request;
+	}
+}
+
+/*
+ * The tuple of the other direction. The identifier of an echo stays: both
+ * directions are one key, whose direction the type says (struct fw_tuple).
+ */
+static __always_inline void tuple_reverse(struct fw_tuple *to,
+					  const struct fw_tuple *t)
+{
+	to->saddr = t->daddr;
+	to->daddr = t->saddr;
+	to->sport = t->icmp_type ? t->sport : t->dport;
+	to->dport = t->icmp_type ? 0 : t->sport;
+	to->proto = t->proto;
+	to->family = t->family;
+	to->icmp_type = t->icmp_type;
+	to->pad = 0;
+}
+
+/*
+ * Hash for the metadata: of what the verdict depends on, and of nothing that
+ * differs between packets of one flow (GRO). Not for tables.
+ */
+static __always_inline __u32 pkt_hash(const struct pkt *p)
+{
+	const __u64 k = 0x9e3779b97f4a7c15ull;
+	__u64 h = fw_cookie ^ ((__u64)p->rx_ifindex << 32 | p->vlan);
+
+	for (int i = 0; i < 4; i++) {
+		h = (h ^ p->key.saddr.w[i]) * k;
+		h = (h ^ (h >> 29) ^ p->key.daddr.w[i]) * k;
+	}
+	h = (h ^ (h >> 32) ^
+	     ((__u64)p->key.sport << 48 | (__u64)p->key.dport << 32 |
+	      (__u64)p->key.icmp << 16 | (__u64)p->key.proto << 8 |
+	      p->key.family)) *
+	    k;
+	h = (h ^ (h >> 32) ^ p->icmp_id ^ ((__u64)p->frag << 16)) * k;
+	return (__u32)(h >> 32);
+}
+
+/* The kernel's form of a TCP or UDP tuple; returns its size. */
+static __always_inline __u32 tuple_to_sock(struct bpf_sock_tuple *to,
+					   const struct fw_tuple *t)
+{
+	if (t->family == FW_AF_IPV4) {
+		to->ipv4.saddr = t->saddr.w[3];
+		to->ipv4.daddr = t->daddr.w[3];
+		to->ipv4.sport = t->sport;
+		to->ipv4.dport = t->dport;
+		return sizeof(to->ipv4);
+	}
+	__builtin_memcpy(to->ipv6.saddr, &t->saddr, sizeof(to->ipv6.saddr));
+	__builtin_memcpy(to->ipv6.daddr, &t->daddr, sizeof(to->ipv6.daddr));
+	to->ipv6.sport = t->sport;
+	to->ipv6.dport = t->dport;
+	return sizeof(to->ipv6);
+}
+
+/* The original direction of a kernel entry; works on a bare pointer too. */
+static __always_inline void tuple_from_ct(struct fw_tuple *t,
+					  const struct nf_conn *ct)
+{
+	struct nf_conntrack_tuple orig;
+	__u8 family;
+
+	__builtin_memset(t, 0, sizeof(*t));
+	if (BPF_CORE_READ_INTO(&orig, ct, tuplehash[0].tuple))
+		return;
+	family = orig.src.l3num == 2 ? FW_AF_IPV4 : FW_AF_IPV6; /* AF_INET */
+	if (family == FW_AF_IPV4) {
+		addr_from_v4(&t->saddr, orig.src.u3.ip);
+		addr_from_v4(&t->daddr, orig.dst.u3.ip);
+	} else {
+		__builtin_memcpy(&t->saddr, &orig.src.u3, sizeof(t->saddr));
+		__builtin_memcpy(&t->daddr, &orig.dst.u3, sizeof(t->daddr));
+	}
+	t->family = family;
+	t->proto = orig.dst.protonum;
+	t->sport = orig.src.u.all;
+	if (t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP)
+		t->dport = orig.dst.u.all;
+	else if (t->proto == IPPROTO_ICMP || t->proto == IPPROTO_ICMPV6)
+		t->icmp_type = orig.dst.u.icmp.type;
+	else
+		t->sport = 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Counts, reports, and turns a reason into a return code; nobody else may.
+ */
+#pragma once
+
+#define TC_NEXT (-1) /* TCX_NEXT, TC_ACT_UNSPEC: others may still judge it */
+#define TC_SHOT 2    /* TC_ACT_SHOT */
+
+static __always_inline bool reason_is_drop(enum fw_reason reason)
+{
+#define REASON_BIT(sym, name, is_drop, text) \
+	| ((__u64)(is_drop) << FW_REASON_##sym)
+	const __u64 drops = 0 FW_REASONS(REASON_BIT);
+#undef REASON_BIT
+
+	return drops >> reason & 1;
+}
+
+/* One increment per packet and hook. */
+static __always_inline void count(const struct pkt *p, const enum fw_hook hook,
+				  enum fw_reason reason)
+{
+	__u32 index = FW_STATS_INDEX(p->slot, hook, reason);
+	struct fw_counter *c = bpf_map_lookup_elem(&stats, &index);
+
+	if (!c)
+		return;
+	c->packets++;
+	c->bytes += p->len;
+}
+
+/* The rule decided about this packet, here and nowhere else. */
+static __always_inline void count_rule(const struct pkt *p,
+				       const struct fw_result *res, bool flow)
+{
+	struct fw_rule_counter *c;
+	__u32 slot = res->slot;
+
+	c = bpf_map_lookup_elem(&rule_stats, &slot);
+	if (!c)
+		return;
+	c->packets++;
+	c->bytes += p->len;
+	c->flows += flow;
+}
+
+static __always_inline int finish(const struct pkt *p, const enum fw_hook hook,
+				  enum fw_reason reason)
+{
+	bool drop = reason_is_drop(reason);
+
+	count(p, hook, reason);
+	if (hook == FW_HOOK_XDP)
+		return drop ? XDP_DROP : XDP_PASS;
+	return drop ? TC_SHOT : TC_NEXT;
+}

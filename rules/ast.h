@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The rule file as it was written: who stands where, nothing about meaning.
+ * All of it lives in the arena of the compiler; every node has its place.
+ */
+#pragma once
+
+#include "source.h"
+
+enum fw_item_kind {
+	FW_ITEM_WORD,
+	FW_ITEM_DEFINE, /* $name */
+	FW_ITEM_SET,	/* @name */
+	FW_ITEM_LIST,	/* { ... } */
+	FW_ITEM_FILE,	/* file "path", in a set */
+};
+
+/* A value; what it means depends on where it stands. */
+struct fw_item {
+	struct fw_item *next;
+	struct fw_item *first; /* of a list */
+	struct fw_span at;     /* with $ or @ */
+	uint32_t file;	       /* of FW_ITEM_FILE: number of the file */
+	enum fw_item_kind kind;
+};
+
+/* A value in a rule, perhaps with '!' before it. */
+struct fw_ast_term {
+	struct fw_item *item; /* NULL: not given */
+	struct fw_span at;    /* with the '!' */
+	bool is_negated;
+};
+
+enum fw_term_id {
+	FW_TERM_IN,  /* entering interface */
+	FW_TERM_OUT, /* leaving interface */
+	FW_TERM_PROTO,
+	FW_TERM_TYPE,
+	FW_TERM_CODE,
+	FW_TERM_SRC,
+	FW_TERM_SPORT,
+	FW_TERM_DST,
+	FW_TERM_DPORT,
+	FW_TERM_MAX
+};
+
+struct fw_ast_rule {
+	struct fw_ast_term terms[FW_TERM_MAX];
+	struct fw_span family_at; /* len 0: not given */
+	struct fw_span prefix;	  /* of log, without quotes; len 0: none */
+	struct fw_span label;	  /* len 0: not given */
+	uint8_t families;	  /* FW_FAMILY_*; 0: not given */
+	uint8_t verdict;	  /* enum fw_verdict */
+	uint8_t dir;		  /* enum fw_dir */
+	bool is_stateless;
+	bool has_log;
+};
+
+struct fw_ast_member {
+	struct fw_ast_member *next;
+	struct fw_span at; /* the interface name, without quotes */
+	struct fw_span mode_at;
+	enum fw_iface_mode mode;
+	bool has_mode;
+};
+
+struct fw_ast_interface {
+	struct fw_span name;
+	struct fw_ast_member *members;
+};
+
+/* `define` and `set` alike. */
+struct fw_ast_binding {
+	struct fw_span name;
+	struct fw_item *item; /* of a set always a list */
+};
+
+struct fw_ast_option {
+	struct fw_span name;
+	uint32_t clear, set; /* FW_OPT_* */
+};
+
+struct fw_ast_default {
+	struct fw_span dir_at;
+	uint8_t dir;
+	uint8_t verdict;
+	bool has_log;
+};
+
+enum fw_stmt_kind {
+	FW_STMT_INTERFACE,
+	FW_STMT_DEFINE,
+	FW_STMT_SET,
+	FW_STMT_OPTION,
+	FW_STMT_DEFAULT,
+	FW_STMT_RULE,
+};
+
+struct fw_stmt {
+	struct fw_stmt *next;
+	struct fw_span at; /* from its first to its last token */
+	enum fw_stmt_kind kind;
+	bool is_broken; /* an error was reported; its name is declared still */
+	union {
+		struct fw_ast_interface interface;
+		struct fw_ast_binding binding;
+		struct fw_ast_option option;
+		struct fw_ast_default dflt;
+		struct fw_ast_rule rule;
+	};
+};
+
+struct fw_ast {
+	struct fw_stmt *first;
+	struct fw_stmt *last;
+	size_t n_items;
+};

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The canonical text of statements, and the names that are made of it. */
+#pragma once
+
+#include "check.h"
+
+/** @brief The rule in one line, without its label; NULL without memory. */
+char *fw_canon_rule(const struct fw_scope *scope,
+		    const struct fw_checked_rule *rule);
+
+/** @brief `define NAME = VALUE` in one line; NULL without memory. */
+char *fw_canon_define(const struct fw_scope *scope,
+		      const struct fw_symbol *symbol);
+
+/**
+ * @brief A name for a rule that has no label: readable, and stable as long as
+ *        its text is.
+ *
+ * @param rule  the rule
+ * @param text  from fw_canon_rule()
+ * @return the name, owned by the caller; NULL without memory
+ */
+char *fw_canon_label(const struct fw_checked_rule *rule, const char *text);

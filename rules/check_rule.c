@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* From the syntax tree to meaning: one rule. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "field.h"
+#include "mem.h"
+
+#define BOTH_FAMILIES (FW_FAMILY_IPV4 | FW_FAMILY_IPV6)
+
+/* A rule on its way. */
+struct check {
+	struct fw_scope *scope;
+	struct fw_set_pool *pool;
+	struct fw_reporter *rep;
+	struct fw_checked_rule *rule;
+	/* What narrowed the families last, to name both sides of a conflict. */
+	struct fw_span family_at;
+	char family_what[32];
+	bool family_has_set;
+	bool is_never; /* they do not meet, because of a set */
+};
+
+static const enum fw_field term_fields[] = {
+	[FW_TERM_IN] = FW_FIELD_ZONE,	  [FW_TERM_OUT] = FW_FIELD_ZONE,
+	[FW_TERM_PROTO] = FW_FIELD_PROTO, [FW_TERM_TYPE] = FW_FIELD_ICMP,
+	[FW_TERM_CODE] = FW_FIELD_ICMP,	  [FW_TERM_SRC] = FW_FIELD_ADDRESS,
+	[FW_TERM_SPORT] = FW_FIELD_PORT,  [FW_TERM_DST] = FW_FIELD_ADDRESS,
+	[FW_TERM_DPORT] = FW_FIELD_PORT,
+};
+
+static bool out_of_memory(struct check *check)
+{
+	check->rep->is_broken = true;
+	return false;
+}
+
+/* ---- terms --------------------------------------------------------------- */
+
+static bool check_empty(struct check *check, const struct fw_ast_term *ast)
+{
+	if (ast->item->kind != FW_ITEM_LIST || ast->item->first)
+		return true;
+	fw_report_error(check->rep, ast->at, "the list is empty");
+	fw_report_hint(check->rep, "leave the clause out to match everything");
+	return false;
+}
+
+/* `any` is the same as nothing, and so its opposite never matches. */
+static bool check_any(struct check *check, struct fw_term *term)
+{
+	term->is_given = false;
+	if (!term->is_negated)
+		return true;
+	fw_report_error(check->rep, term->at, "'!any' never matches a packet");
+	return false;
+}
+
+static bool fill_term(struct check *check, enum fw_field field,
+		      const struct fw_parts *parts, struct fw_term *term)
+{
+	term->has_set = parts->has_set;
+	term->text = fw_parts_text(check->scope, field, parts);
+	if (!term->text)
+		return out_of_memory(check);
+	if (fw_parts_is_any(check->scope, field, parts))
+		return check_any(check, term);
+	if (field != FW_FIELD_ADDRESS && field != FW_FIELD_PORT)
+		return fw_parts_value(check->scope, field, parts, &term->value);
+	term->set = fw_set_pool_get(check->pool, check->scope, field, parts,
+				    term->text, term->at);
+	return term->set >= 0;
+}
+
+static bool check_term(struct check *check, enum fw_term_id id,
+		       enum fw_field field)
+{
+	const struct fw_ast_term *ast = &check->rule->ast->terms[id];
+	struct fw_term *term = &check->rule->terms[id];
+	struct fw_parts parts = { 0 };
+	bool is_good;
+
+	term->set = -1;
+	if (!ast->item)
+		return true;
+	term->at = ast->at;
+	term->is_given = true;
+	term->is_negated = ast->is_negated;
+	is_good = check_empty(check, ast) &&
+		  fw_resolve(check->scope, field, ast->item, &parts) &&
+		  fill_term(check, field, &parts, term);
+	fw_parts_done(&parts);
+	return is_good;
+}
+
+/* ---- families ------------------------------------------------------------ */
+
+static const char *family_name(uint8_t families)
+{
+	return families == FW_FAMILY_IPV4 ? "IPv4" : "IPv6";
+}
+
+/* Narrow the rule to some families, or report that nothing is left. */
+static bool narrow(struct check *check, uint8_t families, struct fw_span at,
+		   const char *what, bool has_set)
+{
+	uint8_t left = check->rule->families & families;
+
+	if (left == check->rule->families)
+		return true;
+	if (left) {
+		check->rule->families = left;
+		check->family_at = at;
+		check->family_has_set = has_set;
+		(void)snprintf(check->family_what, sizeof(check->family_what),
+			       "%s", what);
+		return true;
+	}
+	has_set |= check->family_has_set;
+	if (has_set) {
+		/* The set may hold others tomorrow: no reason to refuse. */
+		check->is_never = true;
+		fw_report_warning(check->rep, at,
+				  "rule can never match: %s is %s only", what,
+				  family_name(families));
+	} else {
+		fw_report_error(check->rep, at,
+				"rule can never match: %s is %s only", what,
+				family_name(families));
+	}
+	fw_report_note(check->rep, check->family_at, "but %s is %s only",
+		       check->family_what, family_name(check->rule->families));
+	return has_set;
+}
+
+static bool is_everything(const struct fw_ranges *ranges, bool is_v6)
+{
+	struct fw_u128 first = { 0 };
+	struct fw_u128 last = { .lo = UINT32_MAX };
+
+	if (is_v6)
+		last = (struct fw_u128){ UINT64_MAX, UINT64_MAX };
+	return fw_ranges_is(ranges, first, last);
+}
+
+/* The families in which an address term can match at all. */
+static uint8_t address_families(const struct fw_ir_set *set, bool is_negated)
+{
+	uint8_t families = 0;
+
+	if (is_negated) {
+		if (!is_everything(&set->v4, false))
+			families |= FW_FAMILY_IPV4;
+		if (!is_everything(&set->v6, true))
+			families |= FW_FAMILY_IPV6;
+		return families;
+	}
+	if (set->v4.n || set->has_self)
+		families |= FW_FAMILY_IPV4;
+	if (set->v6.n || set->has_self)
+		families |= FW_FAMILY_IPV6;
+	/* An empty set matches nothing, whatever the family. */
+	return families ? families : BOTH_FAMILIES;
+}
+
+static bool check_address(struct check *check, enum fw_term_id id,
+			  const char *what)
+{
+	const struct fw_term *term = &check->rule->terms[id];
+	uint8_t families;
+
+	if (!term->is_given)
+		return true;
+	families = address_families(&check->pool->sets[term->set],
+				    term->is_negated);
+	if (families)
+		return narrow(check, families, term->at, what, term->has_set);
+	fw_report_error(check->rep, term->at,
+			"rule can never match: no address is left");
+	return false;
+}
+
+/* ---- protocols and ports ------------------------------------------------- */
+
+static bool has_proto(const uint64_t protos[4], unsigned int proto)
+{
+	return protos[proto / 64] >> (proto % 64) & 1;
+}
+
+static void add_proto(uint64_t protos[4], unsigned int proto)
+{
+	protos[proto / 64] |= (uint64_t)1 << (proto % 64);
+}
+
+static bool is_zero(const uint64_t protos[4])
+{
+	return !(protos[0] | protos[1] | protos[2] | protos[3]);
+}
+
+/* Is every protocol of the mask one of two? */
+static bool is_within(const uint64_t protos[4], unsigned int a, unsigned int b)
+{
+	uint64_t rest[4];
+
+	memcpy(rest, protos, sizeof(rest));
+	rest[a / 64] &= ~((uint64_t)1 << (a % 64));
+	rest[b / 64] &= ~((uint64_t)1 << (b % 64));
+	return is_zero(rest) && !is_zero(protos);
+}
+
+static bool check_proto(struct check *check)
+{
+	struct fw_checked_rule *rule = check->rule;
+	const struct fw_term *term = &rule->terms[FW_TERM_PROTO];
+	unsigned int proto;
+	bool is_member;
+
+	if (!term->is_given)
+		return true;
+	for (proto = 0; proto < 256; proto++) {
+		is_member = fw_ranges_has(&term->value.v4,
+					  (struct fw_u128){ .lo = proto });
+		if (is_member != term->is_negated)
+			add_proto(rule->protos, proto);
+	}
+	if (is_zero(rule->protos)) {
+		fw_report_error(check->rep, term->at,
+				"rule can never match: no protocol is left");
+		return false;
+	}
+	if (is_within(rule->protos, FW_PROTO_ICMP, FW_PROTO_ICMP))
+		return narrow(check, FW_FAMILY_IPV4, term->at, "icmp4", false);
+	if (is_within(rule->protos, FW_PROTO_ICMP6, FW_PROTO_ICMP6))
+		return narrow(check, FW_FAMILY_IPV6, term->at, "icmp6", false);
+	return true;
+}
+
+/* What the rule says without saying it; shown in the canonical form. */
+static bool imply_protos(struct check *check, unsigned int a, unsigned int b,
+			 const char *text)
+{
+	struct fw_term *term = &check->rule->terms[FW_TERM_PROTO];
+
+	free(term->text);
+	term->text = fw_mem_dup(text, strlen(text));
+	if (!term->text)
+		return out_of_memory(check);
+	term->is_given = true;
+	add_proto(check->rule->protos, a);
+	add_proto(check->rule->protos, b);
+	return true;
+}
+
+static bool check_ports(struct check *check)
+{
+	struct fw_checked_rule *rule = check->rule;
+	const struct fw_term *proto = &rule->terms[FW_TERM_PROTO];
+	const struct fw_term *port = &rule->terms[FW_TERM_DPORT];
+
+	if (!port->is_given)
+		port = &rule->terms[FW_TERM_SPORT];
+	if (!port->is_given)
+		return true;
+	if (!proto->is_given) {
+		return imply_protos(check, FW_PROTO_TCP, FW_PROTO_UDP,
+				    "{ tcp, udp }");
+	}
+	if (is_within(rule->protos, FW_PROTO_TCP, FW_PROTO_UDP))
+		return true;
+	fw_report_error(check->rep, proto->at,
+			"'port' needs proto tcp or udp, not %s%s",
+			proto->is_negated ? "!" : "", proto->text);
+	fw_report_note(check->rep, port->at, "the port is given here");
+	return false;
+}
+
+/* ---- ICMP types and codes ------------------------------------------------ */
+
+/* Negate by complement: the image has no flag for it. */
+static bool complement(struct check *check, struct fw_ranges *ranges)
+{
+	struct fw_ranges rest = { 0 };
+	uint64_t i;
+
+	for (i = 0; i <= UINT8_MAX; i++) {
+		if (fw_ranges_has(ranges, (struct fw_u128){ .lo = i }))
+			continue;
+		if (fw_ranges_add_small(&rest, i, i) < 0) {
+			fw_ranges_done(&rest);
+			return out_of_memory(check);
+		}
+	}
+	fw_ranges_merge(&rest);
+	fw_ranges_done(ranges);
+	*ranges = rest;
+	return true;
+}
+
+/* As what the types are read: the protocol says which numbers they are. */
+static bool type_field(struct check *check, enum fw_field *ret)
+{
+	const uint64_t *protos = check->rule->protos;
+	bool has_icmp4 = has_proto(protos, FW_PROTO_ICMP);
+	bool has_icmp6 = has_proto(protos, FW_PROTO_ICMP6);
+	const struct fw_term *proto = &check->rule->terms[FW_TERM_PROTO];
+
+	if (!proto->is_given) {
+		*ret = FW_FIELD_ICMP;
+		return imply_protos(check, FW_PROTO_ICMP, FW_PROTO_ICMP6,
+				    "icmp");
+	}
+	if (!is_within(protos, FW_PROTO_ICMP, FW_PROTO_ICMP6)) {
+		fw_report_error(check->rep, proto->at,
+				"'type' needs proto icmp, not %s%s",
+				proto->is_negated ? "!" : "", proto->text);
+		fw_report_note(check->rep,
+			       check->rule->ast->terms[FW_TERM_TYPE].at,
+			       "the type is given here");
+		return false;
+	}
+	*ret = FW_FIELD_ICMP;
+	if (!has_icmp6) {
+		*ret = FW_FIELD_ICMP4;
+	} else if (!has_icmp4) {
+		*ret = FW_FIELD_ICMP6;
+	}
+	return true;
+}
+
+static bool check_types(struct check *check, enum fw_field field)
+{
+	struct fw_term *term = &check->rule->terms[FW_TERM_TYPE];
+	uint8_t families = 0;
+
+	if (!check_term(check, FW_TERM_TYPE, field))
+		return false;
+	if (term->is_negated &&
+	    ((field != FW_FIELD_ICMP6 && !complement(check, &term->value.v4)) ||
+	     (field != FW_FIELD_ICMP4 && !complement(check, &term->value.v6))))
+		return false;
+	if (term->value.v4.n)
+		families |= FW_FAMILY_IPV4;
+	if (term->value.v6.n)
+		families |= FW_FAMILY_IPV6;
+	if (families)
+		return narrow(check, families, term->at, "the type", false);
+	fw_report_error(check->rep, term->at,
+			"rule can never match: no type is left");
+	return false;
+}
+
+/* The only number of a list, -1 for none, -2 for several. */
+static int only_type(const struct fw_ranges *ranges)
+{
+	if (ranges->n == 0)
+		return -1;
+	if (ranges->n > 1 || ranges->r[0].first_lo != ranges->r[0].last_lo)
+		return -2;
+	return (int)ranges->r[0].first_lo;
+}
+
+static bool collect_codes(struct check *check, const struct fw_item *item,
+			  int type4, int type6, struct fw_value *value)
+{
+	const struct fw_item *sub;
+	bool is_good = true;
+
+	if (item->kind == FW_ITEM_WORD) {
+		return fw_field_parse_code(check->scope, item->at, type4, type6,
+					   value);
+	}
+	if (item->kind == FW_ITEM_LIST) {
+		for (sub = item->first; sub; sub = sub->next) {
+			is_good &=
+				collect_codes(check, sub, type4, type6, value);
+		}
+		return is_good;
+	}
+	fw_report_error(check->rep, item->at,
+			"codes are written out: numbers or names");
+	return false;
+}
+
+static bool fill_codes(struct check *check, struct fw_term *term, int type4,
+		       int type6)
+{
+	struct fw_list list = { 0 };
+	uint8_t families = 0;
+
+	fw_value_merge(&term->value);
+	fw_field_print_codes(&term->value, type4, type6, &list);
+	term->text = fw_list_take(&list);
+	if (!term->text)
+		return out_of_memory(check);
+	if (term->is_negated &&
+	    ((type4 >= 0 && !complement(check, &term->value.v4)) ||
+	     (type6 >= 0 && !complement(check, &term->value.v6))))
+		return false;
+	if (term->value.v4.n)
+		families |= FW_FAMILY_IPV4;
+	if (term->value.v6.n)
+		families |= FW_FAMILY_IPV6;
+	if (families)
+		return narrow(check, families, term->at, "the code", false);
+	fw_report_error(check->rep, term->at,
+			"rule can never match: no code is left");
+	return false;
+}
+
+static bool check_codes(struct check *check)
+{
+	const struct fw_ast_term *ast = &check->rule->ast->terms[FW_TERM_CODE];
+	const struct fw_term *type = &check->rule->terms[FW_TERM_TYPE];
+	struct fw_term *term = &check->rule->terms[FW_TERM_CODE];
+	int type4, type6;
+
+	if (!ast->item)
+		return true;
+	if (!type->is_given) {
+		fw_report_error(check->rep, ast->at,
+				"'code' needs the type that it belongs to");
+		fw_report_hint(
+			check->rep,
+			"write 'type destination-unreachable code port-unreachable'");
+		return false;
+	}
+	type4 = only_type(&type->value.v4);
+	type6 = only_type(&type->value.v6);
+	if (type4 == -2 || type6 == -2) {
+		fw_report_error(check->rep, ast->at,
+				"'code' needs exactly one type");
+		fw_report_note(check->rep, type->at, "these are several");
+		return false;
+	}
+	term->at = ast->at;
+	term->is_given = true;
+	term->is_negated = ast->is_negated;
+	return check_empty(check, ast) &&
+	       collect_codes(check, ast->item, type4, type6, &term->value) &&
+	       fill_codes(check, term, type4, type6);
+}
+
+static bool check_icmp(struct check *check)
+{
+	enum fw_field field;
+
+	if (!check->rule->ast->terms[FW_TERM_TYPE].item)
+		return check_codes(check);
+	return type_field(check, &field) && check_types(check, field) &&
+	       check_codes(check);
+}
+
+/* ---- the whole rule ------------------------------------------------------ */
+
+static bool is_label(const char *s, size_t len)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if (!s[i] || !strchr(allowed, s[i]))
+			return false;
+	}
+	return len > 0 && len <= FW_MAX_LABEL;
+}
+
+static bool check_label(struct check *check)
+{
+	struct fw_span at = check->rule->ast->label;
+	const char *s = fw_span_text(check->rep->sources, at);
+	int dir;
+
+	if (at.len == 0)
+		return true;
+	if (!is_label(s, at.len)) {
+		fw_report_error(check->rep, at, "'%.*s' cannot be a label",
+				FW_QUOTE(check->rep, at));
+		fw_report_hint(
+			check->rep,
+			"a label is up to %d letters, digits, '_', '.' and '-'",
+			FW_MAX_LABEL);
+		return false;
+	}
+	for (dir = 0; dir < FW_DIR_MAX; dir++) {
+		const char *taken = fw_default_label((enum fw_dir)dir);
+
+		if (strlen(taken) != at.len || memcmp(taken, s, at.len) != 0)
+			continue;
+		fw_report_error(check->rep, at,
+				"'%s' is the label of a default", taken);
+		return false;
+	}
+	return true;
+}
+
+static bool check_prefix(struct check *check)
+{
+	struct fw_span at = check->rule->ast->prefix;
+
+	if (at.len <= FW_MAX_PREFIX)
+		return true;
+	fw_report_error(check->rep, at, "the prefix is longer than %d bytes",
+			FW_MAX_PREFIX);
+	return false;
+}
+
+static bool check_family(struct check *check)
+{
+	const struct fw_ast_rule *ast = check->rule->ast;
+
+	if (!ast->families)
+		return true;
+	return narrow(check, ast->families, ast->family_at, "'family'", false);
+}
+
+static bool check_terms(struct check *check)
+{
+	static const enum fw_term_id plain[] = {
+		FW_TERM_IN,    FW_TERM_OUT, FW_TERM_PROTO, FW_TERM_SRC,
+		FW_TERM_SPORT, FW_TERM_DST, FW_TERM_DPORT,
+	};
+	bool is_good = true;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(plain); i++)
+		is_good &= check_term(check, plain[i], term_fields[plain[i]]);
+	return is_good;
+}
+
+bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
+		   const struct fw_stmt *stmt, struct fw_checked_rule *ret)
+{
+	struct check check = {
+		.scope = scope,
+		.pool = pool,
+		.rep = &scope->c->rep,
+		.rule = ret,
+	};
+	bool is_good;
+
+	ret->ast = &stmt->rule;
+	ret->at = stmt->at;
+	ret->families = BOTH_FAMILIES;
+	ret->terms[FW_TERM_TYPE].set = -1;
+	ret->terms[FW_TERM_CODE].set = -1;
+	is_good = check_label(&check);
+	is_good &= check_prefix(&check);
+	is_good &= check_terms(&check);
+	if (!is_good)
+		return false;
+	if (!check_family(&check) || !check_proto(&check) ||
+	    !check_ports(&check) || !check_icmp(&check) ||
+	    !check_address(&check, FW_TERM_SRC, "'from'") ||
+	    !check_address(&check, FW_TERM_DST, "'to'"))
+		return false;
+	if (check.is_never)
+		ret->families = BOTH_FAMILIES;
+	return true;
+}
+
+void fw_checked_rule_done(struct fw_checked_rule *rule)
+{
+	int i;
+
+	for (i = 0; i < FW_TERM_MAX; i++) {
+		free(rule->terms[i].text);
+		fw_value_done(&rule->terms[i].value);
+	}
+	*rule = (struct fw_checked_rule){ 0 };
+}

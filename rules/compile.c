@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* One compilation: the stages, in order. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "compiler.h"
+#include "lower.h"
+#include "mem.h"
+#include "parse.h"
+
+/* Shorter than nf_conntrack's while a flow is half open; design section 5. */
+static const struct fw_timeouts default_timeouts = {
+	.tcp_syn_sent = 60,
+	.tcp_syn_recv = 60,
+	.tcp_established = 432000,
+	.tcp_fin = 120,
+	.tcp_time_wait = 120,
+	.tcp_close = 10,
+	.udp = 30,
+	.udp_stream = 120,
+	.icmp = 30,
+	.other = 600,
+};
+
+static struct fw_program *new_program(void)
+{
+	struct fw_program *program;
+
+	program = calloc(1, sizeof(*program));
+	if (!program)
+		return NULL;
+	program->default_verdict[FW_DIR_IN] = FW_DROP;
+	program->default_verdict[FW_DIR_OUT] = FW_ACCEPT;
+	program->default_verdict[FW_DIR_FORWARD] = FW_DROP;
+	program->timeouts = default_timeouts;
+	return program;
+}
+
+static int add_main(struct fw_compiler *c, const char *name, const char *data,
+		    size_t len)
+{
+	struct fw_text text = {
+		.name = fw_mem_dup(name, strlen(name)),
+		.data = fw_mem_dup(data, len),
+		.len = len,
+	};
+
+	if (text.name && text.data)
+		return fw_sources_add(&c->sources, &text);
+	free(text.name);
+	free(text.data);
+	return -ENOMEM;
+}
+
+/* Everything behind the syntax tree. */
+static void understand(struct fw_compiler *c, const struct fw_ast *ast,
+		       struct fw_program *program)
+{
+	struct fw_set_pool pool = { 0 };
+	struct fw_scope scope;
+
+	fw_scope_init(&scope, c);
+	fw_check_statements(&scope, ast, program);
+	fw_lower_rules(&scope, ast, &pool, program);
+	fw_lower_names(&scope, &pool, program);
+	if (c->rep.diag->errors == 0)
+		fw_check_unused(&scope);
+
+	program->sets = take_ptr(pool.sets);
+	program->n_sets = pool.n;
+	pool.n = 0;
+	fw_set_pool_done(&pool);
+	fw_scope_done(&scope);
+}
+
+static int finish(struct fw_compiler *c, struct fw_program *program,
+		  struct fw_program **ret)
+{
+	if (c->rep.is_broken || c->rep.diag->errors) {
+		fw_program_free(program);
+		return c->rep.is_broken ? -ENOMEM : -EINVAL;
+	}
+	program->texts = take_ptr(c->sources.texts);
+	program->n_texts = c->sources.n;
+	c->sources.n = 0;
+	*ret = program;
+	return 0;
+}
+
+int fw_compile(const char *main_name, const char *main_text, size_t main_len,
+	       fw_read_fn read, void *ctx, struct fw_diag *diag,
+	       struct fw_program **ret)
+{
+	struct fw_compiler c = { .read = read, .ctx = ctx };
+	struct fw_program *program;
+	struct fw_ast ast;
+	int r;
+
+	c.rep.diag = diag;
+	c.rep.sources = &c.sources;
+	program = new_program();
+	if (!program)
+		return -ENOMEM;
+	r = add_main(&c, main_name, main_text, main_len);
+	if (r < 0) {
+		fw_program_free(program);
+		return r;
+	}
+	fw_parse(&c, &ast);
+	if (!fw_report_is_full(&c.rep))
+		understand(&c, &ast, program);
+	fw_report_sort(&c.rep);
+	r = finish(&c, program, ret);
+	fw_arena_done(&c.arena);
+	fw_sources_done(&c.sources);
+	return r;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The compiled program: freeing it and looking at it. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "addr.h"
+#include "lex.h"
+#include "mem.h"
+#include "sets.h"
+
+static void row_done(struct fw_ir_row *row)
+{
+	free(row->label);
+	free(row->prefix);
+	free(row->file);
+	free(row->text);
+}
+
+static void zone_done(struct fw_zone *zone)
+{
+	size_t i;
+
+	for (i = 0; i < zone->n; i++)
+		free(zone->members[i].ifname);
+	free(zone->members);
+	free(zone->name);
+	free(zone->file);
+}
+
+void fw_program_free(struct fw_program *program)
+{
+	size_t i;
+
+	if (!program)
+		return;
+	for (i = 0; i < program->n_rows; i++)
+		row_done(&program->rows[i]);
+	for (i = 0; i < program->n_sets; i++)
+		fw_ir_set_done(&program->sets[i]);
+	for (i = 0; i < program->n_zones; i++)
+		zone_done(&program->zones[i]);
+	for (i = 0; i < program->n_named_sets; i++) {
+		free(program->named_sets[i].name);
+		free(program->named_sets[i].file);
+	}
+	for (i = 0; i < program->n_defines; i++)
+		free(program->defines[i]);
+	free(program->rows);
+	free(program->sets);
+	free(program->zones);
+	free(program->named_sets);
+	free(program->defines);
+	fw_texts_free(program->texts, program->n_texts);
+	free(program);
+}
+
+/* ---- canonical form ------------------------------------------------------ */
+
+static void print_member(const struct fw_zone_member *member, FILE *out)
+{
+	bool is_word = fw_lex_is_word(member->ifname, strlen(member->ifname));
+
+	fprintf(out, is_word ? "%s" : "\"%s\"", member->ifname);
+	if (member->mode != FW_MODE_AUTO)
+		fprintf(out, " { mode %s }", fw_mode_name(member->mode));
+}
+
+static void print_zone(const struct fw_zone *zone, FILE *out)
+{
+	size_t i;
+
+	fprintf(out, "interface %s = ", zone->name);
+	if (zone->n == 1) {
+		print_member(&zone->members[0], out);
+	} else {
+		for (i = 0; i < zone->n; i++) {
+			fputs(i ? ", " : "{ ", out);
+			print_member(&zone->members[i], out);
+		}
+		fputs(" }", out);
+	}
+	fputc('\n', out);
+}
+
+static void print_entry(const struct fw_range *range, bool is_v6, FILE *out)
+{
+	struct fw_str str = { 0 };
+
+	fw_addr_print_range(&str, range, is_v6);
+	fprintf(out, "\t%s\n", str.s ? str.s : "");
+	fw_str_done(&str);
+}
+
+static void print_set(const struct fw_program *program,
+		      const struct fw_named_set *named, FILE *out)
+{
+	const struct fw_ir_set *set = &program->sets[named->set];
+	size_t i;
+
+	fprintf(out, "set %s {\n", named->name);
+	if (set->has_self)
+		fputs("\tself\n", out);
+	for (i = 0; i < set->v4.n; i++)
+		print_entry(&set->v4.r[i], false, out);
+	for (i = 0; i < set->v6.n; i++)
+		print_entry(&set->v6.r[i], true, out);
+	fputs("}\n", out);
+}
+
+static void print_settings(const struct fw_program *program, FILE *out)
+{
+	int dir;
+
+	fprintf(out, "option fragments %s\n",
+		program->options & FW_OPT_FRAG_DROP ? "drop" : "track");
+	fprintf(out, "option non-ip %s\n",
+		program->options & FW_OPT_NON_IP_DROP ? "drop" : "pass");
+	for (dir = 0; dir < FW_DIR_MAX; dir++) {
+		fprintf(out, "default %s %s%s\n", fw_dir_name((enum fw_dir)dir),
+			fw_verdict_name(
+				(enum fw_verdict)program->default_verdict[dir]),
+			program->default_log >> dir & 1 ? " log" : "");
+	}
+}
+
+void fw_program_print(const struct fw_program *program, FILE *out)
+{
+	size_t i;
+
+	for (i = 0; i < program->n_zones; i++)
+		print_zone(&program->zones[i], out);
+	for (i = 0; i < program->n_defines; i++)
+		fprintf(out, "%s\n", program->defines[i]);
+	for (i = 0; i < program->n_named_sets; i++)
+		print_set(program, &program->named_sets[i], out);
+	print_settings(program, out);
+	for (i = 0; i < program->n_rows; i++)
+		fprintf(out, "%s\n", program->rows[i].text);
+}
+
+/* ---- dump ---------------------------------------------------------------- */
+
+static void dump_zones(const char *name, uint64_t zones, bool is_negated,
+		       FILE *out)
+{
+	if (zones) {
+		fprintf(out, " %s=%s%" PRIx64, name, is_negated ? "!" : "",
+			zones);
+	}
+}
+
+static void dump_protos(const uint64_t protos[4], FILE *out)
+{
+	const char *separator = " protos=";
+	unsigned int proto, last;
+
+	for (proto = 0; proto < 256; proto++) {
+		if (!(protos[proto / 64] >> (proto % 64) & 1))
+			continue;
+		last = proto;
+		while (last < 255 &&
+		       protos[(last + 1) / 64] >> ((last + 1) % 64) & 1)
+			last++;
+		fprintf(out, "%s%u", separator, proto);
+		if (last > proto)
+			fprintf(out, "-%u", last);
+		separator = ",";
+		proto = last;
+	}
+}
+
+static void dump_set_ref(const char *name, int32_t set, bool is_negated,
+			 FILE *out)
+{
+	if (set >= 0)
+		fprintf(out, " %s=%s#%d", name, is_negated ? "!" : "", set);
+}
+
+static void dump_row(const struct fw_ir_row *row, size_t number, FILE *out)
+{
+	static const struct {
+		uint32_t flag;
+		const char *name;
+	} flags[] = {
+		{ FW_ROW_STATELESS, " stateless" },
+		{ FW_ROW_ICMP, " icmp" },
+		{ FW_ROW_NAMED, " named" },
+		{ FW_ROW_LOG, " log" },
+	};
+	uint32_t f = row->flags;
+	size_t i;
+
+	fprintf(out, "row %zu line %u %s dirs=%x families=%x", number,
+		row->line, fw_verdict_name((enum fw_verdict)row->verdict),
+		row->dirs, row->families);
+	dump_zones("in", row->in_zones, f & FW_ROW_NOT_IN, out);
+	dump_zones("out", row->out_zones, f & FW_ROW_NOT_OUT, out);
+	dump_protos(row->protos, out);
+	dump_set_ref("src", row->src, f & FW_ROW_NOT_SRC, out);
+	dump_set_ref("dst", row->dst, f & FW_ROW_NOT_DST, out);
+	dump_set_ref("l4a", row->l4a, f & FW_ROW_NOT_SPORT, out);
+	dump_set_ref("l4b", row->l4b, f & FW_ROW_NOT_DPORT, out);
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (f & flags[i].flag)
+			fputs(flags[i].name, out);
+	}
+	fprintf(out, " label=%s", row->label);
+	if (row->prefix)
+		fprintf(out, " prefix=\"%s\"", row->prefix);
+	fputc('\n', out);
+}
+
+static void dump_ranges(const char *name, const struct fw_ranges *ranges,
+			FILE *out)
+{
+	size_t i;
+
+	for (i = 0; i < ranges->n; i++) {
+		const struct fw_range *r = &ranges->r[i];
+
+		fprintf(out, "%s", i ? "," : name);
+		if (r->first_hi || r->last_hi) {
+			fprintf(out, "%" PRIx64 ":%016" PRIx64, r->first_hi,
+				r->first_lo);
+		} else {
+			fprintf(out, "%" PRIx64, r->first_lo);
+		}
+		if (r->first_hi == r->last_hi && r->first_lo == r->last_lo)
+			continue;
+		if (r->last_hi) {
+			fprintf(out, "-%" PRIx64 ":%016" PRIx64, r->last_hi,
+				r->last_lo);
+		} else {
+			fprintf(out, "-%" PRIx64, r->last_lo);
+		}
+	}
+}
+
+static void dump_set(const struct fw_ir_set *set, size_t number, FILE *out)
+{
+	fprintf(out, "set #%zu", number);
+	if (set->has_self)
+		fputs(" self", out);
+	dump_ranges(" v4=", &set->v4, out);
+	dump_ranges(" v6=", &set->v6, out);
+	dump_ranges(" port=", &set->port, out);
+	fputc('\n', out);
+}
+
+void fw_program_dump(const struct fw_program *program, FILE *out)
+{
+	size_t i, k;
+
+	for (i = 0; i < program->n_zones; i++) {
+		fprintf(out, "zone %zu %s", i, program->zones[i].name);
+		for (k = 0; k < program->zones[i].n; k++) {
+			fprintf(out, " %s:%s",
+				program->zones[i].members[k].ifname,
+				fw_mode_name(
+					program->zones[i].members[k].mode));
+		}
+		fputc('\n', out);
+	}
+	fprintf(out, "options=%x default_log=%x\n", program->options,
+		program->default_log);
+	for (i = 0; i < program->n_rows; i++)
+		dump_row(&program->rows[i], i, out);
+	for (i = 0; i < FW_DIR_MAX; i++) {
+		fprintf(out, "default %s %s\n", fw_dir_name((enum fw_dir)i),
+			fw_verdict_name(
+				(enum fw_verdict)program->default_verdict[i]));
+	}
+	for (i = 0; i < program->n_sets; i++)
+		dump_set(&program->sets[i], i, out);
+	for (i = 0; i < program->n_named_sets; i++) {
+		fprintf(out, "named %s #%d v4=%zu v6=%zu\n",
+			program->named_sets[i].name, program->named_sets[i].set,
+			program->named_sets[i].v4, program->named_sets[i].v6);
+	}
+}

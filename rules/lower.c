@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* From checked rules to the flat intermediate form. */
+#include "lower.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "canon.h"
+#include "mem.h"
+#include "shadow.h"
+#include "str.h"
+
+/* ---- the fields of a row ------------------------------------------------- */
+
+/* Which flag says that a term is negated. */
+static const struct {
+	enum fw_term_id term;
+	uint32_t flag;
+} negations[] = {
+	{ FW_TERM_IN, FW_ROW_NOT_IN },
+	{ FW_TERM_OUT, FW_ROW_NOT_OUT },
+	{ FW_TERM_SRC, FW_ROW_NOT_SRC },
+	{ FW_TERM_DST, FW_ROW_NOT_DST },
+	{ FW_TERM_SPORT, FW_ROW_NOT_SPORT },
+	{ FW_TERM_DPORT, FW_ROW_NOT_DPORT },
+};
+
+static uint32_t row_flags(const struct fw_checked_rule *rule)
+{
+	const struct fw_term *t = rule->terms;
+	uint32_t flags = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(negations); i++) {
+		const struct fw_term *term = &t[negations[i].term];
+
+		if (term->is_given && term->is_negated)
+			flags |= negations[i].flag;
+	}
+	if (rule->ast->has_log)
+		flags |= FW_ROW_LOG;
+	if (rule->ast->is_stateless)
+		flags |= FW_ROW_STATELESS;
+	if (t[FW_TERM_TYPE].is_given)
+		flags |= FW_ROW_ICMP;
+	if (t[FW_TERM_TYPE].is_given || t[FW_TERM_SPORT].is_given ||
+	    t[FW_TERM_DPORT].is_given)
+		flags |= FW_ROW_NAMED;
+	return flags;
+}
+
+static uint64_t zone_mask(const struct fw_term *term)
+{
+	uint64_t mask = 0;
+	uint64_t zone;
+
+	if (!term->is_given)
+		return 0;
+	for (zone = 0; zone < FW_MAX_ZONES; zone++) {
+		if (fw_ranges_has(&term->value.v4,
+				  (struct fw_u128){ .lo = zone }))
+			mask |= (uint64_t)1 << zone;
+	}
+	return mask;
+}
+
+/* One family's types and codes as a set of type << 8 | code; -1: any or none. */
+static int32_t lower_types(struct fw_scope *scope, struct fw_set_pool *pool,
+			   const struct fw_checked_rule *rule,
+			   const struct fw_ranges *types,
+			   const struct fw_ranges *codes)
+{
+	bool has_code = rule->terms[FW_TERM_CODE].is_given;
+	struct fw_ir_set set = { 0 };
+	size_t i, k;
+	int r = 0;
+
+	if (types->n == 0)
+		return -1;
+	for (i = 0; i < types->n && !has_code && r == 0; i++) {
+		r = fw_ranges_add_small(&set.port, types->r[i].first_lo << 8,
+					types->r[i].last_lo << 8 | 0xff);
+	}
+	for (k = 0; k < codes->n && has_code && r == 0; k++) {
+		r = fw_ranges_add_small(
+			&set.port,
+			types->r[0].first_lo << 8 | codes->r[k].first_lo,
+			types->r[0].first_lo << 8 | codes->r[k].last_lo);
+	}
+	if (r < 0) {
+		scope->c->rep.is_broken = true;
+		fw_ir_set_done(&set);
+		return FW_SET_FAILED;
+	}
+	fw_ranges_merge(&set.port);
+	return fw_set_pool_add(pool, scope, &set, rule->at);
+}
+
+static void lower_l4(struct fw_scope *scope, struct fw_set_pool *pool,
+		     const struct fw_checked_rule *rule, struct fw_ir_row *row)
+{
+	const struct fw_value *type = &rule->terms[FW_TERM_TYPE].value;
+	const struct fw_value *code = &rule->terms[FW_TERM_CODE].value;
+
+	if (!(row->flags & FW_ROW_ICMP)) {
+		row->l4a = rule->terms[FW_TERM_SPORT].set;
+		row->l4b = rule->terms[FW_TERM_DPORT].set;
+		return;
+	}
+	/* A family that the rule does not match must not look like "any". */
+	row->l4a = -1;
+	row->l4b = -1;
+	if (row->families & FW_FAMILY_IPV4)
+		row->l4a = lower_types(scope, pool, rule, &type->v4, &code->v4);
+	if (row->families & FW_FAMILY_IPV6)
+		row->l4b = lower_types(scope, pool, rule, &type->v6, &code->v6);
+}
+
+/* ---- texts of a row ------------------------------------------------------ */
+
+static char *span_dup(const struct fw_scope *scope, struct fw_span at)
+{
+	return fw_mem_dup(fw_span_text(&scope->c->sources, at), at.len);
+}
+
+static bool lower_texts(const struct fw_scope *scope,
+			const struct fw_checked_rule *rule,
+			struct fw_ir_row *row)
+{
+	const struct fw_sources *sources = &scope->c->sources;
+	const char *file = sources->texts[rule->at.file].name;
+	struct fw_place place = fw_sources_place(sources, rule->at);
+	_cleanup_free_ char *text = fw_canon_rule(scope, rule);
+	struct fw_str str = { 0 };
+
+	if (!text)
+		return false;
+	row->line = place.line;
+	row->column = place.column;
+	row->file = fw_mem_dup(file, strlen(file));
+	if (rule->ast->prefix.len)
+		row->prefix = span_dup(scope, rule->ast->prefix);
+	fw_str_puts(&str, text);
+	if (rule->ast->label.len) {
+		row->label = span_dup(scope, rule->ast->label);
+		fw_str_puts(&str, " label ");
+		fw_str_puts(&str, row->label ? row->label : "");
+	} else {
+		row->label = fw_canon_label(rule, text);
+	}
+	row->text = fw_str_take(&str);
+	return row->file && row->label && row->text &&
+	       (row->prefix || !rule->ast->prefix.len);
+}
+
+/* ---- rows ---------------------------------------------------------------- */
+
+static struct fw_ir_row *new_row(struct fw_program *program)
+{
+	struct fw_ir_row *rows;
+
+	rows = fw_mem_grow(program->rows, program->n_rows, sizeof(*rows));
+	if (!rows)
+		return NULL;
+	program->rows = rows;
+	rows[program->n_rows] = (struct fw_ir_row){ 0 };
+	return &rows[program->n_rows++];
+}
+
+static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
+		       const struct fw_checked_rule *rule,
+		       struct fw_program *program)
+{
+	const struct fw_term *t = rule->terms;
+	struct fw_ir_row *row;
+
+	row = new_row(program);
+	if (!row) {
+		scope->c->rep.is_broken = true;
+		return;
+	}
+	row->verdict = rule->ast->verdict;
+	row->dirs = (uint8_t)(1u << rule->ast->dir);
+	row->families = rule->families;
+	row->flags = row_flags(rule);
+	row->in_zones = zone_mask(&t[FW_TERM_IN]);
+	row->out_zones = zone_mask(&t[FW_TERM_OUT]);
+	memcpy(row->protos, rule->protos, sizeof(row->protos));
+	row->src = t[FW_TERM_SRC].set;
+	row->dst = t[FW_TERM_DST].set;
+	lower_l4(scope, pool, rule, row);
+	if (!lower_texts(scope, rule, row))
+		scope->c->rep.is_broken = true;
+}
+
+void fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
+		    struct fw_set_pool *pool, struct fw_program *program)
+{
+	struct fw_shadow shadow = { 0 };
+	const struct fw_stmt *stmt;
+	size_t n = 0;
+
+	for (stmt = ast->first; stmt; stmt = stmt->next) {
+		struct fw_checked_rule rule = { 0 };
+
+		if (stmt->kind != FW_STMT_RULE)
+			continue;
+		if (fw_report_is_full(&scope->c->rep))
+			break;
+		if (n++ == FW_MAX_RULES) {
+			fw_report_error(&scope->c->rep, stmt->at,
+					"more than %d rules", FW_MAX_RULES);
+			fw_report_hint(
+				&scope->c->rep,
+				"many rules that differ in one address or port are one rule with a list or a set");
+			break;
+		}
+		if (fw_check_rule(scope, pool, stmt, &rule)) {
+			lower_rule(scope, pool, &rule, program);
+			fw_shadow_check(&shadow, scope, program, stmt->at);
+		}
+		fw_checked_rule_done(&rule);
+	}
+	fw_shadow_done(&shadow);
+}
+
+/* ---- names --------------------------------------------------------------- */
+
+static void lower_define(struct fw_scope *scope, const struct fw_symbol *symbol,
+			 struct fw_program *program)
+{
+	char **defines;
+	char *text;
+
+	text = fw_canon_define(scope, symbol);
+	defines = fw_mem_grow(program->defines, program->n_defines,
+			      sizeof(*defines));
+	if (defines)
+		program->defines = defines;
+	if (!text || !defines) {
+		free(text);
+		scope->c->rep.is_broken = true;
+		return;
+	}
+	defines[program->n_defines++] = text;
+}
+
+/* Its content as a set of the program, or FW_SET_FAILED. */
+static int32_t set_content(struct fw_scope *scope, struct fw_set_pool *pool,
+			   struct fw_symbol *symbol)
+{
+	const struct fw_value *value;
+	struct fw_ir_set set = { 0 };
+
+	value = fw_symbol_value(scope, symbol, FW_FIELD_ADDRESS);
+	if (!value)
+		return FW_SET_FAILED;
+	set.has_self = value->has_self;
+	if (fw_ranges_add_all(&set.v4, &value->v4) < 0 ||
+	    fw_ranges_add_all(&set.v6, &value->v6) < 0) {
+		scope->c->rep.is_broken = true;
+		fw_ir_set_done(&set);
+		return FW_SET_FAILED;
+	}
+	return fw_set_pool_add(pool, scope, &set, symbol->name);
+}
+
+static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
+		      struct fw_symbol *symbol, struct fw_program *program)
+{
+	const struct fw_sources *sources = &scope->c->sources;
+	const char *file = sources->texts[symbol->name.file].name;
+	struct fw_named_set *named;
+	int32_t number;
+
+	number = set_content(scope, pool, symbol);
+	if (number < 0)
+		return;
+	named = fw_mem_grow(program->named_sets, program->n_named_sets,
+			    sizeof(*named));
+	if (!named) {
+		scope->c->rep.is_broken = true;
+		return;
+	}
+	program->named_sets = named;
+	named += program->n_named_sets++;
+	*named = (struct fw_named_set){
+		.name = span_dup(scope, symbol->name),
+		.v4 = pool->sets[number].v4.n,
+		.v6 = pool->sets[number].v6.n,
+		.set = number,
+		.file = fw_mem_dup(file, strlen(file)),
+		.line = fw_sources_place(sources, symbol->name).line,
+	};
+	if (!named->name || !named->file)
+		scope->c->rep.is_broken = true;
+}
+
+void fw_lower_names(struct fw_scope *scope, struct fw_set_pool *pool,
+		    struct fw_program *program)
+{
+	size_t i;
+
+	for (i = 0; i < scope->defines.n; i++) {
+		if (fw_report_is_full(&scope->c->rep))
+			return;
+		if (scope->defines.s[i].state == FW_SYMBOL_GOOD)
+			lower_define(scope, &scope->defines.s[i], program);
+	}
+	for (i = 0; i < scope->sets.n; i++) {
+		if (fw_report_is_full(&scope->c->rep))
+			return;
+		lower_set(scope, pool, &scope->sets.s[i], program);
+	}
+}

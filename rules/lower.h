@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* From checked rules to the flat intermediate form. */
+#pragma once
+
+#include "check.h"
+
+/**
+ * @brief Check and lower all rules of a tree.
+ *
+ * @param scope    names
+ * @param ast      the tree
+ * @param pool     receives the sets
+ * @param program  receives the rows
+ */
+void fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
+		    struct fw_set_pool *pool, struct fw_program *program);
+
+/** @brief Lower defines and named sets, which have no rows of their own. */
+void fw_lower_names(struct fw_scope *scope, struct fw_set_pool *pool,
+		    struct fw_program *program);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Ownership by scope, and arrays that grow. */
+#include "mem.h"
+
+#include <string.h>
+
+#define FIRST_CAPACITY 4
+
+void *fw_mem_grow(void *array, size_t n, size_t size)
+{
+	if (n == 0)
+		return realloc(array, FIRST_CAPACITY * size);
+	if (n < FIRST_CAPACITY || (n & (n - 1)) != 0)
+		return array;
+	if (n > SIZE_MAX / 2 / size)
+		return NULL;
+	return realloc(array, n * 2 * size);
+}
+
+char *fw_mem_dup(const char *s, size_t n)
+{
+	char *copy;
+
+	copy = malloc(n + 1);
+	if (!copy)
+		return NULL;
+	if (n)
+		memcpy(copy, s, n);
+	copy[n] = '\0';
+	return copy;
+}
+
+uint64_t fw_mem_hash(uint64_t seed, const void *data, size_t n)
+{
+	const unsigned char *p = data;
+	uint64_t hash = seed;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		hash ^= p[i];
+		hash *= 0x100000001b3u;
+	}
+	return hash;
+}

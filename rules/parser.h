@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* What the parts of the parser share; only parse*.c includes this. */
+#pragma once
+
+#include "ast.h"
+#include "compiler.h"
+#include "lex.h"
+
+struct fw_parser {
+	struct fw_compiler *c;
+	struct fw_ast *ast;
+	struct fw_lexer lex;
+	struct fw_token token; /* the next one, not consumed yet */
+	struct fw_span last;   /* the one consumed before it */
+	unsigned int open;     /* braces open in this statement */
+	const struct fw_parser *includer;
+	unsigned int depth; /* of includes */
+};
+
+/* A word of the language and what it stands for. */
+struct fw_keyword {
+	const char *word;
+	int value;
+};
+
+/** @brief Consume the next token and return its place. */
+struct fw_span fw_parser_take(struct fw_parser *p);
+
+/** @brief Consume the next token if it is of a kind. */
+bool fw_parser_accept(struct fw_parser *p, enum fw_token_kind kind);
+
+/** @brief Is the next token this word? */
+bool fw_parser_at_word(const struct fw_parser *p, const char *word);
+
+/** @brief Consume the next token if it is this word. */
+bool fw_parser_accept_word(struct fw_parser *p, const char *word);
+
+/** @brief Consume a token of this kind, or report what was expected. */
+bool fw_parser_expect(struct fw_parser *p, enum fw_token_kind kind,
+		      const char *what);
+
+/** @brief Report that something else was expected than the next token. */
+void fw_parser_unexpected(struct fw_parser *p, const char *what);
+
+/** @brief Consume a word or a string; the place is that without quotes. */
+bool fw_parser_expect_text(struct fw_parser *p, const char *what,
+			   struct fw_span *ret);
+
+/**
+ * @brief Consume one word out of a table, or report the nearest one.
+ *
+ * @param p      parser
+ * @param words  the table, ended by a NULL word
+ * @param what   the choice in words: "'in', 'out' or 'forward'"
+ * @param ret    value of the word
+ */
+bool fw_parser_choose(struct fw_parser *p, const struct fw_keyword *words,
+		      const char *what, int *ret);
+
+/** @brief Report a word of later versions; false if it is none. */
+bool fw_parser_refuse_later(struct fw_parser *p, const char *const *later);
+
+/** @brief Hint what other firewalls call what we call otherwise. */
+bool fw_parser_hint_habit(struct fw_parser *p, struct fw_span at);
+
+/** @brief A new node of a list; NULL after an error. */
+struct fw_item *fw_parser_item(struct fw_parser *p, enum fw_item_kind kind,
+			       struct fw_span at);
+
+/** @brief Does the next token start a statement? */
+bool fw_parser_at_statement(const struct fw_parser *p);
+
+/**
+ * @brief Skip commas and newlines between two elements of a list.
+ *
+ * A newline before a word that starts a statement means that the brace was
+ * forgotten, which is reported.
+ *
+ * @param p                 parser
+ * @param open              place of the opening brace
+ * @param ret_is_separated  was there anything?
+ * @return false after an error
+ */
+bool fw_parser_separators(struct fw_parser *p, struct fw_span open,
+			  bool *ret_is_separated);
+
+/* What an element of a list may be besides an ordinary value. */
+typedef struct fw_item *(*fw_special_fn)(struct fw_parser *p,
+					 bool *ret_is_one);
+
+/** @brief { a, b }, as deep as `depth` already; NULL after an error. */
+struct fw_item *fw_parser_list(struct fw_parser *p, const char *what,
+			       fw_special_fn special, unsigned int depth);
+
+/** @brief A value: word, $define, @set or { list }; NULL after an error. */
+struct fw_item *fw_parser_value(struct fw_parser *p, const char *what);
+
+/** @brief A value, perhaps negated. */
+bool fw_parser_term(struct fw_parser *p, const char *what,
+		    struct fw_ast_term *ret);
+
+/** @brief The rest of a rule after its verdict. */
+bool fw_parser_rule(struct fw_parser *p, struct fw_ast_rule *rule);
+
+/** @brief Is this a word that starts a clause of a rule? */
+bool fw_parser_is_clause(const char *word, size_t len);
+
+/** @brief Does a span hold exactly this text? */
+bool fw_parser_is(const struct fw_parser *p, struct fw_span at,
+		  const char *word);

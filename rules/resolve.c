@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * From words, lists and names to values.
+ *
+ * A name has no type of its own. What it stands for is worked out once per field
+ * that it is used as, and kept: a thousand rules may use a set of a million
+ * addresses.
+ */
+#include "resolve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "field.h"
+#include "mem.h"
+
+/* ---- do all names exist, and end somewhere? ------------------------------ */
+
+static bool check_symbol(struct fw_scope *scope, struct fw_symbol *symbol,
+			 unsigned int depth);
+
+static bool too_deep(struct fw_scope *scope, const struct fw_item *item)
+{
+	fw_report_error(&scope->c->rep, item->at,
+			"names refer to each other deeper than %d",
+			FW_MAX_NAME_DEPTH);
+	return false;
+}
+
+/* One name in the value of another one, `owner`, that is `depth` names deep. */
+static bool check_ref(struct fw_scope *scope, struct fw_symbol *owner,
+		      const struct fw_item *item, unsigned int depth)
+{
+	struct fw_reporter *rep = &scope->c->rep;
+	struct fw_symbol *symbol;
+
+	symbol = fw_scope_lookup(scope, item);
+	if (!symbol)
+		return false;
+	if (symbol->state == FW_SYMBOL_OPEN) {
+		fw_report_error(rep, item->at, "'%.*s' contains itself",
+				FW_QUOTE(rep, item->at));
+		return false;
+	}
+	if (depth >= FW_MAX_NAME_DEPTH)
+		return too_deep(scope, item);
+	if (!check_symbol(scope, symbol, depth + 1))
+		return false;
+	/* It may have been looked at before, from less deep. */
+	if (symbol->height >= FW_MAX_NAME_DEPTH)
+		return too_deep(scope, item);
+	if (owner->height <= symbol->height)
+		owner->height = symbol->height + 1;
+	return true;
+}
+
+static bool check_item(struct fw_scope *scope, struct fw_symbol *owner,
+		       const struct fw_item *item, unsigned int depth)
+{
+	const struct fw_item *sub;
+	bool is_good = true;
+
+	switch (item->kind) {
+	case FW_ITEM_LIST:
+		for (sub = item->first; sub; sub = sub->next)
+			is_good &= check_item(scope, owner, sub, depth);
+		return is_good;
+	case FW_ITEM_DEFINE:
+	case FW_ITEM_SET:
+		return check_ref(scope, owner, item, depth);
+	case FW_ITEM_WORD:
+	case FW_ITEM_FILE:
+		break;
+	}
+	return true;
+}
+
+static bool check_symbol(struct fw_scope *scope, struct fw_symbol *symbol,
+			 unsigned int depth)
+{
+	if (symbol->state == FW_SYMBOL_NEW) {
+		symbol->state = FW_SYMBOL_OPEN;
+		symbol->state = check_item(scope, symbol, symbol->item, depth)
+					? FW_SYMBOL_GOOD
+					: FW_SYMBOL_BAD;
+	}
+	return symbol->state == FW_SYMBOL_GOOD;
+}
+
+void fw_resolve_names(struct fw_scope *scope)
+{
+	size_t i;
+
+	for (i = 0; i < scope->defines.n; i++)
+		(void)check_symbol(scope, &scope->defines.s[i], 0);
+	for (i = 0; i < scope->sets.n; i++)
+		(void)check_symbol(scope, &scope->sets.s[i], 0);
+}
+
+/* ---- the file of a set --------------------------------------------------- */
+
+/* The entry in a line: without blanks and comment; len 0 if there is none. */
+static struct fw_span entry_of(const char *data, struct fw_span line)
+{
+	const char *s = data + line.off;
+	const char *hash = memchr(s, '#', line.len);
+
+	if (hash)
+		line.len = (uint32_t)(hash - s);
+	while (line.len && strchr(" \t\r", s[line.len - 1]))
+		line.len--;
+	while (line.len && strchr(" \t", *s)) {
+		s++;
+		line.off++;
+		line.len--;
+	}
+	return line;
+}
+
+static bool read_entry(struct fw_scope *scope, const char *data,
+		       struct fw_span entry, struct fw_value *value)
+{
+	struct fw_reporter *rep = &scope->c->rep;
+	uint32_t i;
+
+	for (i = 0; i < entry.len; i++) {
+		if (!strchr(" \t,;", data[entry.off + i]))
+			continue;
+		entry.off += i;
+		entry.len = 1;
+		fw_report_error(rep, entry, "more than one address in a line");
+		fw_report_hint(
+			rep,
+			"the file of a set has one address, prefix or range a line");
+		return false;
+	}
+	return fw_field_parse(scope, FW_FIELD_ADDRESS, entry, value);
+}
+
+static bool read_file(struct fw_scope *scope, uint32_t file,
+		      struct fw_value *value)
+{
+	const struct fw_text *text = &scope->c->sources.texts[file];
+	bool is_good = true;
+	uint32_t off = 0;
+
+	if (text->len >= 3 && memcmp(text->data, "\xef\xbb\xbf", 3) == 0)
+		off = 3;
+	while (off < text->len && !fw_report_is_full(&scope->c->rep)) {
+		const char *line = text->data + off;
+		const char *end = memchr(line, '\n', text->len - off);
+		struct fw_span at = { .file = file, .off = off };
+
+		at.len = end ? (uint32_t)(end - line)
+			     : (uint32_t)text->len - off;
+		off += at.len + 1;
+		at = entry_of(text->data, at);
+		if (at.len)
+			is_good &= read_entry(scope, text->data, at, value);
+	}
+	return is_good;
+}
+
+/* ---- values -------------------------------------------------------------- */
+
+void fw_parts_done(struct fw_parts *parts)
+{
+	free(parts->refs);
+	fw_value_done(&parts->literals);
+	*parts = (struct fw_parts){ 0 };
+}
+
+static bool add_ref(struct fw_scope *scope, enum fw_field field,
+		    const struct fw_item *item, struct fw_parts *parts)
+{
+	struct fw_reporter *rep = &scope->c->rep;
+	const struct fw_symbol **refs;
+	struct fw_symbol *symbol;
+	bool was_bad;
+
+	symbol = fw_scope_lookup(scope, item);
+	if (!symbol)
+		return false;
+	if (item->kind == FW_ITEM_SET && !fw_field_takes_sets(field)) {
+		fw_report_error(rep, item->at,
+				"a set holds addresses and cannot be %s",
+				fw_field_name(field));
+		return false;
+	}
+	was_bad = symbol->state != FW_SYMBOL_GOOD || symbol->has_failed[field];
+	if (!fw_symbol_value(scope, symbol, field)) {
+		if (!was_bad) {
+			fw_report_note(
+				rep, item->at, "'%.*s' is used as %s here",
+				FW_QUOTE(rep, item->at), fw_field_name(field));
+		}
+		return false;
+	}
+	refs = fw_mem_grow(parts->refs, parts->n_refs, sizeof(*refs));
+	if (!refs) {
+		rep->is_broken = true;
+		return false;
+	}
+	parts->refs = refs;
+	refs[parts->n_refs++] = symbol;
+	parts->has_set |= item->kind == FW_ITEM_SET;
+	return true;
+}
+
+static bool collect(struct fw_scope *scope, enum fw_field field,
+		    const struct fw_item *item, struct fw_parts *parts)
+{
+	const struct fw_item *sub;
+	bool is_good = true;
+
+	switch (item->kind) {
+	case FW_ITEM_WORD:
+		return fw_field_parse(scope, field, item->at, &parts->literals);
+	case FW_ITEM_DEFINE:
+	case FW_ITEM_SET:
+		return add_ref(scope, field, item, parts);
+	case FW_ITEM_FILE:
+		return read_file(scope, item->file, &parts->literals);
+	case FW_ITEM_LIST:
+		for (sub = item->first; sub; sub = sub->next) {
+			is_good &= collect(scope, field, sub, parts);
+			if (fw_report_is_full(&scope->c->rep))
+				return false;
+		}
+		return is_good;
+	}
+	return false;
+}
+
+/* Defines before sets, each in the order of declaration. */
+static int compare_refs(const void *a, const void *b)
+{
+	const struct fw_symbol *x = *(const struct fw_symbol *const *)a;
+	const struct fw_symbol *y = *(const struct fw_symbol *const *)b;
+
+	if (x->is_set != y->is_set)
+		return x->is_set ? 1 : -1;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static void sort_refs(struct fw_parts *parts)
+{
+	size_t i, n = 0;
+
+	if (parts->n_refs < 2)
+		return;
+	qsort(parts->refs, parts->n_refs, sizeof(*parts->refs), compare_refs);
+	for (i = 1; i < parts->n_refs; i++) {
+		if (parts->refs[i] != parts->refs[n])
+			parts->refs[++n] = parts->refs[i];
+	}
+	parts->n_refs = n + 1;
+}
+
+bool fw_resolve(struct fw_scope *scope, enum fw_field field,
+		const struct fw_item *item, struct fw_parts *ret)
+{
+	if (!collect(scope, field, item, ret))
+		return false;
+	sort_refs(ret);
+	fw_value_merge(&ret->literals);
+	return true;
+}
+
+bool fw_parts_value(struct fw_scope *scope, enum fw_field field,
+		    const struct fw_parts *parts, struct fw_value *ret)
+{
+	size_t i;
+
+	if (fw_value_add(ret, &parts->literals) < 0) {
+		scope->c->rep.is_broken = true;
+		return false;
+	}
+	for (i = 0; i < parts->n_refs; i++) {
+		const struct fw_value *value = parts->refs[i]->values[field];
+
+		if (value && fw_value_add(ret, value) < 0) {
+			scope->c->rep.is_broken = true;
+			return false;
+		}
+	}
+	fw_value_merge(ret);
+	return true;
+}
+
+bool fw_parts_is_any(struct fw_scope *scope, enum fw_field field,
+		     const struct fw_parts *parts)
+{
+	size_t i;
+
+	(void)scope;
+	for (i = 0; i < parts->n_refs; i++) {
+		if (parts->refs[i]->values[field] &&
+		    parts->refs[i]->values[field]->is_any)
+			return true;
+	}
+	return parts->literals.is_any;
+}
+
+char *fw_parts_text(const struct fw_scope *scope, enum fw_field field,
+		    const struct fw_parts *parts)
+{
+	struct fw_list list = { 0 };
+	size_t i;
+
+	for (i = 0; i < parts->n_refs && !parts->literals.is_any; i++) {
+		const struct fw_symbol *ref = parts->refs[i];
+		struct fw_str *str = fw_list_next(&list);
+
+		fw_str_puts(str, ref->is_set ? "@" : "$");
+		fw_str_add(str, fw_span_text(&scope->c->sources, ref->name),
+			   ref->name.len);
+	}
+	fw_field_print(scope, field, &parts->literals, &list);
+	return fw_list_take(&list);
+}
+
+/* `any` would make the whole set pointless; it was meant for the rule. */
+static bool check_set(struct fw_scope *scope, const struct fw_symbol *symbol,
+		      const struct fw_value *value)
+{
+	if (!symbol->is_set || !value->is_any)
+		return true;
+	fw_report_error(&scope->c->rep, symbol->name,
+			"'any' cannot be in a set");
+	fw_report_hint(&scope->c->rep, "leave 'from' or 'to' out of the rule");
+	return false;
+}
+
+static struct fw_value *work_out(struct fw_scope *scope,
+				 const struct fw_symbol *symbol,
+				 enum fw_field field)
+{
+	struct fw_parts parts = { 0 };
+	struct fw_value *value;
+	bool is_good;
+
+	value = calloc(1, sizeof(*value));
+	if (!value) {
+		scope->c->rep.is_broken = true;
+		return NULL;
+	}
+	is_good = fw_resolve(scope, field, symbol->item, &parts) &&
+		  fw_parts_value(scope, field, &parts, value) &&
+		  check_set(scope, symbol, value);
+	fw_parts_done(&parts);
+	if (is_good)
+		return value;
+	fw_value_done(value);
+	free(value);
+	return NULL;
+}
+
+const struct fw_value *fw_symbol_value(struct fw_scope *scope,
+				       struct fw_symbol *symbol,
+				       enum fw_field field)
+{
+	if (symbol->state != FW_SYMBOL_GOOD || symbol->has_failed[field])
+		return NULL;
+	if (!symbol->values[field]) {
+		symbol->values[field] = work_out(scope, symbol, field);
+		symbol->has_failed[field] = !symbol->values[field];
+	}
+	return symbol->values[field];
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* From words, lists and names to values. */
+#pragma once
+
+#include "scope.h"
+
+#define FW_MAX_NAME_DEPTH 32
+
+/* A value as it stands in one place: names it refers to, and the rest. */
+struct fw_parts {
+	const struct fw_symbol **refs; /* sorted, each once */
+	size_t n_refs;
+	struct fw_value literals; /* merged */
+	bool has_set;		  /* some of the names are sets */
+};
+
+void fw_parts_done(struct fw_parts *parts);
+
+/** @brief Check that all names in defines and sets exist and end somewhere. */
+void fw_resolve_names(struct fw_scope *scope);
+
+/**
+ * @brief Understand a value as a field, or report errors.
+ *
+ * @param scope  names
+ * @param field  what is wanted
+ * @param item   the value
+ * @param ret    zeroed by the caller; freed by fw_parts_done(), also on failure
+ */
+bool fw_resolve(struct fw_scope *scope, enum fw_field field,
+		const struct fw_item *item, struct fw_parts *ret);
+
+/**
+ * @brief The value of all parts together, merged.
+ *
+ * @param scope  names
+ * @param field  as what they were resolved
+ * @param parts  from fw_resolve()
+ * @param ret    zeroed by the caller; freed by fw_value_done(), also on failure
+ */
+bool fw_parts_value(struct fw_scope *scope, enum fw_field field,
+		    const struct fw_parts *parts, struct fw_value *ret);
+
+/** @brief Is `any` among the parts? */
+bool fw_parts_is_any(struct fw_scope *scope, enum fw_field field,
+		     const struct fw_parts *parts);
+
+/** @brief Canonical text, owned by the caller; NULL without memory. */
+char *fw_parts_text(const struct fw_scope *scope, enum fw_field field,
+		    const struct fw_parts *parts);
+
+/** @brief What a name stands for as a field; NULL after an error. */
+const struct fw_value *fw_symbol_value(struct fw_scope *scope,
+				       struct fw_symbol *symbol,
+				       enum fw_field field);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The rule language as a library: text in, diagnostics and a compiled program out.
+ *
+ * Pure: no system calls, no logging, no global state. Files that the text names
+ * (include, set files) are asked for through a callback; interface names stay
+ * names. The same text and the same answers of the callback give the same bytes.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "kern/abi.h"
+
+/* ---- input ---------------------------------------------------------------- */
+
+/* One file as it was read. */
+struct fw_text {
+	char *name; /* as printed in messages */
+	char *data; /* may contain any byte; data[len] == '\0' */
+	size_t len;
+};
+
+/**
+ * @brief Answers for a file that the rules name.
+ *
+ * @param ctx      the pointer given to fw_compile()
+ * @param name     path as written, already joined with the directory of the
+ *                 file that names it unless it is absolute
+ * @param ret      name, data and len to fill with malloc()ed memory, which
+ *                 the compiler then owns
+ * @param reterr   on failure a short reason ("no such file"), static or owned
+ *                 by `ctx`
+ * @return 0, or a negative errno
+ */
+typedef int (*fw_read_fn)(void *ctx, const char *name, struct fw_text *ret,
+			  const char **reterr);
+
+/* ---- diagnostics ----------------------------------------------------------- */
+
+enum fw_severity {
+	FW_SEVERITY_ERROR,
+	FW_SEVERITY_WARNING,
+	FW_SEVERITY_NOTE,
+};
+
+/* One message with its place; line and column count from 1, column in bytes. */
+struct fw_message {
+	enum fw_severity severity;
+	char *file;
+	uint32_t line;
+	uint32_t column;
+	uint32_t length; /* of the marked text, at least 1 */
+	char *text;	 /* "port 70000 is out of range 0-65535" */
+	char *source;	 /* the line of the file; a long one is cut: "...x..." */
+	uint32_t caret;	 /* where in `source` the marked text begins, in bytes */
+	char *hint;	 /* NULL, or what would be right */
+};
+
+struct fw_diag {
+	struct fw_message *messages;
+	size_t n;
+	size_t errors;
+	size_t warnings;
+	bool truncated; /* more than FW_MAX_ERRORS were found */
+};
+
+#define FW_MAX_ERRORS 50
+
+/** @brief Print all messages as design section 3 shows; colour if asked. */
+void fw_diag_print(const struct fw_diag *diag, FILE *out, bool colour);
+
+/** @brief Free what `diag` holds and zero it; NULL and zeroed are fine. */
+void fw_diag_done(struct fw_diag *diag);
+
+/* ---- the compiled program --------------------------------------------------- */
+
+/* Half-open never: both ends are members. Host byte order; v4 in `lo`. */
+struct fw_range {
+	uint64_t first_hi, first_lo;
+	uint64_t last_hi, last_lo;
+};
+
+/* Sorted, not overlapping, not adjacent. */
+struct fw_ranges {
+	struct fw_range *r;
+	size_t n;
+};
+
+/* A set of the program, after every list, define and file has been merged. */
+struct fw_ir_set {
+	struct fw_ranges v4;
+	struct fw_ranges v6;
+	struct fw_ranges port; /* ports, or ICMP type << 8 | code */
+	bool has_self;
+};
+
+/* One rule, flat; the ABI row with places and names. Sets by index, -1: any. */
+struct fw_ir_row {
+	uint64_t in_zones, out_zones;
+	uint64_t protos[4];
+	int32_t src, dst; /* struct fw_ir_set */
+	int32_t l4a, l4b; /* ports, or ICMP types with FW_ROW_ICMP */
+	uint8_t verdict, dirs, families;
+	uint32_t flags; /* FW_ROW_* */
+	char *label;	/* never NULL: given, or a stable name from the text */
+	char *prefix;	/* of log, or NULL */
+	char *file;
+	uint32_t line, column;
+	char *text; /* canonical form of the rule, one line */
+};
+
+enum fw_iface_mode {
+	FW_MODE_AUTO,
+	FW_MODE_XDP,
+	FW_MODE_XDP_GENERIC,
+	FW_MODE_TC,
+};
+
+struct fw_zone_member {
+	char *ifname;
+	enum fw_iface_mode mode;
+};
+
+struct fw_zone {
+	char *name; /* bit number in zone masks is the index of the zone */
+	struct fw_zone_member *members;
+	size_t n;
+	char *file;
+	uint32_t line, column;
+};
+
+/* A named set, for `fwctl show sets`. */
+struct fw_named_set {
+	char *name;
+	size_t v4, v6; /* ranges after merging */
+	int32_t set;   /* its content: index of a struct fw_ir_set */
+	char *file;
+	uint32_t line;
+};
+
+/* Everything that a rule file says. */
+struct fw_program {
+	struct fw_ir_row *rows; /* in file order, stateless ones among them */
+	size_t n_rows;
+	struct fw_ir_set *sets;
+	size_t n_sets;
+	struct fw_zone *zones;
+	size_t n_zones;
+	struct fw_named_set *named_sets;
+	size_t n_named_sets;
+	char **defines; /* canonical form of each `define`, one line */
+	size_t n_defines;
+	uint8_t default_verdict[FW_DIR_MAX];
+	uint8_t default_log;
+	uint32_t options; /* FW_OPT_* */
+	struct fw_timeouts timeouts;
+	struct fw_text *texts; /* all files read, the main one first */
+	size_t n_texts;
+};
+
+/**
+ * @brief Compile a rule file.
+ *
+ * @param main_name  name of the file for messages and for relative includes
+ * @param main_text  its bytes; copied
+ * @param main_len   number of bytes
+ * @param read       answers for included files; NULL: they cannot be read
+ * @param ctx        passed to `read`
+ * @param diag       zeroed by the caller; receives all errors and warnings
+ * @param ret        the program, to be freed by fw_program_free()
+ * @return 0, -EINVAL if `diag` has errors, or -ENOMEM
+ */
+int fw_compile(const char *main_name, const char *main_text, size_t main_len,
+	       fw_read_fn read, void *ctx, struct fw_diag *diag,
+	       struct fw_program **ret);
+
+/** @brief Free a program; NULL is fine. */
+void fw_program_free(struct fw_program *program);
+
+/**
+ * @brief Print the canonical form of a rule file.
+ *
+ * Parsing what is printed prints the same again.
+ */
+void fw_program_print(const struct fw_program *program, FILE *out);
+
+/** @brief Print the intermediate form, one row a line, for tests and people. */
+void fw_program_dump(const struct fw_program *program, FILE *out);
+
+/* Name of the counter of a default verdict: "default-in" and so on. */
+const char *fw_default_label(enum fw_dir dir);
+
+/* ---- the image ---------------------------------------------------------------- */
+
+struct fw_image {
+	union fw_cell *cells;
+	uint32_t n_cells;
+};
+
+/**
+ * @brief Emit the image that the programs in the kernel walk.
+ *
+ * @param program  compiled rules; borrowed
+ * @param gen      generation, 1..FW_MARK_GEN_MAX
+ * @param slots    counter slot of each row, in file order; borrowed
+ * @param default_slots  counter slot of each enum fw_dir
+ * @param ret      the image; freed by fw_image_done()
+ * @return 0, -E2BIG if it needs more than FW_MAX_CELLS cells, or -ENOMEM
+ */
+int fw_emit(const struct fw_program *program, uint32_t gen,
+	    const uint32_t *slots, const uint32_t default_slots[FW_DIR_MAX],
+	    struct fw_image *ret);
+
+void fw_image_done(struct fw_image *image);
+
+/**
+ * @brief Read the texts back out of an image's annex.
+ *
+ * @param image      as read from the kernel; checked, never trusted
+ * @param ret_texts  malloc()ed array, each text owned by the caller
+ * @param ret_n      its length
+ * @return 0, -EBADMSG if the image is not one of ours, or -ENOMEM
+ */
+int fw_image_texts(const struct fw_image *image, struct fw_text **ret_texts,
+		   size_t *ret_n);
+
+void fw_texts_free(struct fw_text *texts, size_t n);
+
+/* ---- the oracle ------------------------------------------------------------------ */
+
+/**
+ * @brief What the rules say of a packet; the judge of every other implementation.
+ *
+ * Walks the program, not the image. Rows of the wanted kind are tried in file
+ * order, the first match wins; then, for the stateful pass, the default.
+ * A row that matches but for a leaving interface that is not known yet
+ * (FW_KEY_OUT_UNKNOWN) sets FW_RESULT_MAYBE and the walk goes on as if it had
+ * not matched. FW_RESULT_MAYBE is also set, with the interface known, when some
+ * row up to the deciding one names a leaving interface and matches but for it.
+ *
+ * @param program    compiled rules
+ * @param key        the packet; FW_KEY_SRC_SELF and FW_KEY_DST_SELF say `self`
+ * @param stateless  true: only stateless rows, and FW_RULE_NONE if none matches
+ * @param ret        verdict, rule index (`slot` is left 0) and flags
+ */
+void fw_interpret(const struct fw_program *program, const struct fw_key *key,
+		  bool stateless, struct fw_result *ret);
+
+/* ---- names ------------------------------------------------------------------------- */
+
+const char *fw_reason_name(enum fw_reason reason); /* "tcp-no-syn" */
+const char *fw_reason_text(enum fw_reason reason);
+bool fw_reason_is_drop(enum fw_reason reason);
+const char *fw_verdict_name(enum fw_verdict verdict);
+const char *fw_dir_name(enum fw_dir dir);
+const char *fw_hook_name(enum fw_hook hook);
+const char *fw_tcp_state_name(enum fw_tcp_state state); /* "ESTABLISHED" */
+const char *fw_mode_name(enum fw_iface_mode mode);

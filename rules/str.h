@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* A string that grows. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Zeroed is empty. After a failure nothing is added any more. */
+struct fw_str {
+	char *s; /* NULL while nothing was added */
+	size_t n;
+	size_t capacity;
+	bool is_broken; /* memory ran out */
+};
+
+void fw_str_add(struct fw_str *str, const char *s, size_t n);
+void fw_str_puts(struct fw_str *str, const char *s);
+void fw_str_addf(struct fw_str *str, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/** @brief The text, owned by the caller, or NULL if memory ran out. */
+char *fw_str_take(struct fw_str *str);
+
+void fw_str_done(struct fw_str *str);

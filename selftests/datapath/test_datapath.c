@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Loading, pinning, adopting, attaching and removing. */
+#include "selftests/datapath/room.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "user/attach.h"
+#include "user/bpffs.h"
+#include "user/util.h"
+
+#define MARKER PIN_DIR "/v1/progs/fw_egress"
+#define LINKS  PIN_DIR "/v1/links"
+
+static int make_devices(void **state)
+{
+	(void)state;
+	make_pair("dpa", "dpb");
+	return 0;
+}
+
+/* Each test starts without devices and without pins. */
+static int clean_up(void **state)
+{
+	(void)state;
+	(void)system("ip link del dpa 2>/dev/null;"
+		     "rm -rf /sys/fs/bpf/fwctl");
+	return 0;
+}
+
+static uint32_t map_id(const struct fw_datapath *dp, enum fw_map map)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	assert_int_equal(
+		bpf_obj_get_info_by_fd(fw_datapath_map(dp, map), &info, &len),
+		0);
+	return info.id;
+}
+
+static struct fw_attachment attach(struct fw_datapath *dp, const char *name,
+				   enum fw_iface_mode mode)
+{
+	struct fw_attachment attachment = { 0 };
+	char *error = NULL;
+	int r;
+
+	r = fw_datapath_attach(dp, index_of(name), mode, &attachment, &error);
+	if (r < 0)
+		fail_msg("attach '%s': %d, %s", name, r, error ? error : "");
+	assert_null(error);
+	return attachment;
+}
+
+static int try_attach(struct fw_datapath *dp, const char *name,
+		      enum fw_iface_mode mode, const char *want_text)
+{
+	_cleanup_free_ char *error = NULL;
+	int r;
+
+	r = fw_datapath_attach(dp, index_of(name), mode, NULL, &error);
+	assert_non_null(error);
+	if (!strstr(error, want_text))
+		fail_msg("'%s' is not in '%s'", want_text, error);
+	return r;
+}
+
+static void check_tc(const char *name, uint32_t want)
+{
+	assert_int_equal(count_tcx(name, true), want);
+	assert_int_equal(count_tcx(name, false), want);
+}
+
+static void fresh_then_adopted(void **state)
+{
+	struct fw_datapath *dp;
+	uint32_t id;
+
+	(void)state;
+	assert_false(fw_datapath_exists(PIN_DIR));
+	dp = open_datapath();
+	assert_false(fw_datapath_adopted(dp));
+	assert_true(fw_datapath_exists(PIN_DIR));
+	id = map_id(dp, FW_MAP_STATS);
+	fw_datapath_free(dp);
+
+	dp = open_datapath();
+	assert_true(fw_datapath_adopted(dp));
+	assert_int_equal(map_id(dp, FW_MAP_STATS), id);
+	fw_datapath_free(dp);
+}
+
+static void remove_leaves_nothing(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	assert_int_equal(fw_datapath_remove(dp), 0);
+	fw_datapath_free(dp);
+	check_tc("dpa", 0);
+	assert_int_equal(native_xdp("dpa"), 0);
+	assert_int_equal(count_files("/sys/fs/bpf/fwctl"), -1);
+	assert_false(fw_datapath_exists(PIN_DIR));
+}
+
+static void open_directory_is_refused(void **state)
+{
+	_cleanup_free_ char *error = NULL;
+	struct fw_datapath *dp;
+
+	(void)state;
+	fw_datapath_free(open_datapath());
+	assert_int_equal(chmod(PIN_DIR "/v1", 0711), 0);
+	assert_int_equal(fw_datapath_open(PIN_DIR, &dp, &error), -EPERM);
+	assert_non_null(strstr(error, "0711"));
+	assert_int_equal(chmod(PIN_DIR "/v1", 0700), 0);
+	fw_datapath_free(open_datapath());
+}
+
+static void other_file_system_is_refused(void **state)
+{
+	_cleanup_free_ char *error = NULL;
+	struct fw_datapath *dp;
+
+	(void)state;
+	assert_int_equal(fw_datapath_open("/tmp/fwctl-pins", &dp, &error),
+			 -EINVAL);
+	assert_non_null(strstr(error, "/sys/fs/bpf"));
+	assert_int_equal(count_files("/tmp/fwctl-pins"), -1);
+}
+
+static void second_owner_is_refused(void **state)
+{
+	struct fw_datapath *dp = open_datapath(), *second;
+	_cleanup_free_ char *error = NULL;
+
+	(void)state;
+	assert_int_equal(fw_datapath_open(PIN_DIR, &second, &error), -EBUSY);
+	assert_non_null(strstr(error, "another fwctld"));
+	fw_datapath_free(dp);
+}
+
+/* A crash in the middle of a load or a removal. */
+static void partial_set_is_swept_away(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	uint32_t id = map_id(dp, FW_MAP_STATS);
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	(void)attach(dp, "dpb", FW_MODE_TC);
+	fw_datapath_free(dp);
+	assert_int_equal(unlink(MARKER), 0);
+	assert_false(fw_datapath_exists(PIN_DIR));
+
+	dp = open_datapath();
+	assert_false(fw_datapath_adopted(dp));
+	assert_int_not_equal(map_id(dp, FW_MAP_STATS), id);
+	assert_int_equal(count_files(LINKS), 0);
+	check_tc("dpa", 0);
+	check_tc("dpb", 0);
+	assert_int_equal(native_xdp("dpa"), 0);
+	fw_datapath_free(dp);
+}
+
+static void foreign_pin_is_refused(void **state)
+{
+	_cleanup_free_ char *error = NULL;
+	_cleanup_close_ int fd = -1;
+	struct fw_datapath *dp;
+
+	(void)state;
+	dp = open_datapath();
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	fw_datapath_free(dp);
+	assert_int_equal(unlink(PIN_DIR "/v1/maps/ifaces"), 0);
+	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "ifaces", 8, 8, 16, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_pin(fd, PIN_DIR "/v1/maps/ifaces"), 0);
+	assert_int_equal(fw_datapath_open(PIN_DIR, &dp, &error), -EBADMSG);
+	assert_non_null(strstr(error, "'ifaces'"));
+	assert_int_equal(count_tcx("dpa", true), 1);
+
+	assert_int_equal(fw_datapath_purge(PIN_DIR, NULL), 0);
+	check_tc("dpa", 0);
+	assert_int_equal(native_xdp("dpa"), 0);
+	assert_int_equal(count_files("/sys/fs/bpf/fwctl"), -1);
+	/* Nothing to remove is fine. */
+	assert_int_equal(fw_datapath_purge(PIN_DIR, NULL), 0);
+}
+
+static void modes_change_in_place(void **state)
+{
+	static const enum fw_iface_mode modes[] = {
+		FW_MODE_TC,	     FW_MODE_XDP,  FW_MODE_XDP_GENERIC,
+		FW_MODE_XDP,	     FW_MODE_TC,   FW_MODE_XDP_GENERIC,
+		FW_MODE_XDP_GENERIC, FW_MODE_AUTO,
+	};
+	struct fw_datapath *dp = open_datapath();
+	struct fw_attachment got;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		got = attach(dp, "dpa", modes[i]);
+		assert_int_equal(got.wanted, modes[i]);
+		assert_int_equal(got.mode, modes[i] == FW_MODE_AUTO ? FW_MODE_TC
+								    : modes[i]);
+		assert_true(got.tcx);
+		check_tc("dpa", 1);
+		assert_int_equal(native_xdp("dpa") != 0,
+				 got.mode == FW_MODE_XDP);
+		assert_int_equal(generic_xdp("dpa") != 0,
+				 got.mode == FW_MODE_XDP_GENERIC);
+	}
+	assert_int_equal(fw_datapath_detach(dp, index_of("dpa")), 0);
+	check_tc("dpa", 0);
+	assert_int_equal(count_files(LINKS), 0);
+	fw_datapath_free(dp);
+}
+
+static void attachments_are_adopted(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	const struct fw_attachment *list;
+	uint32_t id;
+	size_t n;
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	(void)attach(dp, "dpb", FW_MODE_XDP_GENERIC);
+	id = native_xdp("dpa");
+	fw_datapath_free(dp);
+	assert_int_equal(native_xdp("dpa"), id);
+
+	dp = open_datapath();
+	list = fw_datapath_attachments(dp, &n);
+	assert_int_equal(n, 2);
+	for (size_t i = 0; i < n; i++) {
+		bool is_a = list[i].ifindex == index_of("dpa");
+
+		assert_true(is_a || list[i].ifindex == index_of("dpb"));
+		assert_int_equal(list[i].mode,
+				 is_a ? FW_MODE_XDP : FW_MODE_XDP_GENERIC);
+		assert_true(list[i].tcx);
+	}
+	assert_int_equal(native_xdp("dpa"), id);
+	fw_datapath_free(dp);
+}
+
+static void missing_native_mode_is_an_error(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+
+	(void)state;
+	assert_int_equal(try_attach(dp, "lo", FW_MODE_XDP, "mode tc"),
+			 -EOPNOTSUPP);
+	check_tc("lo", 0);
+	assert_int_equal(count_files(LINKS), 0);
+
+	/* What was attached before stays attached. */
+	(void)attach(dp, "lo", FW_MODE_XDP_GENERIC);
+	assert_int_equal(try_attach(dp, "lo", FW_MODE_XDP, "xdp-generic"),
+			 -EOPNOTSUPP);
+	check_tc("lo", 1);
+	assert_int_not_equal(generic_xdp("lo"), 0);
+	assert_int_equal(fw_datapath_remove(dp), 0);
+	fw_datapath_free(dp);
+}
+
+static void foreign_xdp_stays(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	uint32_t id = add_foreign_xdp("dpa");
+	char text[64];
+
+	(void)state;
+	(void)snprintf(text, sizeof(text), "id %u, somebody", id);
+	assert_int_equal(try_attach(dp, "dpa", FW_MODE_XDP, text), -EBUSY);
+	assert_int_equal(try_attach(dp, "dpa", FW_MODE_XDP_GENERIC, text),
+			 -EBUSY);
+	assert_int_equal(generic_xdp("dpa"), id);
+	check_tc("dpa", 0);
+	/* TC alone disturbs nobody. */
+	(void)attach(dp, "dpa", FW_MODE_AUTO);
+	check_tc("dpa", 1);
+	assert_int_equal(generic_xdp("dpa"), id);
+	fw_datapath_free(dp);
+}
+
+static void missing_interface_is_an_error(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	_cleanup_free_ char *error = NULL;
+
+	(void)state;
+	assert_int_equal(
+		fw_datapath_attach(dp, 99999, FW_MODE_TC, NULL, &error),
+		-ENODEV);
+	assert_int_equal(fw_datapath_detach(dp, 99999), 0);
+	fw_datapath_free(dp);
+}
+
+static void pins_of_gone_interfaces_are_removed(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	size_t n;
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	fw_datapath_free(dp);
+	assert_int_equal(count_files(LINKS), 3);
+	run("ip link del dpa");
+
+	dp = open_datapath();
+	assert_true(fw_datapath_adopted(dp));
+	(void)fw_datapath_attachments(dp, &n);
+	assert_int_equal(n, 0);
+	assert_int_equal(count_files(LINKS), 0);
+	fw_datapath_free(dp);
+}
+
+/* Somebody detached our link by hand: attaching again heals it. */
+static void lost_link_is_made_again(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	_cleanup_close_ int fd = -1;
+	char path[128];
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	(void)snprintf(path, sizeof(path), LINKS "/ingress_%u",
+		       index_of("dpa"));
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_link_detach(fd), 0);
+	assert_int_equal(count_tcx("dpa", true), 0);
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	check_tc("dpa", 1);
+	fw_datapath_free(dp);
+}
+
+/* ---- clsact, the way of kernels before 6.6 ---------------------------------- */
+
+static struct fw_attach *open_attach(void)
+{
+	static const char *const names[] = { "fw_xdp", "fw_ingress",
+					     "fw_egress" };
+	struct fw_attach *attach_state = NULL;
+	int progs[FW_HOOK_MAX];
+	char path[128];
+
+	for (int i = 0; i < FW_HOOK_MAX; i++) {
+		(void)snprintf(path, sizeof(path), PIN_DIR "/v1/progs/%s",
+			       names[i]);
+		progs[i] = bpf_obj_get(path);
+		assert_true(progs[i] >= 0);
+	}
+	assert_int_equal(fw_attach_new(LINKS, progs, false, &attach_state), 0);
+	return attach_state;
+}
+
+/* Lines of `tc` that contain a word. */
+static int count_lines(const char *command, const char *word)
+{
+	char line[512];
+	int n = 0;
+	FILE *f;
+
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, word) != NULL;
+	(void)pclose(f);
+	return n;
+}
+
+static int count_filters(const char *word)
+{
+	return count_lines("tc filter show dev dpa ingress;"
+			   "tc filter show dev dpa egress",
+			   word);
+}
+
+static int count_clsact(void)
+{
+	return count_lines("tc qdisc show dev dpa", "clsact");
+}
+
+static void set_clsact(struct fw_attach *attach_state)
+{
+	struct fw_attachment got;
+	char *error = NULL;
+
+	assert_int_equal(fw_attach_set(attach_state, index_of("dpa"),
+				       FW_MODE_XDP, &got, &error),
+			 0);
+	assert_false(got.tcx);
+	assert_int_equal(count_filters("fw_ingress"), 1);
+	assert_int_equal(count_filters("fw_egress"), 1);
+	assert_int_not_equal(native_xdp("dpa"), 0);
+}
+
+static void clsact_comes_and_goes(void **state)
+{
+	struct fw_attach *a;
+	size_t n;
+
+	(void)state;
+	fw_datapath_free(open_datapath());
+	a = open_attach();
+	set_clsact(a);
+	set_clsact(a);
+	fw_attach_free(a);
+
+	a = open_attach();
+	(void)fw_attach_list(a, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(fw_attach_clear(a, index_of("dpa")), 0);
+	assert_int_equal(count_filters("bpf"), 0);
+	assert_int_equal(count_clsact(), 0);
+	assert_int_equal(count_files(LINKS), 0);
+	fw_attach_free(a);
+}
+
+static void others_on_clsact_stay(void **state)
+{
+	struct fw_attach *a;
+
+	(void)state;
+	fw_datapath_free(open_datapath());
+
+	/* A filter that came after us keeps the qdisc that we made. */
+	a = open_attach();
+	set_clsact(a);
+	add_foreign_filter("dpa");
+	assert_int_equal(fw_attach_clear(a, index_of("dpa")), 0);
+	assert_int_equal(count_filters("fw_"), 0);
+	assert_int_equal(count_filters("somebody"), 1);
+
+	/* A qdisc that is not of our making stays, also when it is empty. */
+	set_clsact(a);
+	remove_foreign_filter("dpa");
+	assert_int_equal(fw_attach_clear(a, index_of("dpa")), 0);
+	assert_int_equal(count_filters("fw_"), 0);
+	assert_int_equal(count_clsact(), 1);
+	assert_int_equal(count_files(LINKS), 0);
+	fw_attach_free(a);
+}
+
+static void clsact_of_a_crash_is_swept_away(void **state)
+{
+	struct fw_attach *a;
+
+	(void)state;
+	fw_datapath_free(open_datapath());
+	a = open_attach();
+	set_clsact(a);
+	fw_attach_free(a);
+	assert_int_equal(unlink(MARKER), 0);
+	fw_datapath_free(open_datapath());
+	assert_int_equal(count_filters("bpf"), 0);
+	assert_int_equal(count_clsact(), 0);
+	assert_int_equal(native_xdp("dpa"), 0);
+	assert_int_equal(count_files(LINKS), 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_devices, clean_up)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(fresh_then_adopted),
+		TEST(remove_leaves_nothing),
+		TEST(open_directory_is_refused),
+		TEST(other_file_system_is_refused),
+		TEST(second_owner_is_refused),
+		TEST(partial_set_is_swept_away),
+		TEST(foreign_pin_is_refused),
+		TEST(modes_change_in_place),
+		TEST(attachments_are_adopted),
+		TEST(missing_native_mode_is_an_error),
+		TEST(foreign_xdp_stays),
+		TEST(missing_interface_is_an_error),
+		TEST(pins_of_gone_interfaces_are_removed),
+		TEST(lost_link_is_made_again),
+		TEST(clsact_comes_and_goes),
+		TEST(others_on_clsact_stay),
+		TEST(clsact_of_a_crash_is_swept_away),
+	};
+
+	room_enter();
+	return cmocka_run_group_tests_name("datapath", tests, NULL, NULL);
+}

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Real TCP and UDP conversations between namespaces, and iperf3."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+
+from .netns import wait_for
+
+
+def family_of(address):
+    """AF_INET6 for an address with a colon, else AF_INET."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+class _Server:
+    """A listening socket, one thread that serves it, and its end."""
+
+    kind = socket.SOCK_STREAM
+
+    def __init__(self, ns, address, port):
+        self._s = ns.socket(family_of(address), self.kind)
+        self._s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._s.bind((address, port))
+        self._s.settimeout(0.1)
+        self.port = self._s.getsockname()[1]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._start()
+        self._thread.start()
+
+    def _start(self):
+        pass
+
+    def _step(self):
+        raise NotImplementedError
+
+    def _run(self):
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                try:
+                    self._step()
+                except OSError as e:
+                    # ICMP errors of an earlier datagram come back here.
+                    if self._stop.is_set() or e.errno == 9:
+                        return
+
+    def close(self):
+        """Stop serving."""
+        self._stop.set()
+        self._thread.join(2)
+        self._s.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class UdpEcho(_Server):
+    """Sends every datagram back."""
+
+    kind = socket.SOCK_DGRAM
+
+    def __init__(self, ns, address, port):
+        self.received = 0
+        super().__init__(ns, address, port)
+
+    def _step(self):
+        data, peer = self._s.recvfrom(65535)
+        self.received += 1
+        self._s.sendto(data, peer)
+
+
+class TcpEcho(_Server):
+    """Sends every byte back, on any number of connections."""
+
+    def _start(self):
+        self._s.listen(64)
+        self._connections = []
+
+    def _step(self):
+        connection, _ = self._s.accept()
+        self._connections.append(connection)
+        threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
+
+    @staticmethod
+    def _echo(connection):
+        connection.settimeout(None)
+        with contextlib.suppress(OSError):
+            while data := connection.recv(65536):
+                connection.sendall(data)
+            connection.close()
+
+    def say(self, text):
+        """Send text to every client without being asked."""
+        for connection in self._connections:
+            connection.sendall(text)
+
+    def close(self):
+        super().close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+
+def tcp_connect(ns, address, port, timeout=2.0, source=None):
+    """Open a connection; returns the socket or raises OSError."""
+    s = ns.socket(family_of(address), socket.SOCK_STREAM)
+    try:
+        s.settimeout(timeout)
+        if source:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(source)
+        s.connect((address, port))
+    except BaseException:
+        s.close()
+        raise
+    return s
+
+
+def tcp_talk(connection, text=b"hello"):
+    """Send text and wait for its echo; true if it came."""
+    try:
+        connection.sendall(text)
+        got = b""
+        while len(got) < len(text):
+            data = connection.recv(65536)
+            if not data:
+                return False
+            got += data
+    except OSError:
+        return False
+    return got == text
+
+
+def tcp_try(ns, address, port, timeout=1.0):
+    """'ok', 'refused', 'unreachable' or 'timeout' of one echo over TCP."""
+    try:
+        with tcp_connect(ns, address, port, timeout) as s:
+            return "ok" if tcp_talk(s) else "timeout"
+    except OSError as e:
+        return outcome(e)
+
+
+def udp_try(ns, address, port, timeout=1.0, size=5, source=None):
+    """'ok', 'refused', 'unreachable' or 'timeout' of one echo over UDP."""
+    with ns.socket(family_of(address), socket.SOCK_DGRAM) as s:
+        s.settimeout(timeout)
+        text = bytes(i & 0xff for i in range(size))
+        try:
+            if source:
+                s.bind(source)
+            s.connect((address, port))
+            s.send(text)
+            return "ok" if s.recv(65535) == text else "garbled"
+        except OSError as e:
+            return outcome(e)
+
+
+def outcome(error):
+    """One word for an OSError of a conversation."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    names = {111: "refused", 104: "reset", 113: "unreachable", 101: "unreachable",
+             13: "unreachable", 110: "timeout", 90: "too big"}
+    return names.get(error.errno, str(error))
+
+
+def ping(ns, address, count=1, size=56, timeout=1.0, *more):
+    """True if every request was answered."""
+    done = ns.run("ping", "-n", "-q", "-c", count, "-i", "0.2", "-s", size, "-W", timeout,
+                  *more, address, check=False)
+    return done.returncode == 0 and f"{count} received" in done.stdout
+
+
+class Iperf:
+    """An iperf3 run from one namespace to a server in another one."""
+
+    def __init__(self, client, server, address, seconds=5, port=5201, reverse=False):
+        self._server = server.popen("iperf3", "-s", "-1", "-p", port)
+        listening = lambda: f":{port} " in server.run("ss", "-Hltn").stdout  # noqa: E731
+        wait_for(listening, 5, "iperf3 to listen")
+        extra = ["-R"] if reverse else []
+        self._client = client.popen("iperf3", "-J", "-c", address, "-p", port, "-t", seconds,
+                                    "-i", "0.5", *extra)
+        self.started = time.monotonic()
+
+    def result(self, timeout=60):
+        """The JSON report, once it is done."""
+        text, _ = self._client.communicate(timeout=timeout)
+        self.close()
+        report = json.loads(text)
+        if "error" in report:
+            raise AssertionError("iperf3: " + report["error"])
+        return report
+
+    def close(self):
+        """End both sides."""
+        for process in (self._client, self._server):
+            if process.poll() is None:
+                process.terminate()
+            process.communicate(timeout=5)
+
+
+class Flood:
+    """Sends frames round and round at a steady rate until the block ends."""
+
+    def __init__(self, ns, iface, frames, pps):
+        self._ns, self._iface, self._frames, self._pps = ns, iface, frames, pps
+        self._stop = threading.Event()
+        self.sent = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        start, at = time.monotonic(), 0
+        while not self._stop.is_set():
+            due = int((time.monotonic() - start) * self._pps) - self.sent
+            if due <= 0:
+                time.sleep(0.001)
+                continue
+            batch = self._frames[at:at + min(due, 64)]
+            self._ns.send_raw(self._iface, batch)
+            self.sent += len(batch)
+            at = (at + len(batch)) % len(self._frames)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,847 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The flow table: every order in which the sources may speak, and the sweep. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+
+#include <cmocka.h>
+
+#include "user/flowtab.h"
+
+#define S  1000000000ull
+#define T0 (1000 * S)
+
+static struct fw_tuple tuple(uint8_t proto, uint16_t number)
+{
+	struct fw_tuple t = { .proto = proto, .family = FW_AF_IPV4 };
+
+	t.saddr.w[2] = htonl(0xffff);
+	t.saddr.w[3] = htonl(0x0a000001);
+	t.daddr.w[2] = htonl(0xffff);
+	t.daddr.w[3] = htonl(0x0a000002);
+	t.sport = htons(number);
+	t.dport = htons(443);
+	return t;
+}
+
+static struct fw_tuple echo(uint16_t id)
+{
+	struct fw_tuple t = tuple(IPPROTO_ICMP, id);
+
+	t.dport = 0;
+	t.icmp_type = 8;
+	return t;
+}
+
+static struct fw_ct entry_of(const struct fw_tuple *orig, uint32_t id)
+{
+	struct fw_ct ct = {
+		.orig = *orig,
+		.id = id,
+		.status = IPS_CONFIRMED,
+		.timeout_s = 100,
+		.has = FW_CT_HAS_STATUS | FW_CT_HAS_MARK | FW_CT_HAS_TIMEOUT,
+	};
+
+	fw_tuple_invert(orig, &ct.reply);
+	return ct;
+}
+
+static struct fw_event record(uint32_t type, const struct fw_tuple *orig,
+			      uint64_t time_ns)
+{
+	return (struct fw_event){
+		.time_ns = time_ns,
+		.tuple = *orig,
+		.type = type,
+		.ifindex = 7,
+		.slot = 42,
+		.gen = 5,
+		.dir = FW_DIR_FORWARD,
+		.tcp_state = FW_TCP_SYN_SENT,
+	};
+}
+
+/* Merges, and gives the entry back if it was accepted. */
+static struct fw_entry *say(struct fw_flowtab *tab, enum fw_ct_msg msg,
+			    const struct fw_ct *ct)
+{
+	struct fw_entry *entry;
+
+	assert_int_equal(fw_flowtab_ct(tab, msg, ct, T0, &entry), 0);
+	return entry;
+}
+
+static struct fw_entry *tell(struct fw_flowtab *tab,
+			     const struct fw_event *event)
+{
+	struct fw_entry *entry;
+
+	assert_int_equal(fw_flowtab_record(tab, event, &entry), 0);
+	return entry;
+}
+
+static bool is_shown(const struct fw_flowtab *tab, const struct fw_tuple *orig,
+		     uint64_t now_ns, struct fw_flow *ret)
+{
+	const struct fw_entry *entry = fw_flowtab_find(tab, orig, 0);
+
+	return entry && fw_entry_flow(entry, now_ns, ret);
+}
+
+static int setup(void **state)
+{
+	*state = fw_flowtab_new();
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	fw_flowtab_free(*state);
+	return 0;
+}
+
+static void test_grows_and_shrinks(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t;
+	struct fw_ct ct;
+	unsigned int i;
+
+	for (i = 0; i < 20000; i++) {
+		t = tuple(IPPROTO_UDP, (uint16_t)i);
+		ct = entry_of(&t, i + 1);
+		assert_non_null(say(tab, FW_CT_NEW, &ct));
+	}
+	assert_int_equal(fw_flowtab_count(tab), 20000);
+	for (i = 0; i < 20000; i++) {
+		t = tuple(IPPROTO_UDP, (uint16_t)i);
+		assert_int_equal(fw_flowtab_find(tab, &t, 0)->ct_id, i + 1);
+		t = tuple(IPPROTO_TCP, (uint16_t)i);
+		assert_null(fw_flowtab_find(tab, &t, 0));
+	}
+	fw_flowtab_begin(tab, T0);
+	for (i = 0; i < 20000; i += 1000) {
+		t = tuple(IPPROTO_UDP, (uint16_t)i);
+		ct = entry_of(&t, i + 1);
+		say(tab, FW_CT_DUMPED, &ct);
+	}
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_int_equal(fw_flowtab_count(tab), 20);
+	for (i = 0; i < 20000; i++) {
+		t = tuple(IPPROTO_UDP, (uint16_t)i);
+		assert_int_equal(!!fw_flowtab_find(tab, &t, 0), i % 1000 == 0);
+	}
+}
+
+static void test_zones_are_apart(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+
+	say(tab, FW_CT_NEW, &ct);
+	ct.zone = 9;
+	ct.id = 2;
+	say(tab, FW_CT_NEW, &ct);
+	assert_int_equal(fw_flowtab_count(tab), 2);
+	assert_int_equal(fw_flowtab_find(tab, &t, 0)->ct_id, 1);
+	assert_int_equal(fw_flowtab_find(tab, &t, 9)->ct_id, 2);
+	say(tab, FW_CT_DESTROYED, &ct);
+	assert_non_null(fw_flowtab_find(tab, &t, 0));
+	assert_null(fw_flowtab_find(tab, &t, 9));
+}
+
+static void test_event_during_dump_survives(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple old = tuple(IPPROTO_UDP, 1);
+	struct fw_tuple new = tuple(IPPROTO_UDP, 2);
+	struct fw_ct ct = entry_of(&old, 1);
+
+	say(tab, FW_CT_NEW, &ct);
+	fw_flowtab_begin(tab, T0);
+	ct = entry_of(&new, 2);
+	say(tab, FW_CT_NEW, &ct);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_null(fw_flowtab_find(tab, &old, 0));
+	assert_non_null(fw_flowtab_find(tab, &new, 0));
+}
+
+static void test_destroyed_is_not_revived_by_an_old_piece(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_flow flow;
+
+	say(tab, FW_CT_NEW, &ct);
+	fw_flowtab_begin(tab, T0);
+	say(tab, FW_CT_DESTROYED, &ct);
+	assert_false(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(fw_flowtab_count(tab), 0);
+	assert_null(say(tab, FW_CT_DUMPED, &ct));
+	assert_false(is_shown(tab, &t, T0, &flow));
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_null(fw_flowtab_find(tab, &t, 0));
+}
+
+static void test_successor_with_the_same_tuple(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+	struct fw_ct first = entry_of(&t, 1);
+	struct fw_ct second = entry_of(&t, 2);
+	struct fw_flow flow;
+
+	first.mark = 0x00500001;
+	say(tab, FW_CT_NEW, &first);
+	fw_flowtab_begin(tab, T0);
+	say(tab, FW_CT_DESTROYED, &first);
+	/* the dump is ahead of the events */
+	assert_non_null(say(tab, FW_CT_DUMPED, &second));
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 2);
+	assert_int_equal(flow.mark, 0);
+	/* and behind them */
+	first.id = 3;
+	say(tab, FW_CT_DESTROYED, &second);
+	say(tab, FW_CT_NEW, &first);
+	assert_null(say(tab, FW_CT_DUMPED, &second));
+	/* a late message about the predecessor */
+	say(tab, FW_CT_DESTROYED, &second);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 3);
+}
+
+static void test_record_and_dump_merge(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+	struct fw_event event = record(FW_EVENT_FLOW_NEW, &t, T0 - 10);
+	struct fw_ct ct = entry_of(&t, 77);
+	struct fw_flow flow;
+
+	tell(tab, &event);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 0);
+	assert_int_equal(flow.slot, 42);
+	assert_int_equal(flow.ifindex, 7);
+	assert_int_equal(flow.dir, FW_DIR_FORWARD);
+	assert_int_equal(flow.tcp_state, FW_TCP_SYN_SENT);
+	assert_int_equal(flow.opened_ns, T0 - 10);
+	assert_int_equal(flow.reply.sport, t.dport);
+	assert_int_equal(flow.mark >> FW_MARK_GEN_SHIFT, 5);
+
+	fw_flowtab_begin(tab, T0);
+	ct.mark = 5u << FW_MARK_GEN_SHIFT |
+		  FW_TCP_ESTABLISHED << FW_MARK_TCP_SHIFT | 0xbeef;
+	ct.status |= IPS_SEEN_REPLY | IPS_ASSURED;
+	say(tab, FW_CT_DUMPED, &ct);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 77);
+	assert_int_equal(flow.slot, 42);
+	assert_int_equal(flow.opened_ns, T0 - 10);
+	assert_int_equal(flow.mark, ct.mark);
+	assert_int_equal(flow.tcp_state, FW_TCP_ESTABLISHED);
+	assert_true(flow.replied && flow.assured);
+}
+
+static void test_records_around_a_dump(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple before = tuple(IPPROTO_UDP, 1);
+	struct fw_tuple within = tuple(IPPROTO_UDP, 2);
+	struct fw_event event;
+
+	fw_flowtab_begin(tab, T0);
+	event = record(FW_EVENT_FLOW_NEW, &before, T0 - 1);
+	tell(tab, &event);
+	event = record(FW_EVENT_FLOW_NEW, &within, T0);
+	tell(tab, &event);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_null(fw_flowtab_find(tab, &before, 0));
+	assert_non_null(fw_flowtab_find(tab, &within, 0));
+	/* read only now, but older than a dump that did not show it */
+	event = record(FW_EVENT_FLOW_STATE, &before, T0 - 1);
+	assert_null(tell(tab, &event));
+	assert_null(fw_flowtab_find(tab, &before, 0));
+	event.time_ns = T0 + 1;
+	assert_non_null(tell(tab, &event));
+}
+
+static void test_aborted_dump_removes_nothing(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple a = tuple(IPPROTO_UDP, 1);
+	struct fw_tuple b = tuple(IPPROTO_UDP, 2);
+	struct fw_ct ct_a = entry_of(&a, 1);
+	struct fw_ct ct_b = entry_of(&b, 2);
+
+	say(tab, FW_CT_NEW, &ct_a);
+	say(tab, FW_CT_NEW, &ct_b);
+	fw_flowtab_begin(tab, T0);
+	say(tab, FW_CT_DESTROYED, &ct_b);
+	fw_flowtab_abort(tab);
+	assert_int_equal(fw_flowtab_count(tab), 1);
+	assert_non_null(fw_flowtab_find(tab, &a, 0));
+	assert_null(fw_flowtab_find(tab, &b, 0));
+}
+
+static void test_end_record(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+	struct fw_event event = record(FW_EVENT_FLOW_NEW, &t, T0);
+	struct fw_ct ct = entry_of(&t, 4);
+
+	tell(tab, &event);
+	event.type = FW_EVENT_FLOW_END;
+	tell(tab, &event);
+	assert_null(fw_flowtab_find(tab, &t, 0));
+
+	say(tab, FW_CT_DUMPED, &ct);
+	fw_flowtab_begin(tab, T0);
+	tell(tab, &event);
+	assert_null(say(tab, FW_CT_DUMPED, &ct));
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_int_equal(fw_flowtab_count(tab), 0);
+	tell(tab, &event); /* of a flow that nobody knows */
+}
+
+static void test_bpf_flow_is_not_ended_by_its_predecessor(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+	struct fw_event event = record(FW_EVENT_FLOW_NEW, &t, T0);
+	struct fw_ct ct = entry_of(&t, 4);
+
+	say(tab, FW_CT_NEW, &ct);
+	tell(tab, &event);
+	say(tab, FW_CT_DESTROYED, &ct);
+	assert_non_null(fw_flowtab_find(tab, &t, 0));
+	say(tab, FW_CT_NEW, &ct);
+	say(tab, FW_CT_DESTROYED, &ct);
+	assert_null(fw_flowtab_find(tab, &t, 0));
+}
+
+static void test_expiry(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_flow flow;
+
+	ct.timeout_s = 0; /* less than a second left */
+	say(tab, FW_CT_NEW, &ct);
+	assert_true(is_shown(tab, &t, T0 + S / 2, &flow));
+	assert_false(is_shown(tab, &t, T0 + S, &flow));
+	ct.timeout_s = 30;
+	say(tab, FW_CT_UPDATED, &ct);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal((flow.expires_ns - T0) / S, 30);
+	assert_true(is_shown(tab, &t, T0 + 30 * S, &flow));
+	assert_false(is_shown(tab, &t, T0 + 31 * S, &flow));
+	ct.timeout_s = UINT32_MAX;
+	say(tab, FW_CT_UPDATED, &ct);
+	assert_true(is_shown(tab, &t, T0 + 1000000 * S, &flow));
+	ct.has &= (uint8_t)~FW_CT_HAS_TIMEOUT; /* offloaded */
+	say(tab, FW_CT_DUMPED, &ct);
+	assert_true(is_shown(tab, &t, T0 + 3600 * S, &flow));
+}
+
+static void test_absent_attributes(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_flow flow;
+
+	ct.mark = 0x1234;
+	ct.status = IPS_CONFIRMED | IPS_SEEN_REPLY;
+	say(tab, FW_CT_NEW, &ct);
+	ct.has = 0;
+	ct.mark = 0;
+	ct.status = 0;
+	say(tab, FW_CT_UPDATED, &ct);
+	assert_true(is_shown(tab, &t, T0 + 99 * S, &flow));
+	assert_int_equal(flow.mark, 0x1234);
+	assert_true(flow.replied);
+	/* a dump says everything: what is absent there is zero */
+	say(tab, FW_CT_DUMPED, &ct);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.mark, 0);
+}
+
+static struct fw_xflow xflow_of(uint64_t expires_ns)
+{
+	return (struct fw_xflow){
+		.opened_ns = T0 - 5 * S,
+		.expires_ns = expires_ns,
+		.slot = 9,
+		.ifindex = 3,
+		.gen = 5,
+		.dir = FW_DIR_IN,
+		.replied = 1,
+	};
+}
+
+static void test_xflow_alone(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = echo(77);
+	struct fw_xflow x = xflow_of(T0 + 30 * S);
+	struct fw_flow flow;
+
+	fw_flowtab_begin(tab, T0);
+	assert_int_equal(fw_flowtab_xflow(tab, &t, &x), 0);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 0);
+	assert_int_equal(flow.slot, 9);
+	assert_true(flow.replied);
+	assert_int_equal(flow.reply.icmp_type, 0);
+	assert_int_equal(flow.reply.sport, t.sport);
+	assert_int_equal(flow.tcp_state, FW_TCP_NONE);
+	/* a sweep without its map leaves it, one with it does not */
+	fw_flowtab_begin(tab, T0);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_int_equal(fw_flowtab_count(tab), 1);
+	fw_flowtab_begin(tab, T0);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_int_equal(fw_flowtab_count(tab), 0);
+}
+
+static void test_xflow_that_the_kernel_tracks_too(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = echo(77);
+	struct fw_xflow x = xflow_of(T0 + 300 * S);
+	struct fw_ct ct = entry_of(&t, 8);
+	struct fw_flow flow;
+
+	fw_flowtab_begin(tab, T0);
+	say(tab, FW_CT_DUMPED, &ct);
+	fw_flowtab_xflow(tab, &t, &x);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_int_equal(fw_flowtab_count(tab), 1);
+	assert_true(is_shown(tab, &t, T0 + 200 * S, &flow));
+	assert_int_equal(flow.ct_id, 8);
+	assert_int_equal(flow.slot, 9);
+	/* the kernel's entry ends, ours lives */
+	say(tab, FW_CT_DESTROYED, &ct);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 0);
+	/* and the other way round */
+	fw_flowtab_begin(tab, T0);
+	say(tab, FW_CT_DUMPED, &ct);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 8);
+	say(tab, FW_CT_DESTROYED, &ct);
+	assert_int_equal(fw_flowtab_count(tab), 0);
+}
+
+static void test_flow_info(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_flow_info info = {
+		.opened_ns = 5, .slot = 6, .ifindex = 7, .dir = FW_DIR_OUT
+	};
+	struct fw_entry *entry;
+	struct fw_flow flow;
+
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	fw_entry_info(entry, &info);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.opened_ns, 5);
+	assert_int_equal(flow.slot, 6);
+	assert_int_equal(flow.ifindex, 7);
+	assert_int_equal(flow.dir, FW_DIR_OUT);
+	/* another generation has judged it: who was it? */
+	entry->asked = FW_ASKED_ENOUGH;
+	say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(entry->asked, FW_ASKED_ENOUGH);
+	ct.mark = 8u << FW_MARK_GEN_SHIFT;
+	say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(entry->asked, 0);
+}
+
+static void set_own(struct fw_ct *ct, enum fw_tcp_state state)
+{
+	ct->mark = 5u << FW_MARK_GEN_SHIFT | (uint32_t)state
+						     << FW_MARK_TCP_SHIFT;
+}
+
+static void test_tcp_state_due(void **state)
+{
+	static const uint8_t due[FW_TCP_STATE_MAX] = {
+		0,
+		0,
+		0,
+		TCP_CONNTRACK_ESTABLISHED,
+		TCP_CONNTRACK_FIN_WAIT,
+		TCP_CONNTRACK_FIN_WAIT,
+		TCP_CONNTRACK_TIME_WAIT,
+		TCP_CONNTRACK_CLOSE,
+		0,
+	};
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_entry *entry;
+	unsigned int i;
+
+	ct.has |= FW_CT_HAS_TCP;
+	for (i = 0; i < FW_TCP_STATE_MAX; i++) {
+		set_own(&ct, (enum fw_tcp_state)i);
+		entry = say(tab, FW_CT_DUMPED, &ct);
+		assert_int_equal(fw_entry_kernel_tcp_due(entry), due[i]);
+	}
+	/* the kernel has it */
+	set_own(&ct, FW_TCP_ESTABLISHED);
+	ct.tcp_state = TCP_CONNTRACK_ESTABLISHED;
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(fw_entry_kernel_tcp_due(entry), 0);
+	/* the kernel has another one, which it found itself */
+	set_own(&ct, FW_TCP_TIME_WAIT);
+	ct.tcp_flags[0] = 0x2b;
+	ct.tcp_flags[1] = IP_CT_TCP_FLAG_BE_LIBERAL;
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(fw_entry_kernel_tcp_due(entry), 0);
+	/* it still has what we wrote */
+	ct.tcp_flags[0] = IP_CT_TCP_FLAG_BE_LIBERAL;
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(fw_entry_kernel_tcp_due(entry),
+			 TCP_CONNTRACK_TIME_WAIT);
+	/* not one of ours */
+	ct.mark = 0;
+	ct.tcp_state = 0;
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(fw_entry_kernel_tcp_due(entry), 0);
+	/* UDP has those bits as well */
+	t = tuple(IPPROTO_UDP, 1);
+	ct = entry_of(&t, 2);
+	set_own(&ct, FW_TCP_ESTABLISHED);
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(fw_entry_kernel_tcp_due(entry), 0);
+}
+
+static void test_tuple_used_again_by_bpf(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_event event = record(FW_EVENT_FLOW_NEW, &t, T0 + S);
+	struct fw_entry *entry;
+
+	set_own(&ct, FW_TCP_ESTABLISHED);
+	ct.has |= FW_CT_HAS_TCP;
+	ct.tcp_state = TCP_CONNTRACK_ESTABLISHED;
+	ct.tcp_flags[0] = ct.tcp_flags[1] = IP_CT_TCP_FLAG_BE_LIBERAL;
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	tell(tab, &event);
+	event.type = FW_EVENT_FLOW_STATE;
+	event.tcp_state = FW_TCP_ESTABLISHED;
+	tell(tab, &event);
+	assert_int_equal(fw_entry_kernel_tcp_due(entry),
+			 TCP_CONNTRACK_ESTABLISHED);
+}
+
+static void test_tcp_state_shown(void **state)
+{
+	static const uint8_t shown[TCP_CONNTRACK_MAX] = {
+		FW_TCP_NONE,	    FW_TCP_SYN_SENT,  FW_TCP_SYN_RECV,
+		FW_TCP_ESTABLISHED, FW_TCP_FIN_ORIG,  FW_TCP_FIN_ORIG,
+		FW_TCP_TIME_WAIT,   FW_TCP_TIME_WAIT, FW_TCP_CLOSE,
+		FW_TCP_SYN_SENT2,
+	};
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_flow flow;
+	unsigned int i;
+
+	ct.has |= FW_CT_HAS_TCP;
+	for (i = 0; i < 256; i++) {
+		ct.tcp_state = (uint8_t)i;
+		say(tab, FW_CT_DUMPED, &ct);
+		assert_true(is_shown(tab, &t, T0, &flow));
+		assert_int_equal(flow.tcp_state, i < TCP_CONNTRACK_MAX
+							 ? shown[i]
+							 : FW_TCP_NONE);
+	}
+	ct.tcp_state = TCP_CONNTRACK_CLOSE_WAIT;
+	ct.tcp_flags[1] = IP_CT_TCP_FLAG_CLOSE_INIT;
+	say(tab, FW_CT_DUMPED, &ct);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.tcp_state, FW_TCP_FIN_REPLY);
+	/* ours comes first */
+	set_own(&ct, FW_TCP_SYN_RECV);
+	say(tab, FW_CT_DUMPED, &ct);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.tcp_state, FW_TCP_SYN_RECV);
+}
+
+/* A kernel-made entry that we judge: three sources, any order, one picture. */
+static void test_orders_of_three_sources(void **state)
+{
+	static const char *const orders[] = { "nad", "nda", "and",
+					      "adn", "dna", "dan" };
+	struct fw_flow flow;
+	size_t i;
+	size_t j;
+
+	(void)state;
+	for (i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+		struct fw_flowtab *tab = fw_flowtab_new();
+		struct fw_tuple t = tuple(IPPROTO_TCP, 1);
+		struct fw_event event = record(FW_EVENT_ADOPT, &t, T0 + 1);
+		struct fw_ct new = entry_of(&t, 6);
+		struct fw_ct whole = new;
+
+		assert_non_null(tab);
+		whole.mark = 5u << FW_MARK_GEN_SHIFT;
+		fw_flowtab_begin(tab, T0);
+		for (j = 0; j < 3; j++) {
+			if (orders[i][j] == 'n')
+				say(tab, FW_CT_NEW, &new);
+			else if (orders[i][j] == 'a')
+				tell(tab, &event);
+			else
+				say(tab, FW_CT_DUMPED, &whole);
+		}
+		fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+		assert_int_equal(fw_flowtab_count(tab), 1);
+		assert_true(is_shown(tab, &t, T0, &flow));
+		assert_int_equal(flow.ct_id, 6);
+		assert_int_equal(flow.slot, 42);
+		assert_int_equal(flow.ifindex, 7);
+		assert_int_equal(flow.dir, FW_DIR_FORWARD);
+		say(tab, FW_CT_DESTROYED, &new);
+		assert_int_equal(fw_flowtab_count(tab), 0);
+		fw_flowtab_free(tab);
+	}
+}
+
+static void test_records_are_bounded(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_entry *entry;
+	struct fw_event event;
+	struct fw_tuple t;
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < 1000000 && r == 0; i++) {
+		t = tuple(IPPROTO_UDP, (uint16_t)i);
+		t.saddr.w[3] = i;
+		event = record(FW_EVENT_FLOW_NEW, &t, T0);
+		r = fw_flowtab_record(tab, &event, &entry);
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_null(entry);
+	assert_true(fw_flowtab_count(tab) > 200000);
+	fw_flowtab_begin(tab, T0 + S);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_int_equal(fw_flowtab_count(tab), 0);
+	event.time_ns = T0 + 2 * S;
+	assert_int_equal(fw_flowtab_record(tab, &event, &entry), 0);
+}
+
+/* ---- a kernel that changes while it is being read ------------------------------- */
+
+#define SIM_FLOWS 24
+#define SIM_PIECE 4
+#define SIM_QUEUE 512
+
+struct message {
+	enum fw_ct_msg msg;
+	struct fw_ct ct;
+};
+
+struct sim {
+	struct fw_flowtab *tab;
+	uint32_t id[SIM_FLOWS]; /* 0: no such flow */
+	uint32_t last_id;
+	struct message queue[SIM_QUEUE]; /* events not read yet */
+	size_t head;
+	size_t tail;
+	struct fw_ct piece[SIM_PIECE]; /* built, not read yet */
+	size_t piece_n;
+	size_t pos; /* of the dump */
+	bool is_dumping;
+	uint64_t random;
+};
+
+static uint32_t pick(struct sim *sim, uint32_t n)
+{
+	sim->random = sim->random * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(sim->random >> 33) % n;
+}
+
+static void sim_emit(struct sim *sim, enum fw_ct_msg msg, unsigned int i)
+{
+	struct fw_tuple t = tuple(IPPROTO_UDP, (uint16_t)i);
+	struct message *m = &sim->queue[sim->tail++ % SIM_QUEUE];
+
+	assert_true(sim->tail - sim->head < SIM_QUEUE);
+	m->msg = msg;
+	m->ct = entry_of(&t, sim->id[i]);
+}
+
+static void sim_change(struct sim *sim)
+{
+	unsigned int i = pick(sim, SIM_FLOWS);
+
+	if (!sim->id[i]) {
+		sim->id[i] = ++sim->last_id;
+		sim_emit(sim, FW_CT_NEW, i);
+	} else if (pick(sim, 3)) {
+		sim_emit(sim, FW_CT_DESTROYED, i);
+		sim->id[i] = 0;
+	} else {
+		sim_emit(sim, FW_CT_UPDATED, i);
+	}
+}
+
+static void sim_read_event(struct sim *sim)
+{
+	struct message *m;
+
+	if (sim->head == sim->tail)
+		return;
+	m = &sim->queue[sim->head++ % SIM_QUEUE];
+	say(sim->tab, m->msg, &m->ct);
+}
+
+static void sim_build(struct sim *sim)
+{
+	struct fw_tuple t;
+	size_t i;
+
+	sim->piece_n = 0;
+	for (i = 0; i < SIM_PIECE && sim->pos < SIM_FLOWS; i++, sim->pos++) {
+		if (!sim->id[sim->pos])
+			continue;
+		t = tuple(IPPROTO_UDP, (uint16_t)sim->pos);
+		sim->piece[sim->piece_n++] = entry_of(&t, sim->id[sim->pos]);
+	}
+}
+
+static void sim_compare(struct sim *sim)
+{
+	struct fw_flow flow;
+	struct fw_tuple t;
+	unsigned int i;
+	size_t n = 0;
+
+	for (i = 0; i < SIM_FLOWS; i++) {
+		t = tuple(IPPROTO_UDP, (uint16_t)i);
+		assert_int_equal(is_shown(sim->tab, &t, T0, &flow),
+				 sim->id[i] != 0);
+		if (sim->id[i])
+			assert_int_equal(flow.ct_id, sim->id[i]);
+		n += sim->id[i] != 0;
+	}
+	assert_int_equal(fw_flowtab_count(sim->tab), n);
+}
+
+/* Like the kernel: reading a piece makes it build the next one. */
+static void sim_dump(struct sim *sim)
+{
+	size_t i;
+
+	if (!sim->is_dumping) {
+		fw_flowtab_begin(sim->tab, T0);
+		sim->is_dumping = true;
+		sim->pos = 0;
+		sim_build(sim);
+		return;
+	}
+	for (i = 0; i < sim->piece_n; i++)
+		say(sim->tab, FW_CT_DUMPED, &sim->piece[i]);
+	if (sim->pos < SIM_FLOWS) {
+		sim_build(sim);
+		return;
+	}
+	while (sim->head != sim->tail)
+		sim_read_event(sim);
+	fw_flowtab_sweep(sim->tab, FW_SOURCE_CT);
+	sim->is_dumping = false;
+	sim_compare(sim);
+}
+
+static void test_dump_of_a_changing_table(void **state)
+{
+	static struct sim sim;
+	unsigned int i;
+
+	for (unsigned int seed = 1; seed <= 50; seed++) {
+		memset(&sim, 0, sizeof(sim));
+		sim.tab = fw_flowtab_new();
+		assert_non_null(sim.tab);
+		sim.random = seed;
+		for (i = 0; i < 5000; i++) {
+			switch (pick(&sim, 5)) {
+			case 0:
+			case 1:
+				sim_change(&sim);
+				break;
+			case 2:
+			case 3:
+				sim_read_event(&sim);
+				break;
+			default:
+				sim_dump(&sim);
+				break;
+			}
+		}
+		fw_flowtab_free(sim.tab);
+	}
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+		T(test_grows_and_shrinks),
+		T(test_zones_are_apart),
+		T(test_event_during_dump_survives),
+		T(test_destroyed_is_not_revived_by_an_old_piece),
+		T(test_successor_with_the_same_tuple),
+		T(test_record_and_dump_merge),
+		T(test_records_around_a_dump),
+		T(test_aborted_dump_removes_nothing),
+		T(test_end_record),
+		T(test_bpf_flow_is_not_ended_by_its_predecessor),
+		T(test_expiry),
+		T(test_absent_attributes),
+		T(test_xflow_alone),
+		T(test_xflow_that_the_kernel_tracks_too),
+		T(test_flow_info),
+		T(test_tcp_state_due),
+		T(test_tuple_used_again_by_bpf),
+		T(test_tcp_state_shown),
+		T(test_orders_of_three_sources),
+		T(test_records_are_bounded),
+		T(test_dump_of_a_changing_table),
+#undef T
+	};
+
+	return cmocka_run_group_tests_name("mirror-flowtab", tests, NULL, NULL);
+}

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""fwctld may die, be asked for twice, or be sent away; what filters stays or goes whole."""
+
+import json
+import os
+import signal
+import stat
+import statistics
+import subprocess
+
+import pytest
+
+from lab.lab import SERVER, WAN
+from lab.netns import wait_for
+from lab.traffic import Iperf, TcpEcho, tcp_connect, tcp_talk, tcp_try
+
+DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
+ECHO = "accept forward wan -> lan proto tcp to port { 7, 5201 } label echo\n"
+
+
+def kill_daemon(lab):
+    """kill -9; returns the process id it had."""
+    pid = lab.daemon_pid()
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
+    return pid
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_kill_9_under_iperf(own_lab, family):
+    """Nothing is lost; the next status works and the counters go on."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    before = lab.counters()
+    iperf = Iperf(lab.client, lab.server, SERVER[family], seconds=3)
+    wait_for(lambda: (lab.counters() - before).get("established") > 1000, 5, "traffic")
+    middle = lab.counters()
+    old = kill_daemon(lab)
+    result = iperf.result()
+    rates = [i["sum"]["bits_per_second"] for i in result["intervals"]]
+    assert min(rates) > statistics.median(rates) / 10, rates
+
+    status = lab.status()
+    assert status["rules"]["generation"] and lab.daemon_pid() not in (None, old)
+    after = lab.counters()
+    assert not (after - before).drops(), after - before
+    assert (after - middle).get("established") > 1000
+    assert all(v >= middle.values[k] for k, v in after.values.items() if k in middle.values)
+
+
+def test_flows_keep_their_rule(own_lab):
+    """A new daemon knows which rule let each flow in, and when."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    with TcpEcho(lab.server, SERVER[4], 7), tcp_connect(lab.client, SERVER[4], 7) as s:
+        assert tcp_talk(s)
+        flow = next(f for f in lab.flows() if f["protocol"] == "tcp")
+        packets = lab.rule("echo")["packets"]
+        kill_daemon(lab)
+        assert tcp_talk(s)
+        assert tcp_try(lab.client, SERVER[4], 8, timeout=0.2) == "timeout"
+        again = next(f for f in lab.flows() if f["protocol"] == "tcp")
+        assert again["rule"] == flow["rule"] == "echo"
+        assert again["original"] == flow["original"] and again["age"] >= flow["age"]
+        assert lab.rule("echo")["packets"] >= packets
+        assert tcp_talk(s)
+
+
+def test_load_after_kill_9(own_lab):
+    """A new daemon adopts what is pinned and replaces it in one switch."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    programs = attached(lab)
+    kill_daemon(lab)
+    assert attached(lab) == programs
+    lab.load(DENY + ECHO + "accept in proto icmp\n")
+    assert attached(lab) == programs
+    with TcpEcho(lab.server, SERVER[4], 7):
+        assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+
+
+def attached(lab):
+    """(interface, hook, mode, program id) of every program in the namespace."""
+    net = json.loads(lab.firewall.run("bpftool", "-j", "net", "show").stdout)[0]
+    return sorted([(x["devname"], "xdp", x.get("mode"), x.get("id")) for x in net["xdp"]]
+                  + [(x["devname"], x.get("kind"), None, x.get("prog_id", x.get("id")))
+                     for x in net["tc"]], key=str)
+
+
+@pytest.mark.modes("xdp")
+def test_native_xdp(own_lab):
+    """`mode xdp` is driver mode, visible to bpftool; pins are for root alone."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    native = [a for a in attached(lab) if a[1] == "xdp"]
+    assert {(a[0], a[2]) for a in native} == {("fw-wan", "driver"), ("fw-lan", "driver")}, native
+    assert stat.S_IMODE(lab.pin_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE(lab.pin_dir.parent.stat().st_mode) == 0o700
+    socket = lab.run_dir / "fwctl.sock"
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+
+
+@pytest.mark.modes("auto")
+def test_auto_on_veth(own_lab):
+    """On veth `auto` is TC alone, and the status says why."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    assert not [a for a in attached(lab) if a[1] == "xdp"]
+    for iface in lab.status()["interfaces"]:
+        assert iface["mode"] == "tc" and iface["wanted"] == "auto", iface
+    assert "auto" in lab.fwctl("status").out
+
+
+def test_unload_leaves_nothing(own_lab):
+    """No program, no pin, no process, no socket; traffic flows."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    assert lab.pin_dir.exists() and lab.daemon_pid()
+    lab.fwctl("unload")
+    wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
+    assert attached(lab) == []
+    assert not lab.pin_dir.exists()
+    assert not (lab.run_dir / "fwctl.sock").exists()
+    with TcpEcho(lab.firewall, WAN[4], 9):
+        assert tcp_try(lab.client, WAN[4], 9) == "ok"
+    assert lab.fwctl("load", lab.rules(DENY)).exit == 0
+
+
+@pytest.mark.modes("xdp")
+def test_unload_without_daemon(own_lab):
+    """Also when the daemon is dead, and when there is nothing to unload."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    kill_daemon(lab)
+    lab.fwctl("unload")
+    wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
+    assert attached(lab) == [] and not lab.pin_dir.exists()
+    again = lab.fwctl("unload", check=False)
+    assert again.exit == 0 or (again.exit in (1, 3) and again.err), again
+
+
+@pytest.mark.modes("xdp")
+def test_second_instance(own_lab):
+    """A second fwctld says that one runs, and does no harm."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    pid = lab.daemon_pid()
+    second = lab.firewall.run(lab.binary("fwctld"), check=False, timeout=30,
+                              env=lab.environment())
+    assert second.returncode != 0 and second.stderr.strip(), second
+    assert lab.daemon_pid() == pid
+    assert lab.generation()
+
+
+@pytest.mark.modes("xdp")
+def test_sigterm_keeps_filtering(own_lab):
+    """Stopping the service is not switching the firewall off."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    programs = attached(lab)
+    os.kill(lab.daemon_pid(), signal.SIGTERM)
+    wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
+    assert attached(lab) == programs
+    assert tcp_try(lab.client, SERVER[4], 8, timeout=0.2) == "timeout"
+    assert lab.generation()
+
+
+@pytest.mark.modes("xdp")
+def test_killed_while_loading(own_lab):
+    """kill -9 of client and daemon at random moments of a load leaves one whole rule set."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    other = lab.rules(DENY + ECHO + "accept in proto icmp\n")
+    with TcpEcho(lab.server, SERVER[4], 7):
+        for delay in (0.0, 0.01, 0.02, 0.04, 0.08):
+            client = lab.firewall.popen(lab.binary("fwctl"), "load", other,
+                                        env=lab.environment())
+            try:
+                client.wait(delay)
+            except subprocess.TimeoutExpired:  # still at it, as wanted
+                client.kill()
+            client.communicate()
+            pid = lab.daemon_pid()
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                wait_for(lambda p=pid: lab.daemon_pid() != p, 5, "fwctld to be gone")
+            assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+            assert tcp_try(lab.client, SERVER[4], 8, timeout=0.1) == "timeout"
+            assert lab.generation()

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What machines read: /metrics, /healthz, and --json everywhere."""
+
+import os
+import pathlib
+import re
+import socket
+
+import pytest
+
+from lab.lab import REASONS, SERVER, build_dir
+from lab.traffic import TcpEcho, ping, tcp_try
+
+pytestmark = pytest.mark.modes("xdp")
+DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
+ECHO = "accept forward wan -> lan proto tcp to port 7 label echo\n"
+PORT = 9477
+
+
+def http(ns, path, method="GET", address="127.0.0.1"):
+    """(status, headers, body) of one request inside a namespace."""
+    with ns.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.settimeout(5)
+        s.connect((address, PORT))
+        s.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        data = b""
+        while more := s.recv(65536):
+            data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:])}
+    return int(lines[0].split()[1]), headers, body.decode()
+
+
+@pytest.fixture
+def used(lab):
+    """The lab with rules and a little traffic of every kind."""
+    lab.load(DENY + ECHO + "accept forward wan -> lan proto icmp type echo-request label ping\n")
+    with TcpEcho(lab.server, SERVER[4], 7):
+        assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+        assert tcp_try(lab.client, SERVER[4], 8, timeout=0.1) == "timeout"
+    assert ping(lab.client, SERVER[6])
+    return lab
+
+
+def samples(text):
+    """name{labels} -> value."""
+    return {name: float(value) for name, value in
+            (line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")}
+
+
+def test_promtool(used):
+    """Clean under `promtool check metrics`."""
+    promtool = pathlib.Path(os.environ.get("FWCTL_PROMTOOL") or build_dir().parent
+                            / "build/cache/promtool/usr/bin/promtool")
+    if not promtool.exists():
+        pytest.skip("no promtool; scripts/install-deps promtool fetches it")
+    _, _, body = http(used.firewall, "/metrics")
+    done = used.firewall.run(promtool, "check", "metrics", input=body, stdin=None, check=False)
+    assert done.returncode == 0 and not done.stdout and not done.stderr, (
+        done.stdout + done.stderr)
+
+
+def test_metrics(used):
+    """Prefix, no addresses, and the numbers that the status has."""
+    status, headers, body = http(used.firewall, "/metrics")
+    assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
+    values = samples(body)
+    assert all(re.match(r"(fwctl|process)_", name) for name in values)
+    for address in ("192.0.2.", "198.51.100.", "2001:db8"):
+        assert address not in body
+    drops = {k: v for k, v in values.items() if k.startswith("fwctl_drops_total")}
+    assert any('reason="default"' in k and v >= 1 for k, v in drops.items()), drops
+    reasons = set(re.findall(r'reason="([^"]+)"', body))
+    assert reasons <= set(REASONS), reasons
+    assert any('"echo"' in k and v >= 1 for k, v in values.items()
+               if k.startswith("fwctl_rule_")), body
+    assert body.endswith("\n")
+
+
+def test_drops_agree_with_status(used):
+    """One truth: the sum of drops in /metrics is that of the status."""
+    _, _, body = http(used.firewall, "/metrics")
+    shown = sum(v for k, v in samples(body).items() if k.startswith("fwctl_drops_total"))
+    assert shown == sum(used.counters().drops().values())
+
+
+def test_healthz(used):
+    """Alive and well."""
+    status, _, _ = http(used.firewall, "/healthz")
+    assert status == 200
+
+
+def test_other_requests(used):
+    """Anything else is refused politely."""
+    assert http(used.firewall, "/nothing")[0] == 404
+    assert http(used.firewall, "/metrics", "POST")[0] in (400, 404, 405)
+    assert http(used.firewall, "/metrics", "HEAD")[0] == 200
+
+
+def test_only_loopback(used):
+    """Not to be reached from outside."""
+    with pytest.raises(OSError):
+        http(used.firewall, "/metrics", address="192.0.2.1")
+
+
+@pytest.mark.parametrize("argv", [["status"], ["show", "rules"], ["show", "flows"],
+                                  ["show", "sets"], ["doctor"]], ids=" ".join)
+def test_json_and_text(used, argv):
+    """Each view as JSON and as text."""
+    document = used.fwctl(*argv, "--json").json
+    assert isinstance(document, dict) and document
+    assert used.fwctl(*argv).out.strip()
+
+
+def test_json_of_check_and_load(used):
+    """--json of what changes things, and of errors."""
+    good = used.rules(DENY + ECHO)
+    bad = used.write("bad.conf", "acept in\n")
+    assert used.fwctl("check", "--json", good).json is not None
+    assert used.fwctl("load", "--json", good).json is not None
+    for verb in ("check", "load"):
+        result = used.fwctl(verb, "--json", bad, check=False)
+        assert result.exit == 1 and result.json["messages"][0]["line"] == 1, result
+
+
+def test_status_names_modes(used):
+    """The status says what runs where."""
+    interfaces = {i["name"]: i for i in used.status()["interfaces"]}
+    for name in ("fw-wan", "fw-lan"):
+        assert interfaces[name]["mode"] == "xdp"
+        assert interfaces[name]["ifindex"] > 0

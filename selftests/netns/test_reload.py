@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reloading: one whole rule set judges each packet, state survives, policy wins."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from lab.lab import SERVER, WAN, Lab, plain_build
+from lab.packets import stream
+from lab.traffic import Flood, TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+
+both = pytest.mark.parametrize("family", [4, 6])
+DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
+ECHO = "accept forward wan -> lan proto { tcp, udp } to port 7 label echo\n"
+
+# Two files that agree about every packet of the flood, each for reasons of its own,
+# and disagree about everything else. Port 1000 is accepted and port 2000 denied by
+# either; but A decides in its stateless list and B in its stateful one, the zones
+# have each other's bits, and the defaults are opposite. Rows, sets, zones or defaults
+# of one with those of the other would let 2000 through or stop 1000.
+FILE_A = """\
+interface wan = fw-wan {{ mode {mode} }}
+interface lan = fw-lan {{ mode {mode} }}
+set friends {{ 192.0.2.0/24, 2001:db8:1::/64 }}
+default in accept
+default out accept
+drop stateless in on wan proto udp to port 2000 label a-deny
+accept stateless in on wan proto udp from @friends to port 1000 label a-allow
+drop in on wan proto udp to port 1000 label a-never
+"""
+FILE_B = """\
+interface lan = fw-lan {{ mode {mode} }}
+interface wan = fw-wan {{ mode {mode} }}
+set strangers {{ 198.18.0.0/15, 203.0.113.0/24, 2001:db8:bad::/48 }}
+set friends {{ 192.0.2.0/25, 2001:db8:1::/65 }}
+default in drop
+default out accept
+drop stateless in on wan from @strangers label b-never
+accept in on wan proto udp from @friends to port 1000 label b-allow
+drop in on wan proto udp to port 2000 label b-deny
+"""
+LABELS = ("a-deny", "a-allow", "a-never", "b-deny", "b-allow", "b-never")
+
+
+def with_labels(text):
+    """Add a rule that never matches for each label of the other file: counters go on."""
+    return text + "".join(f"drop in on lan proto udp from 203.0.113.1 to port 9 label {label}\n"
+                          for label in LABELS if f"label {label}\n" not in text)
+
+
+class Sink:
+    """Counts the datagrams that reach one port of the firewall."""
+
+    def __init__(self, ns, address, port):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._s = ns.socket(family, socket.SOCK_DGRAM)
+        self._s.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)  # SO_RCVBUFFORCE
+        self._s.bind((address, port))
+        self._s.settimeout(0.2)
+        self.count = 0
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._stop:
+            try:
+                while True:
+                    self._s.recv(64)
+                    self.count += 1
+            except TimeoutError:
+                pass
+
+    def close(self):
+        """Count what is still queued, then stop."""
+        time.sleep(0.3)
+        self._stop = True
+        self._thread.join(5)
+        self._s.close()
+
+
+def reload_under_flood(lab, family, times, pps=4000):
+    """Reload `times` times; every packet of the flood must fare as both files say."""
+    files = [lab.write(f"{name}.conf", with_labels(text).format(mode=lab.mode))
+             for name, text in (("a", FILE_A), ("b", FILE_B))]
+    for path in files:
+        lab.fwctl("load", path)
+    frames = [f for pair in zip(stream(2000, family, 1000, WAN[family]),
+                                stream(2000, family, 2000, WAN[family])) for f in pair]
+    allowed, denied = (Sink(lab.firewall, WAN[family], port) for port in (1000, 2000))
+    before = lab.counters()
+    rules = {label: lab.rule(label)["packets"] for label in LABELS}
+    with Flood(lab.client, "eth0", frames, pps) as flood:
+        for i in range(times):
+            lab.fwctl("load", files[i % 2])
+    sent = flood.sent
+    assert sent > times
+    allowed.close()
+    denied.close()
+    gained = lab.counters() - before
+    judged = {label: lab.rule(label)["packets"] - rules[label] for label in LABELS}
+    assert denied.count == 0, (judged, gained)
+    assert allowed.count == sent - sent // 2, (judged, gained)
+    assert gained.drops() == {"rule": sent // 2}, (judged, gained)
+    assert judged["a-never"] == judged["b-never"] == 0, judged
+    assert judged["a-deny"] + judged["b-deny"] == sent // 2, judged
+    assert judged["a-deny"] and judged["b-deny"] and judged["a-allow"], judged
+    seen = sum(gained.get(reason, lab.hook, "fw-wan") for reason in (
+        "stateless", "new", "undecided", "established", "rule"))
+    assert seen == sent, (seen, sent, gained)
+
+
+@both
+def test_hundred_reloads_under_flood(own_lab, family):
+    """Each packet is judged by one whole file."""
+    reload_under_flood(own_lab, family, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.modes("xdp", "tc")
+def test_thousand_reloads_under_flood(mode):
+    """The same a thousand times; the daemon neither grows nor leaks descriptors."""
+    with Lab(plain_build()) as lab:
+        lab.mode = mode
+        reload_under_flood(lab, 4, 200)
+        warm = lab.daemon_memory(), lab.daemon_fds()
+        reload_under_flood(lab, 4, 800)
+        memory, fds = lab.daemon_memory(), lab.daemon_fds()
+        assert fds == warm[1]
+        assert memory - warm[0] < 1024, f"grew from {warm[0]} to {memory} KiB"
+
+
+@both
+def test_accepted_flow_survives(lab, family):
+    """A flow that the new rules accept goes on, and keeps its label's counters."""
+    lab.load(DENY + ECHO)
+    with TcpEcho(lab.server, SERVER[family], 7), tcp_connect(lab.client, SERVER[family], 7) as s:
+        assert tcp_talk(s)
+        flows, packets = (lab.rule("echo")[k] for k in ("flows", "packets"))
+        before = lab.counters()
+        for extra in ("", "accept in proto icmp\n", ""):
+            lab.load(DENY + extra + ECHO)
+            assert tcp_talk(s)
+        assert not (lab.counters() - before).drops()
+        assert lab.rule("echo")["flows"] >= flows
+        assert lab.rule("echo")["packets"] >= packets
+
+
+@both
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_denied_flow_is_cut(lab, family, proto):
+    """A flow that the new rules deny is cut, and the reason says so."""
+    lab.load(DENY + ECHO)
+    echo = TcpEcho if proto == "tcp" else UdpEcho
+    with echo(lab.server, SERVER[family], 7):
+        if proto == "tcp":
+            s = tcp_connect(lab.client, SERVER[family], 7)
+        else:
+            s = lab.client.socket(socket.AF_INET if family == 4 else socket.AF_INET6,
+                                  socket.SOCK_DGRAM)
+            s.connect((SERVER[family], 7))
+        with s:
+            assert tcp_talk(s)
+            lab.load(DENY + "accept forward wan -> lan proto tcp to port 8 label other\n")
+            before = lab.counters()
+            s.settimeout(0.3)
+            assert not tcp_talk(s)
+            gained = lab.gain(before, lambda c: c.get("reload") >= 1)
+            assert gained.get("reload", lab.hook, "fw-wan") >= 1, gained
+
+
+@both
+def test_denied_ping_is_cut(lab, family):
+    """A running ping, too."""
+    rule = "accept forward wan -> lan proto icmp type echo-request\n"
+    lab.load(DENY + rule)
+    process = lab.client.popen("ping", "-n", "-i", "0.05", "-c", "1000", SERVER[family])
+    try:
+        process.stdout.readline()
+        process.stdout.readline()
+        before = lab.counters()
+        lab.load(DENY)
+        lab.gain(before, lambda c: c.get("reload") + c.get("default") >= 3)
+        gained = lab.counters() - before
+        assert gained.get("reload", lab.hook) >= 1, gained
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_counters_by_label(lab):
+    """Counters follow the label, wherever in the file the rule stands."""
+    lab.load("default in accept\ndrop in on wan proto udp to port 7 label moving\n")
+    assert udp_try(lab.client, WAN[4], 7, timeout=0.1) == "timeout"
+    one = lab.rule("moving")["packets"]
+    assert one >= 1
+    lab.load("default in accept\ndrop in on wan proto udp to port 9 label first\n"
+             "accept in proto icmp label second\n"
+             "drop in on wan proto udp to port 7 label moving\n")
+    assert lab.rule("moving")["packets"] == one
+    assert lab.rule("first")["packets"] == 0
+    assert udp_try(lab.client, WAN[4], 7, timeout=0.1) == "timeout"
+    assert lab.rule("moving")["packets"] == one + 1
+
+
+@pytest.mark.modes("xdp")
+def test_change_of_mode(own_lab):
+    """From xdp to tc, generic and back while a connection talks."""
+    lab = own_lab
+    lab.load(DENY + ECHO, mode="xdp")
+    with TcpEcho(lab.server, SERVER[4], 7), tcp_connect(lab.client, SERVER[4], 7) as s:
+        for mode in ("tc", "xdp-generic", "xdp", "xdp-generic", "tc", "xdp"):
+            lab.load(DENY + ECHO, mode=mode)
+            assert {i["mode"] for i in lab.status()["interfaces"]} == {mode}
+            assert tcp_talk(s)
+            assert tcp_try(lab.client, SERVER[4], 8, timeout=0.1) == "timeout"
+
+
+@pytest.mark.modes("xdp")
+def test_dry_run(lab):
+    """`load --dry-run` changes nothing."""
+    lab.load(DENY + ECHO)
+    generation = lab.generation()
+    lab.fwctl("load", "--dry-run", lab.rules(DENY))
+    assert lab.generation() == generation
+    with UdpEcho(lab.server, SERVER[4], 7):
+        assert udp_try(lab.client, SERVER[4], 7) == "ok"

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Loads the programs into a namespace of our own and runs them by packet. */
+
+#include "harness.h"
+
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "user/skel.h"
+
+static void run_command(const char *command)
+{
+	int r = system(command);
+
+	if (r)
+		errx(1, "'%s' failed: %d", command, r);
+}
+
+static uint32_t hz(void)
+{
+	struct timespec ts;
+
+	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)(1000000000 / ts.tv_nsec);
+}
+
+void harness_init(struct harness *h)
+{
+	char command[128];
+	char name[16];
+
+	memset(h, 0, sizeof(*h));
+	if (unshare(CLONE_NEWNET))
+		err(1, "unshare");
+	run_command("ip link set lo up");
+	for (unsigned int i = 0; i < HARNESS_MAX_IFACES; i++) {
+		(void)snprintf(command, sizeof(command),
+			       "ip link add if%u type veth peer name peer%u && "
+			       "ip link set if%u up && ip link set peer%u up",
+			       i, i, i, i);
+		run_command(command);
+		(void)snprintf(name, sizeof(name), "if%u", i);
+		h->ifindex[i] = if_nametoindex(name);
+	}
+	h->skel = fwctl_bpf__open();
+	if (!h->skel)
+		err(1, "open");
+	h->skel->rodata->fw_hz = hz();
+	h->skel->rodata->fw_cookie = 0x0123456789abcdefull;
+	if (fwctl_bpf__load(h->skel))
+		err(1, "load");
+}
+
+void harness_done(struct harness *h)
+{
+	fw_program_free(h->program);
+	fwctl_bpf__destroy(h->skel);
+}
+
+static int put_image(struct harness *h, const struct fw_image *image)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+	uint32_t zero = 0;
+	int fd, r = 0;
+
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "image", 4, FW_CELL_SIZE,
+			    image->n_cells, &opts);
+	if (fd < 0)
+		return -errno;
+	for (uint32_t i = 0; i < image->n_cells && !r; i++)
+		r = bpf_map_update_elem(fd, &i, &image->cells[i], 0);
+	if (!r)
+		r = bpf_map_update_elem(bpf_map__fd(h->skel->maps.rulesets),
+					&zero, &fd, 0);
+	close(fd);
+	return r;
+}
+
+static void put_iface(struct harness *h, const struct fw_program *program,
+		      unsigned int i)
+{
+	struct fw_iface_key key = { .gen = h->gen, .ifindex = h->ifindex[i] };
+	struct fw_iface value = { .ifindex = h->ifindex[i], .slot = i + 1 };
+	char name[16];
+	bool declared = false;
+
+	(void)snprintf(name, sizeof(name), "if%u", i);
+	for (size_t z = 0; z < program->n_zones; z++)
+		for (size_t m = 0; m < program->zones[z].n; m++)
+			if (!strcmp(program->zones[z].members[m].ifname,
+				    name)) {
+				value.zones |= 1ull << z;
+				declared = true;
+			}
+	if (declared && bpf_map_update_elem(bpf_map__fd(h->skel->maps.ifaces),
+					    &key, &value, 0))
+		err(1, "ifaces");
+}
+
+int harness_rules(struct harness *h, const char *text)
+{
+	uint32_t *slots, defaults[FW_DIR_MAX];
+	struct fw_program *program = NULL;
+	struct fw_image image = { 0 };
+	struct fw_diag diag = { 0 };
+	int r;
+
+	r = fw_compile("test.conf", text, strlen(text), NULL, NULL, &diag,
+		       &program);
+	if (r < 0) {
+		fw_diag_print(&diag, stderr, false);
+		fw_diag_done(&diag);
+		return -1;
+	}
+	fw_diag_done(&diag);
+	slots = calloc(program->n_rows + 1, sizeof(*slots));
+	if (!slots)
+		err(1, "calloc");
+	for (size_t i = 0; i < program->n_rows; i++)
+		slots[i] = (uint32_t)i + 1;
+	for (uint32_t i = 0; i < FW_DIR_MAX; i++)
+		defaults[i] = (uint32_t)program->n_rows + 1 + i;
+	h->gen = h->gen % FW_MARK_GEN_MAX + 1;
+	r = fw_emit(program, h->gen, slots, defaults, &image);
+	free(slots);
+	if (r < 0)
+		errx(1, "fw_emit: %s", strerror(-r));
+	for (unsigned int i = 0; i < HARNESS_MAX_IFACES; i++)
+		put_iface(h, program, i);
+	r = put_image(h, &image);
+	if (r)
+		errx(1, "image: %s", strerror(errno));
+	fw_image_done(&image);
+	fw_program_free(h->program);
+	h->program = program;
+	return 0;
+}
+
+void harness_self(struct harness *h, const char *addr, uint32_t flags)
+{
+	struct fw_addr a = { .w = { 0, 0, htonl(0xffff), 0 } };
+
+	if (inet_pton(AF_INET, addr, &a.w[3]) != 1 &&
+	    inet_pton(AF_INET6, addr, &a) != 1)
+		errx(1, "'%s' is no address", addr);
+	if (bpf_map_update_elem(bpf_map__fd(h->skel->maps.selfaddrs), &a,
+				&flags, 0))
+		err(1, "selfaddrs");
+}
+
+static void flush_map(int fd, size_t key_size)
+{
+	uint8_t key[128];
+
+	if (key_size > sizeof(key))
+		abort();
+	while (!bpf_map_get_next_key(fd, NULL, key))
+		if (bpf_map_delete_elem(fd, key) && errno != ENOENT)
+			err(1, "flush");
+}
+
+/* IPCTNL_MSG_CT_DELETE without a tuple empties the namespace's table. */
+static void flush_conntrack(void)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct nfgenmsg nfg;
+	} request = {
+		.nlh = { .nlmsg_len = sizeof(request),
+			 .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 |
+				       IPCTNL_MSG_CT_DELETE,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
+	};
+	struct nlmsgerr *answer;
+	char buf[256];
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+	if (fd < 0 || send(fd, &request, sizeof(request), 0) < 0 ||
+	    recv(fd, buf, sizeof(buf), 0) < 0)
+		err(1, "conntrack flush");
+	answer = NLMSG_DATA((struct nlmsghdr *)buf);
+	if (answer->error)
+		errx(1, "conntrack flush: %s", strerror(-answer->error));
+	close(fd);
+}
+
+void harness_flush(struct harness *h)
+{
+	flush_map(bpf_map__fd(h->skel->maps.xflows), sizeof(struct fw_tuple));
+	flush_map(bpf_map__fd(h->skel->maps.frags), sizeof(struct fw_frag_key));
+	flush_conntrack();
+}
+
+/* Sums over CPUs of the packets counters of `n` entries from `first` on. */
+static void read_packets(int fd, uint32_t first, uint32_t n, size_t size,
+			 uint64_t *ret)
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint8_t *values = calloc((size_t)cpus, size);
+
+	if (!values)
+		err(1, "calloc");
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t key = first + i;
+
+		ret[i] = 0;
+		if (bpf_map_lookup_elem(fd, &key, values))
+			err(1, "counter");
+		for (int c = 0; c < cpus; c++) {
+			uint64_t packets;
+
+			memcpy(&packets, values + (size_t)c * size, 8);
+			ret[i] += packets;
+		}
+	}
+	free(values);
+}
+
+struct snapshot {
+	uint64_t reasons[FW_REASON_MAX];
+	uint64_t *slots;
+	uint32_t n_slots;
+};
+
+static void take_snapshot(const struct harness *h, enum fw_hook hook,
+			  unsigned int iface, struct snapshot *ret)
+{
+	uint64_t nowhere[FW_REASON_MAX];
+
+	ret->n_slots = (uint32_t)h->program->n_rows + 1 + FW_DIR_MAX;
+	ret->slots = calloc(ret->n_slots, sizeof(*ret->slots));
+	if (!ret->slots)
+		err(1, "calloc");
+	/* what is counted on no interface of the rules is in slot 0 */
+	read_packets(bpf_map__fd(h->skel->maps.stats),
+		     FW_STATS_INDEX(0, hook, 0), FW_REASON_MAX,
+		     sizeof(struct fw_counter), nowhere);
+	read_packets(bpf_map__fd(h->skel->maps.stats),
+		     FW_STATS_INDEX(iface + 1, hook, 0), FW_REASON_MAX,
+		     sizeof(struct fw_counter), ret->reasons);
+	for (unsigned int i = 0; i < FW_REASON_MAX; i++)
+		ret->reasons[i] += nowhere[i];
+	read_packets(bpf_map__fd(h->skel->maps.rule_stats), 0, ret->n_slots,
+		     sizeof(struct fw_rule_counter), ret->slots);
+}
+
+static void compare(const struct snapshot *before, const struct snapshot *after,
+		    struct outcome *ret)
+{
+	for (unsigned int i = 0; i < FW_REASON_MAX; i++)
+		if (before->reasons[i] != after->reasons[i]) {
+			ret->reason = (enum fw_reason)i;
+			ret->n_reasons++;
+		}
+	for (uint32_t i = 0; i < before->n_slots; i++)
+		if (before->slots[i] != after->slots[i]) {
+			ret->slot = i;
+			ret->n_slots++;
+		}
+}
+
+int harness_run(struct harness *h, enum fw_hook hook, unsigned int iface,
+		int iif, const uint8_t *frame, uint32_t len,
+		struct outcome *ret)
+{
+	struct xdp_md xdp = { .data_end = len,
+			      .ingress_ifindex = h->ifindex[iface] };
+	struct __sk_buff skb = { .ifindex = h->ifindex[iface] };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
+		    .data_size_in = len, .data_out = ret->data,
+		    .data_size_out = sizeof(ret->data), .repeat = 1);
+	struct snapshot before = { 0 }, after = { 0 };
+	struct bpf_program *prog;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	opts.data_out = ret->data;
+	if (hook == FW_HOOK_XDP) {
+		prog = h->skel->progs.fw_xdp;
+		opts.ctx_in = &xdp;
+		opts.ctx_size_in = sizeof(xdp);
+	} else {
+		prog = hook == FW_HOOK_INGRESS ? h->skel->progs.fw_ingress
+					       : h->skel->progs.fw_egress;
+		if (hook == FW_HOOK_INGRESS)
+			skb.ingress_ifindex = h->ifindex[iface];
+		else if (iif >= 0)
+			skb.ingress_ifindex = h->ifindex[iif];
+		opts.ctx_in = &skb;
+		opts.ctx_size_in = sizeof(skb);
+	}
+	take_snapshot(h, hook, iface, &before);
+	r = bpf_prog_test_run_opts(bpf_program__fd(prog), &opts);
+	take_snapshot(h, hook, iface, &after);
+	compare(&before, &after, ret);
+	free(before.slots);
+	free(after.slots);
+	if (r)
+		return -1;
+	ret->len = opts.data_size_out;
+	ret->action = (int)opts.retval;
+	ret->drop = hook == FW_HOOK_XDP ? opts.retval == XDP_DROP
+					: opts.retval == 2;
+	return 0;
+}

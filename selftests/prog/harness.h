@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The programs loaded into a network namespace of our own, fed packet by packet
+ * through BPF_PROG_TEST_RUN. No daemon, no traffic: what is tested is kern/.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rules/rules.h"
+
+struct fwctl_bpf;
+
+/* Interfaces of the namespace, veth pairs whose peers nobody looks at. */
+#define HARNESS_MAX_IFACES 4
+
+struct harness {
+	struct fwctl_bpf *skel;
+	struct fw_program *program;
+	uint32_t gen;
+	uint32_t ifindex[HARNESS_MAX_IFACES]; /* of if0, if1, ... */
+};
+
+/* What one run of one program did. */
+struct outcome {
+	bool drop;
+	enum fw_reason reason;	/* the one counter that moved */
+	unsigned int n_reasons; /* how many moved: must be 1 */
+	uint32_t slot;		/* the rule counter that moved, 0: none */
+	unsigned int n_slots;
+	uint8_t data[2048]; /* the packet afterwards */
+	uint32_t len;
+	int action; /* what the program returned */
+};
+
+/** @brief Unshare the network namespace, make interfaces, load; exits on error. */
+void harness_init(struct harness *h);
+void harness_done(struct harness *h);
+
+/**
+ * @brief Compile `text` and make it the running rules.
+ *
+ * Zones are matched to if0..if3 by interface name. Row i has counter slot
+ * i + 1, the defaults the three behind.
+ *
+ * @return 0, or -1 with the messages printed to stderr
+ */
+int harness_rules(struct harness *h, const char *text);
+
+/** @brief Make an address one of this host; text form, FW_SELF_* flags. */
+void harness_self(struct harness *h, const char *addr, uint32_t flags);
+
+/** @brief Forget all flows, ours and those of the namespace's conntrack. */
+void harness_flush(struct harness *h);
+
+/**
+ * @brief Run one program on one frame.
+ *
+ * @param hook  which program
+ * @param iface number of the interface it runs on
+ * @param iif   egress: number of the interface it came in by, or -1
+ * @return 0, or -1 if the kernel refused to run it
+ */
+int harness_run(struct harness *h, enum fw_hook hook, unsigned int iface,
+		int iif, const uint8_t *frame, uint32_t len,
+		struct outcome *ret);

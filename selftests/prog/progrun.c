@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The harness as a process: commands on stdin, one JSON object a line on stdout.
+ * The tests that craft packets (test_*.py, scapy) talk to it.
+ *
+ *   {"rules": TEXT}                          -> {"ok": true}
+ *   {"self": ADDR, "flags": N}               -> {"ok": true}
+ *   {"flush": true}                          -> {"ok": true}
+ *   {"hook": H, "iface": I, "iif": J, "frame": HEX}
+ *                     -> {"drop": B, "reason": R, "rule": LABEL|null, ...}
+ */
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "harness.h"
+
+static const char *slot_label(const struct harness *h, uint32_t slot)
+{
+	if (!slot)
+		return NULL;
+	if (slot <= h->program->n_rows)
+		return h->program->rows[slot - 1].label;
+	return fw_default_label(
+		(enum fw_dir)(slot - 1 - (uint32_t)h->program->n_rows));
+}
+
+static size_t from_hex(const char *hex, uint8_t *ret, size_t size)
+{
+	size_t n = strlen(hex) / 2;
+	unsigned int byte;
+
+	if (n > size)
+		errx(1, "frame of %zu bytes is too long", n);
+	for (size_t i = 0; i < n; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+			errx(1, "bad hex");
+		ret[i] = (uint8_t)byte;
+	}
+	return n;
+}
+
+static char *to_hex(const uint8_t *data, size_t n)
+{
+	char *hex = malloc(2 * n + 1);
+
+	if (!hex)
+		err(1, "malloc");
+	hex[0] = '\0';
+	for (size_t i = 0; i < n; i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", data[i]);
+	return hex;
+}
+
+static json_t *run(struct harness *h, const json_t *request)
+{
+	static const char *const hooks[] = { "xdp", "ingress", "egress" };
+	const char *hook = json_string_value(json_object_get(request, "hook"));
+	const char *hex = json_string_value(json_object_get(request, "frame"));
+	const json_t *iif = json_object_get(request, "iif");
+	static struct outcome o;
+	uint8_t frame[2048];
+	json_t *reply;
+	size_t len;
+	char *out;
+	int i = 0;
+
+	if (!hook || !hex)
+		errx(1, "hook and frame are needed");
+	while (i < FW_HOOK_MAX && strcmp(hooks[i], hook))
+		i++;
+	if (i == FW_HOOK_MAX)
+		errx(1, "'%s' is no hook", hook);
+	len = from_hex(hex, frame, sizeof(frame));
+	if (harness_run(h, (enum fw_hook)i,
+			(unsigned int)json_integer_value(
+				json_object_get(request, "iface")),
+			iif ? (int)json_integer_value(iif) : -1, frame,
+			(uint32_t)len, &o))
+		return json_pack("{s:s}", "error", "the kernel refused");
+	out = to_hex(o.data, o.len);
+	reply = json_pack("{s:b, s:s, s:i, s:s?, s:i, s:i, s:s}", "drop",
+			  o.drop, "reason", fw_reason_name(o.reason),
+			  "n_reasons", (int)o.n_reasons, "rule",
+			  slot_label(h, o.slot), "n_rules", (int)o.n_slots,
+			  "action", o.action, "frame", out);
+	free(out);
+	return reply;
+}
+
+static json_t *handle(struct harness *h, const json_t *request)
+{
+	const char *text;
+
+	text = json_string_value(json_object_get(request, "rules"));
+	if (text)
+		return json_pack("{s:b}", "ok", harness_rules(h, text) == 0);
+	text = json_string_value(json_object_get(request, "self"));
+	if (text) {
+		harness_self(h, text,
+			     (uint32_t)json_integer_value(
+				     json_object_get(request, "flags")));
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "flush")) {
+		harness_flush(h);
+		return json_pack("{s:b}", "ok", 1);
+	}
+	return run(h, request);
+}
+
+int main(void)
+{
+	struct harness h;
+	json_t *request, *reply;
+	json_error_t error;
+	char *line = NULL, *text;
+	size_t size = 0;
+
+	harness_init(&h);
+	while (getline(&line, &size, stdin) > 0) {
+		request = json_loads(line, 0, &error);
+		if (!request)
+			errx(1, "bad request: %s", error.text);
+		reply = handle(&h, request);
+		text = json_dumps(reply, JSON_COMPACT);
+		if (!text)
+			err(1, "json_dumps");
+		puts(text);
+		(void)fflush(stdout);
+		free(text);
+		json_decref(reply);
+		json_decref(request);
+	}
+	free(line);
+	harness_done(&h);
+	return 0;
+}

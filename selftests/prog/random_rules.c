@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Random rule files: every clause of the language, valid by construction. */
+
+#include "random_case.h"
+
+uint32_t rng_below(struct rng *rng, uint32_t n)
+{
+	rng->state ^= rng->state >> 12;
+	rng->state ^= rng->state << 25;
+	rng->state ^= rng->state >> 27;
+	return (uint32_t)((rng->state * 0x2545f4914f6cdd1dull) >> 33) % n;
+}
+
+static int chance(struct rng *rng, uint32_t percent)
+{
+	return rng_below(rng, 100) < percent;
+}
+
+static void random_v4(struct rng *rng, FILE *out)
+{
+	uint32_t a = rng_below(rng, 16), b = a + rng_below(rng, 4);
+
+	switch (rng_below(rng, 4)) {
+	case 0:
+		(void)fprintf(out, "198.51.100.%u", a);
+		return;
+	case 1:
+		(void)fprintf(out, "198.51.100.%u/%u", a & ~3u, 30u);
+		return;
+	case 2:
+		(void)fprintf(out, "198.51.100.%u-198.51.100.%u", a, b);
+		return;
+	default:
+		(void)fprintf(out, "198.51.100.%u/29", a & ~7u);
+		return;
+	}
+}
+
+static void random_v6(struct rng *rng, FILE *out)
+{
+	uint32_t a = rng_below(rng, 16), b = a + rng_below(rng, 4);
+
+	switch (rng_below(rng, 4)) {
+	case 0:
+		(void)fprintf(out, "2001:db8::%x", a);
+		return;
+	case 1:
+		(void)fprintf(out, "2001:db8::%x/126", a & ~3u);
+		return;
+	case 2:
+		(void)fprintf(out, "2001:db8::%x-2001:db8::%x", a, b);
+		return;
+	default:
+		(void)fprintf(out, "2001:db8::/64");
+		return;
+	}
+}
+
+/* Both families or one; returns a bit per family (1: IPv4, 2: IPv6). */
+static void random_addrs(struct rng *rng, FILE *out, int families)
+{
+	uint32_t n = 1 + rng_below(rng, 3);
+
+	if (chance(rng, 15))
+		(void)fputc('!', out);
+	(void)fputs("{ ", out);
+	for (uint32_t i = 0; i < n; i++) {
+		if (families & 1) {
+			random_v4(rng, out);
+			(void)fputs(", ", out);
+		}
+		if (families & 2) {
+			random_v6(rng, out);
+			(void)fputs(", ", out);
+		}
+		if (chance(rng, 8))
+			(void)fputs("self, ", out);
+		if (chance(rng, 8))
+			(void)fputs("@mixed, ", out);
+	}
+	if (families & 1)
+		random_v4(rng, out);
+	else
+		random_v6(rng, out);
+	(void)fputs(" }", out);
+}
+
+static void random_ports(struct rng *rng, FILE *out)
+{
+	static const char *const edges[] = { "0",	    "65535",   "0-1",
+					     "65534-65535", "0-65535", "ssh" };
+	uint32_t p = 20 + rng_below(rng, 12);
+
+	if (chance(rng, 15))
+		(void)fputc('!', out);
+	if (chance(rng, 15)) {
+		(void)fprintf(out, "%s", edges[rng_below(rng, 6)]);
+		return;
+	}
+	switch (rng_below(rng, 3)) {
+	case 0:
+		(void)fprintf(out, "%u", p);
+		return;
+	case 1:
+		(void)fprintf(out, "%u-%u", p, p + rng_below(rng, 5));
+		return;
+	default:
+		(void)fprintf(out, "{ %u, %u-%u, 22 }", p, p + 3, p + 5);
+		return;
+	}
+}
+
+static void random_zone(struct rng *rng, FILE *out)
+{
+	if (chance(rng, 20))
+		(void)fputc('!', out);
+	if (chance(rng, 30))
+		(void)fprintf(out, "{ z%u, z3 }", rng_below(rng, 3));
+	else
+		(void)fprintf(out, "z%u", rng_below(rng, 4));
+}
+
+#define PORTS	   1 /* ports may follow from and to */
+#define ONE_FAMILY 2 /* addresses must be of both families to be sure */
+
+/* proto, type; returns PORTS and ONE_FAMILY as they apply. */
+static int random_proto(struct rng *rng, FILE *out)
+{
+	static const char *const types[] = { "echo-request", "echo-reply",
+					     "{ echo-request, echo-reply }" };
+	static const char *const others[] = { "gre",  "esp",  "{ sctp, gre }",
+					      "47",   "icmp", "icmp6",
+					      "icmp4" };
+
+	switch (rng_below(rng, 5)) {
+	case 0:
+		return 0;
+	case 1:
+		(void)fprintf(out, " proto icmp type %s",
+			      types[rng_below(rng, 3)]);
+		return 0;
+	case 2:
+		(void)fprintf(out, " proto %s", others[rng_below(rng, 7)]);
+		return ONE_FAMILY;
+	case 3:
+		(void)fputs(" proto { tcp, udp }", out);
+		return PORTS;
+	default:
+		(void)fprintf(out, " proto %s",
+			      chance(rng, 50) ? "tcp" : "udp");
+		return PORTS;
+	}
+}
+
+static void random_rule(struct rng *rng, FILE *out)
+{
+	static const char *const verdicts[] = { "accept", "drop", "drop",
+						"accept", "reject" };
+	static const char *const dirs[] = { "in", "out", "forward", "forward" };
+	uint32_t dir = rng_below(rng, 4);
+	int ports, families = 1 + (int)rng_below(rng, 3);
+
+	(void)fprintf(out, "%s%s %s", verdicts[rng_below(rng, 5)],
+		      chance(rng, 20) ? " stateless" : "", dirs[dir]);
+	if (dir >= 2 && chance(rng, 60)) {
+		(void)fputc(' ', out);
+		random_zone(rng, out);
+		(void)fputs(" -> ", out);
+		random_zone(rng, out);
+	} else if (chance(rng, 40)) {
+		(void)fputs(" on ", out);
+		random_zone(rng, out);
+	}
+	ports = random_proto(rng, out);
+	if (ports & ONE_FAMILY)
+		families = 3;
+	ports &= PORTS;
+	if (chance(rng, 50)) {
+		(void)fputs(" from ", out);
+		random_addrs(rng, out, families);
+		if (ports && chance(rng, 30)) {
+			(void)fputs(" port ", out);
+			random_ports(rng, out);
+		}
+	}
+	if (chance(rng, 50)) {
+		(void)fputs(" to ", out);
+		random_addrs(rng, out, families);
+		if (ports && chance(rng, 50)) {
+			(void)fputs(" port ", out);
+			random_ports(rng, out);
+		}
+	} else if (ports && chance(rng, 40)) {
+		(void)fputs(" to port ", out);
+		random_ports(rng, out);
+	}
+	(void)fputc('\n', out);
+}
+
+void random_rules(struct rng *rng, FILE *out, unsigned int n_rules)
+{
+	static const char *const verdicts[] = { "accept", "drop", "reject" };
+	static const char *const dirs[] = { "in", "out", "forward" };
+
+	for (unsigned int i = 0; i < 4; i++)
+		(void)fprintf(out, "interface z%u = if%u\n", i, i);
+	(void)fputs("set mixed { 198.51.100.3, 198.51.100.8/30, "
+		    "2001:db8::3, 2001:db8::8/126 }\n",
+		    out);
+	for (unsigned int i = 0; i < 3; i++)
+		(void)fprintf(out, "default %s %s\n", dirs[i],
+			      verdicts[rng_below(rng, 3)]);
+	for (unsigned int i = 0; i < n_rules; i++)
+		random_rule(rng, out);
+}

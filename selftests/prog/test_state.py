@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""State: who opens a flow, who continues it, what follows and what does not."""
+
+import subprocess
+
+import pytest
+from conftest import FAR4, FAR6, PEER4, PEER6, SELF4, SELF6
+from packets import (
+    FAMILIES,
+    IP,
+    TCP,
+    UDP,
+    Ether,
+    IPv6,
+    IPv6ExtHdrFragment,
+    Raw,
+    echo,
+    frame,
+    l3,
+    unreachable,
+)
+
+HOOKS = ("xdp", "ingress")
+
+
+def self_of(f):
+    return SELF4 if f == 4 else SELF6
+
+
+def peer_of(f):
+    return PEER4 if f == 4 else PEER6
+
+
+def far_of(f):
+    return FAR4 if f == 4 else FAR6
+
+
+def to_us(f, l4):
+    return frame(l3(f) / l4)
+
+
+def from_us(f, l4):
+    return frame(l3(f, src=self_of(f), dst=peer_of(f)) / l4)
+
+
+def request(flags):
+    return TCP(sport=1024, dport=22, flags=flags, seq=100)
+
+
+def answer(flags):
+    return TCP(sport=22, dport=1024, flags=flags, seq=900, ack=101)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tcp_in(fw, family):
+    """XDP decides, TC inserts, from then on XDP answers by conntrack."""
+    first = fw.run("xdp", to_us(family, request("S")))
+    assert (first["reason"], first["rule"]) == ("new", None)
+    opened = fw.run("ingress", to_us(family, request("S")))
+    assert (opened["reason"], opened["rule"]) == ("new", "ssh")
+    assert fw.run("egress", from_us(family, answer("SA")))["reason"] == "established"
+    for flags in ("A", "PA", "FA"):
+        for hook in HOOKS:
+            out = fw.run(hook, to_us(family, request(flags)))
+            assert (out["reason"], out["rule"]) == ("established", None)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tcp_out(fw, family):
+    """The host's own connection opens at egress; XDP knows the reply."""
+    syn = TCP(sport=3333, dport=443, flags="S")
+    back = TCP(sport=443, dport=3333, flags="SA")
+    assert fw.run("xdp", to_us(family, back))["reason"] == "tcp-no-syn"
+    assert fw.run("egress", from_us(family, syn))["reason"] == "new"
+    assert fw.run("xdp", to_us(family, back))["reason"] == "established"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_udp(fw, family, hook):
+    ask, tell = UDP(sport=999, dport=53), UDP(sport=53, dport=999)
+    assert fw.run("egress", from_us(family, tell))["reason"] == "new"
+    fw.flush()
+    assert fw.run("ingress", to_us(family, ask))["rule"] == "dns"
+    assert fw.run("egress", from_us(family, tell))["reason"] == "established"
+    assert fw.run(hook, to_us(family, ask))["reason"] == "established"
+    other = UDP(sport=998, dport=54)
+    assert fw.run(hook, to_us(family, other))["reason"] == "default"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_echo(fw, family, hook):
+    assert fw.run("ingress", to_us(family, echo(family, 5)))["rule"] == "ping"
+    assert fw.run(hook, to_us(family, echo(family, 5)))["reason"] == "established"
+    out = fw.run("egress", from_us(family, echo(family, 5, reply=True)))
+    assert out["reason"] == "established"
+    # the reverse of a flow is no flow for a request (GHSA-c66w-hq56-4q97)
+    assert fw.run("egress", from_us(family, echo(family, 5)))["reason"] == "new"
+    # nobody asked with this identifier
+    wrong = fw.run(hook, to_us(family, echo(family, 6, reply=True)))
+    assert wrong["reason"] == "icmp-no-request"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reply_of_own_ping(fw, family, hook):
+    back = to_us(family, echo(family, 8, reply=True))
+    assert fw.run(hook, back)["reason"] == "icmp-no-request"
+    assert fw.run("egress", from_us(family, echo(family, 8)))["reason"] == "new"
+    assert fw.run(hook, back)["reason"] == "established"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_related(fw, family, hook):
+    """An error passes if what it quotes left here, and was addressed so."""
+    out = l3(family, src=self_of(family), dst=peer_of(family))
+    quoted = out / UDP(sport=3333, dport=5353) / Raw(b"x" * 8)
+    error = frame(l3(family) / unreachable(family, quoted))
+    assert fw.run(hook, error)["reason"] == "icmp-unrelated"
+    assert fw.run("egress", frame(quoted))["reason"] == "new"
+    assert fw.run(hook, error)["reason"] == "related"
+    # outer destination is not the quoted source (CVE-2019-5598)
+    bent = frame(
+        l3(family, dst=far_of(family)) / unreachable(family, quoted)
+    )
+    assert fw.run(hook, bent)["reason"] == "icmp-unrelated"
+    # from any router on the way, not only from the end
+    router = frame(
+        l3(family, src=far_of(family)) / unreachable(family, quoted)
+    )
+    assert fw.run(hook, router)["reason"] == "related"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_related_out(fw, family):
+    """The host says port unreachable about an accepted packet."""
+    ask = l3(family) / UDP(sport=999, dport=53)
+    assert fw.run("ingress", frame(ask))["rule"] == "dns"
+    back = l3(family, src=self_of(family), dst=peer_of(family))
+    out = fw.run("egress", frame(back / unreachable(family, ask)))
+    assert out["reason"] == "related"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_related_echo(fw, family, hook):
+    quoted = l3(family, src=self_of(family), dst=peer_of(family)) / echo(family, 44)
+    error = frame(l3(family, src=far_of(family)) / unreachable(family, quoted))
+    assert fw.run(hook, error)["reason"] == "icmp-unrelated"
+    fw.run("egress", frame(quoted))
+    assert fw.run(hook, error)["reason"] == "related"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_ports_need_ports(fw, hook):
+    """SCTP to port 22 is no SSH (CVE-2014-8160)."""
+    sctp = Raw(b"\x04\x00\x00\x16" + b"\x00" * 12)
+    assert fw.run(hook, frame(l3(4, proto=132) / sctp))["reason"] == "default"
+    assert fw.run(hook, frame(l3(6, nh=132) / sctp))["reason"] == "default"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fragments_follow(fw, family, hook):
+    udp = bytes(UDP(sport=999, dport=53, len=24) / Raw(b"a" * 16))
+
+    def piece(ident, offset, more, data):
+        if family == 4:
+            return frame(
+                IP(src=PEER4, dst=SELF4, id=ident, frag=offset, flags="MF" if more else 0,
+                   proto=17) / Raw(data)
+            )
+        return frame(
+            IPv6(src=PEER6, dst=SELF6)
+            / IPv6ExtHdrFragment(id=ident, offset=offset, m=int(more), nh=17)
+            / Raw(data)
+        )
+
+    assert fw.run(hook, piece(77, 2, False, udp[16:]))["reason"] == "fragment-orphan"
+    assert fw.run(hook, piece(77, 0, True, udp[:16]))["reason"] == "new"
+    assert fw.run(hook, piece(77, 2, False, udp[16:]))["reason"] == "fragment"
+    assert fw.run(hook, piece(78, 2, False, udp[16:]))["reason"] == "fragment-orphan"
+    fw.rules("interface wan = if0\noption fragments drop\naccept in\n")
+    assert fw.run(hook, piece(77, 0, True, udp[:16]))["reason"] == "fragment-option"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_stateless(fw, family, hook):
+    """Judged before state: cuts a running flow, accepts without making one."""
+    ntp = to_us(family, UDP(sport=123, dport=123))
+    for _ in range(2):
+        out = fw.run(hook, ntp)
+        assert (out["reason"], out["rule"]) == ("stateless", "ntp")
+    src = "203.0.113.7" if family == 4 else "2001:db8:bad::7"
+    bad = UDP(sport=53, dport=999)
+    mine = frame(l3(family, src=self_of(family), dst=src) / UDP(sport=999, dport=53))
+    assert fw.run("egress", mine)["reason"] == "new"
+    out = fw.run(hook, frame(l3(family, src=src) / bad))
+    assert (out["reason"], out["rule"]) == ("rule", "bad")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward(fw, family):
+    """Ingress cannot know the leaving interface: egress decides and inserts."""
+    syn = frame(l3(family, dst=far_of(family)) / TCP(sport=7, dport=80, flags="S"))
+    back = frame(
+        l3(family, src=far_of(family), dst=peer_of(family))
+        / TCP(sport=80, dport=7, flags="SA")
+    )
+    assert fw.run("xdp", syn)["reason"] == "undecided"
+    assert fw.run("egress", syn, iface=2, iif=0)["reason"] == "uncovered"
+    out = fw.run("egress", syn, iface=1, iif=0)
+    assert (out["reason"], out["rule"]) == ("new", "web")
+    assert fw.run("xdp", syn)["reason"] == "established"
+    assert fw.run("xdp", back, iface=1)["reason"] == "established"
+    assert fw.run("egress", back, iface=0, iif=1)["reason"] == "established"
+    # the other way nobody may open: certain at once, dies in XDP
+    other = frame(
+        l3(family, src=far_of(family), dst=peer_of(family))
+        / TCP(sport=81, dport=80, flags="S")
+    )
+    assert fw.run("xdp", other, iface=1)["reason"] == "default"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward_certain(fw, family):
+    """A rule without a leaving zone is certain at ingress and counted once."""
+    udp = frame(l3(family, dst=far_of(family)) / UDP(sport=7, dport=4000))
+    assert fw.run("xdp", udp)["reason"] == "new"
+    out = fw.run("ingress", udp)
+    assert (out["reason"], out["rule"]) == ("new", "anywhere")
+    out = fw.run("egress", udp, iface=1, iif=0)
+    assert (out["reason"], out["rule"]) == ("established", None)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reload_recheck(fw, family):
+    """Policy wins: a running flow is judged again by its opener's tuple."""
+    ask, tell = UDP(sport=999, dport=53), UDP(sport=53, dport=999)
+    fw.run("ingress", to_us(family, ask))
+    fw.rules("interface wan = if0\naccept in proto udp to port 53 label again\n")
+    assert fw.run("xdp", to_us(family, ask))["reason"] == "undecided"
+    out = fw.run("egress", from_us(family, tell))
+    assert (out["reason"], out["rule"]) == ("established", "again")
+    assert fw.run("xdp", to_us(family, ask))["reason"] == "established"
+    fw.rules("interface wan = if0\ndrop in label no\n")
+    assert fw.run("ingress", to_us(family, ask))["reason"] == "reload"
+    assert fw.run("ingress", to_us(family, ask))["reason"] == "rule"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_syn_rst_ack_is_no_handshake(fw, family):
+    """A RST brings no flow past its handshake (a five-day entry for nothing)."""
+    fw.run("ingress", to_us(family, request("S")))
+    fw.run("ingress", to_us(family, request("R")))
+    assert fw.run("ingress", to_us(family, request("A")))["reason"] == "established"
+    assert "ESTABLISHED" not in states(fw)
+
+
+def inside(fw, *command, **options):
+    """Run a command in the harness's namespace; what it prints."""
+    return subprocess.run(
+        ["nsenter", f"--net=/proc/{fw.process.pid}/ns/net", *command],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
+        **options,
+    ).stdout
+
+
+def states(fw):
+    """What conntrack says of our flows' timeouts."""
+    out = inside(fw, "conntrack", "-L")
+    return [
+        "ESTABLISHED" if int(line.split()[2]) > 1000 else "short"
+        for line in out.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_timeouts(fw, family):
+    """Half-open flows die in two minutes, established ones live for days."""
+    fw.run("ingress", to_us(family, request("S")))
+    assert states(fw) == ["short"]
+    fw.run("egress", from_us(family, answer("SA")))
+    assert states(fw) == ["short"]
+    fw.run("xdp", to_us(family, request("A")))
+    assert states(fw) == ["ESTABLISHED"]
+    fw.run("xdp", to_us(family, request("R")))
+    assert states(fw) == ["short"]
+    fw.run("xdp", to_us(family, request("PA")))
+    assert states(fw) == ["ESTABLISHED"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reject(fw, family):
+    """TC turns the packet into its answer."""
+    syn = l3(family) / TCP(sport=1024, dport=23, flags="S", seq=100)
+    assert fw.run("xdp", frame(syn))["reason"] == "undecided"
+    out = fw.run("ingress", frame(syn))
+    assert (out["reason"], out["rule"]) == ("reject", "telnet")
+    back = Ether(bytes.fromhex(out["frame"]))
+    assert back[TCP].flags == "RA" and back[TCP].ack == 101
+    assert (back[TCP].sport, back[TCP].dport) == (23, 1024)
+    check = back[TCP].chksum
+    del back[TCP].chksum
+    assert Ether(bytes(back))[TCP].chksum == check
+    udp = l3(family) / UDP(sport=1024, dport=23) / Raw(b"hello")
+    out = fw.run("ingress", frame(udp))
+    assert out["reason"] == "reject"
+    back = Ether(bytes.fromhex(out["frame"]))
+    inner = back.lastlayer()
+    assert b"hello" in bytes(inner)
+    layer = back["ICMP" if family == 4 else "ICMPv6DestUnreach"]
+    check = layer.chksum if family == 4 else layer.cksum
+    if family == 4:
+        assert (layer.type, layer.code) == (3, 3)
+        del layer.chksum
+        assert Ether(bytes(back))["ICMP"].chksum == check
+    else:
+        assert layer.code == 4
+        del layer.cksum
+        assert Ether(bytes(back))["ICMPv6DestUnreach"].cksum == check
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_guest(fw, family):
+    """Where somebody's rules track connections, the kernel inserts, not we."""
+    syn = to_us(family, request("S"))
+    table = "ip" if family == 4 else "ip6"
+    other = 6 if family == 4 else 4
+    inside(fw, "nft", "-f", "-", input=f"""table {table} somebody {{
+        chain c {{
+            type filter hook input priority 0; ct state established accept;
+        }}
+    }}""")
+    try:
+        out = fw.run("ingress", syn)
+        assert (out["reason"], out["rule"]) == ("new", None)
+        assert states(fw) == []
+        # the other family has no hooks and is still ours
+        assert fw.run("ingress", to_us(other, request("S")))["rule"] == "ssh"
+        assert len(states(fw)) == 1
+    finally:
+        inside(fw, "nft", "delete", "table", table, "somebody")
+    fw.flush()
+    assert fw.run("ingress", syn)["rule"] == "ssh"
+    assert len(states(fw)) == 1

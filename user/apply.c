@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Makes a compiled program the running one.
+ *
+ * Order of a load: counters, generation, image, entries of the interfaces - all
+ * of it unseen by packets; then attach; then one update of `rulesets` switches;
+ * then what only the old rules needed goes. Up to the switch everything can be
+ * taken back, and after it nothing can fail. An interface that the old rules do
+ * not know is attached before the switch, too: the programs pass what comes by
+ * an interface without an entry. Only the very first load switches first, for
+ * without any image the programs drop.
+ */
+#include "user/apply.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "user/cover.h"
+#include "user/iface.h"
+#include "user/log.h"
+#include "user/rulesets.h"
+#include "user/slots.h"
+#include "user/util.h"
+
+/* One rule set, and all that stands in the kernel for it. */
+struct rules {
+	struct fw_program *program; /* NULL: none, or not readable */
+	uint32_t *row_slots;
+	uint32_t default_slots[FW_DIR_MAX];
+	uint32_t gen; /* 0: none */
+	int image_fd; /* -1: none */
+	struct fw_cover_set cover;
+};
+
+struct fw_apply {
+	struct fw_datapath *dp;
+	struct fw_ifaces *ifaces;
+	struct fw_slots *slots;
+	struct fw_cover *cover;
+	struct rules now;
+	time_t since;
+	fw_apply_forget_fn forget;
+	void *forget_data;
+};
+
+static const struct fw_cover_set no_interfaces;
+
+/* Frees all but the program, which has another owner while a load goes on. */
+static void rules_done(struct rules *rules)
+{
+	free(rules->row_slots);
+	fw_closep(&rules->image_fd);
+	fw_cover_set_done(&rules->cover);
+	*rules = (struct rules){ .image_fd = -1 };
+}
+
+/* ---- loading -------------------------------------------------------------- */
+
+static int assign_slots(struct fw_apply *apply, struct rules *next,
+			char **reterr)
+{
+	const struct fw_program *program = next->program;
+	int r = 0;
+
+	next->row_slots = calloc(program->n_rows + 1, sizeof(uint32_t));
+	if (!next->row_slots)
+		return -ENOMEM;
+	fw_slots_begin(apply->slots);
+	for (int dir = 0; dir < FW_DIR_MAX && r == 0; dir++)
+		r = fw_slots_assign(apply->slots, apply->dp,
+				    fw_default_label((enum fw_dir)dir),
+				    &next->default_slots[dir]);
+	for (size_t i = 0; i < program->n_rows && r == 0; i++)
+		r = fw_slots_assign(apply->slots, apply->dp,
+				    program->rows[i].label,
+				    &next->row_slots[i]);
+	if (r == -ENOSPC)
+		fw_errorf(
+			reterr,
+			"too many rules: old and new ones have more than %d labels together",
+			FW_MAX_SLOTS - 1);
+	return r;
+}
+
+static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
+{
+	uint32_t gen = apply->now.gen;
+	int r = 0;
+
+	gen = gen < FW_MARK_GEN_MAX ? gen + 1 : 1;
+	if (apply->forget)
+		r = apply->forget(apply->forget_data, gen);
+	if (r < 0) {
+		fw_errorf(
+			reterr,
+			"cannot clear the marks of an earlier generation %u: %s",
+			gen, strerror(-r));
+		return r;
+	}
+	next->gen = gen;
+	return 0;
+}
+
+static int make_image(struct rules *next, char **reterr)
+{
+	struct fw_image image = { 0 };
+	int r;
+
+	r = fw_emit(next->program, next->gen, next->row_slots,
+		    next->default_slots, &image);
+	if (r == 0)
+		r = fw_rulesets_make(&image, &next->image_fd);
+	if (r == -E2BIG)
+		fw_errorf(
+			reterr,
+			"the rules are too large: they need more than %u cells of %d bytes",
+			FW_MAX_CELLS, FW_CELL_SIZE);
+	fw_image_done(&image);
+	return r;
+}
+
+static int make_cover(struct fw_apply *apply, struct rules *next, char **reterr)
+{
+	int r;
+
+	r = fw_cover_plan(apply->cover, apply->ifaces, next->program, next->gen,
+			  &next->cover, reterr);
+	if (r < 0)
+		return r;
+	r = fw_cover_add(apply->cover, &apply->now.cover, &next->cover);
+	if (r < 0)
+		fw_errorf(reterr, "cannot write the interfaces: %s",
+			  strerror(-r));
+	return r;
+}
+
+/* Everything that no packet sees. */
+static int prepare(struct fw_apply *apply, struct rules *next, char **reterr)
+{
+	int r;
+
+	r = assign_slots(apply, next, reterr);
+	if (r == 0)
+		r = next_gen(apply, next, reterr);
+	if (r == 0)
+		r = make_image(next, reterr);
+	if (r == 0)
+		r = make_cover(apply, next, reterr);
+	return r;
+}
+
+static int switch_over(struct fw_apply *apply, struct rules *next,
+		       char **reterr)
+{
+	bool is_first = apply->now.image_fd < 0;
+	int r = 0;
+
+	if (!is_first)
+		r = fw_cover_attach(apply->cover, &next->cover, reterr);
+	if (r < 0)
+		return r;
+	r = fw_rulesets_switch(apply->dp, next->image_fd);
+	if (r < 0) {
+		fw_errorf(reterr, "cannot switch to the new rules: %s",
+			  strerror(-r));
+		return r;
+	}
+	if (is_first)
+		r = fw_cover_attach(apply->cover, &next->cover, reterr);
+	return r;
+}
+
+/* Put back what was before a load that failed. */
+static void abandon(struct fw_apply *apply, struct rules *next)
+{
+	const struct rules *now = &apply->now;
+
+	if (now->image_fd < 0) {
+		fw_cover_trim(apply->cover, &no_interfaces);
+		(void)fw_rulesets_clear(apply->dp);
+	} else if (now->program) {
+		/* Modes that were changed go back to what they were. */
+		(void)fw_cover_attach(apply->cover, &apply->now.cover, NULL);
+		fw_cover_trim(apply->cover, &now->cover);
+	}
+	fw_cover_remove(apply->cover, &next->cover, &now->cover);
+	fw_slots_abort(apply->slots);
+	next->program = NULL;
+	rules_done(next);
+}
+
+/* The switch is done: what only the old rules needed goes. */
+static void commit(struct fw_apply *apply, struct rules *next)
+{
+	struct rules old = apply->now;
+
+	apply->now = *next;
+	apply->since = time(NULL);
+	fw_cover_trim(apply->cover, &apply->now.cover);
+	fw_cover_remove(apply->cover, &old.cover, &apply->now.cover);
+	fw_slots_commit(apply->slots);
+	fw_program_free(old.program);
+	rules_done(&old);
+}
+
+int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
+		  char **reterr)
+{
+	struct rules next = { .program = program, .image_fd = -1 };
+	char *error = NULL;
+	int r;
+
+	r = fw_ifaces_sync(apply->ifaces);
+	if (r < 0) {
+		fw_errorf(reterr, "cannot read interfaces and addresses: %s",
+			  strerror(-r));
+		return r;
+	}
+	r = prepare(apply, &next, &error);
+	if (r == 0)
+		r = switch_over(apply, &next, &error);
+	if (r < 0) {
+		abandon(apply, &next);
+		fw_errorf(reterr, "%s", error ? error : strerror(-r));
+		free(error);
+		return r;
+	}
+	commit(apply, &next);
+	return 0;
+}
+
+/* ---- interfaces come and go -------------------------------------------------- */
+
+static const char *earlier_error(const struct fw_cover_set *set,
+				 const char *name)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		if (strcmp(set->ifaces[i].name, name) == 0)
+			return set->ifaces[i].error;
+	}
+	return NULL;
+}
+
+/* Say what changed; a failure that lasts is said once. */
+static void report(const struct fw_cover_set *before,
+		   const struct fw_cover_set *after)
+{
+	for (size_t i = 0; i < after->n; i++) {
+		const struct fw_apply_iface *iface = &after->ifaces[i];
+		const char *old = earlier_error(before, iface->name);
+
+		if (old && !iface->error)
+			log_info("interface '%s' is covered, mode %s",
+				 iface->name, fw_mode_name(iface->mode));
+		else if (iface->error && (!old || strcmp(old, iface->error)))
+			log_warning("interface '%s' is not covered: %s",
+				    iface->name, iface->error);
+	}
+}
+
+/* Bring the running rules to the interfaces as they are now. */
+static int refresh(struct fw_apply *apply)
+{
+	struct fw_cover_set before, after;
+	int r;
+
+	r = fw_cover_plan(apply->cover, apply->ifaces, apply->now.program,
+			  apply->now.gen, &after, NULL);
+	if (r < 0)
+		return r;
+	before = apply->now.cover;
+	r = fw_cover_add(apply->cover, &before, &after);
+	if (r < 0) {
+		fw_cover_set_done(&after);
+		return r;
+	}
+	(void)fw_cover_attach(apply->cover, &after, NULL);
+	apply->now.cover = after;
+	fw_cover_trim(apply->cover, &after);
+	fw_cover_remove(apply->cover, &before, &after);
+	report(&before, &after);
+	fw_cover_set_done(&before);
+	return 0;
+}
+
+static void on_gone(void *data, uint32_t ifindex)
+{
+	struct fw_apply *apply = data;
+
+	fw_cover_gone(apply->cover, ifindex);
+}
+
+static void on_changed(void *data)
+{
+	struct fw_apply *apply = data;
+	int r;
+
+	if (!apply->now.program)
+		return;
+	r = refresh(apply);
+	if (r < 0)
+		log_warning("cannot follow a change of interfaces: %s",
+			    strerror(-r));
+}
+
+static const struct fw_ifaces_ops ifaces_ops = {
+	.gone = on_gone,
+	.changed = on_changed,
+};
+
+/* ---- adoption -------------------------------------------------------------------- */
+
+struct answers {
+	const struct fw_text *texts;
+	size_t n;
+};
+
+/* Answers for included files with what the image holds. */
+static int read_text(void *ctx, const char *name, struct fw_text *ret,
+		     const char **reterr)
+{
+	const struct answers *answers = ctx;
+
+	for (size_t i = 0; i < answers->n; i++) {
+		const struct fw_text *text = &answers->texts[i];
+
+		if (strcmp(text->name, name) != 0)
+			continue;
+		ret->name = strdup(name);
+		ret->data = malloc(text->len + 1);
+		if (!ret->name || !ret->data) {
+			free(ret->name);
+			free(ret->data);
+			*reterr = "out of memory";
+			return -ENOMEM;
+		}
+		memcpy(ret->data, text->data, text->len);
+		ret->data[text->len] = '\0';
+		ret->len = text->len;
+		return 0;
+	}
+	*reterr = "not in the running rules";
+	return -ENOENT;
+}
+
+static int recompile(const struct fw_image *image, struct fw_program **ret)
+{
+	struct fw_diag diag = { 0 };
+	struct fw_text *texts;
+	struct answers answers;
+	size_t n;
+	int r;
+
+	r = fw_image_texts(image, &texts, &n);
+	if (r < 0)
+		return r;
+	answers = (struct answers){ texts, n };
+	r = n == 0 ? -EBADMSG
+		   : fw_compile(texts[0].name, texts[0].data, texts[0].len,
+				read_text, &answers, &diag, ret);
+	fw_diag_done(&diag);
+	fw_texts_free(texts, n);
+	return r;
+}
+
+/* Take the slots of one list of rows; what points outside is not ours. */
+static int claim_rows(struct fw_apply *apply, struct rules *rules,
+		      const struct fw_image *image, uint32_t first, uint32_t n)
+{
+	const struct fw_program *program = rules->program;
+	int r = 0;
+
+	if (first > image->n_cells || n > image->n_cells - first)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < n && r == 0; i++) {
+		const struct fw_row *row = &image->cells[first + i].row;
+
+		if (row->rule >= program->n_rows)
+			return -EBADMSG;
+		rules->row_slots[row->rule] = row->slot;
+		r = fw_slots_claim(apply->slots, program->rows[row->rule].label,
+				   row->slot);
+	}
+	return r;
+}
+
+static int claim_slots(struct fw_apply *apply, struct rules *rules,
+		       const struct fw_image *image)
+{
+	const struct fw_image_head *head = &image->cells[0].head;
+	int r = 0;
+
+	rules->row_slots = calloc(rules->program->n_rows + 1, sizeof(uint32_t));
+	if (!rules->row_slots)
+		return -ENOMEM;
+	for (int dir = 0; dir < FW_DIR_MAX && r == 0; dir++) {
+		rules->default_slots[dir] = head->default_slot[dir];
+		r = fw_slots_claim(apply->slots,
+				   fw_default_label((enum fw_dir)dir),
+				   head->default_slot[dir]);
+	}
+	if (r == 0)
+		r = claim_rows(apply, rules, image, head->stateless_off,
+			       head->stateless_n);
+	if (r == 0)
+		r = claim_rows(apply, rules, image, head->rules_off,
+			       head->rules_n);
+	return r;
+}
+
+/* Learn the running rules from their image. */
+static int adopt_image(struct fw_apply *apply, struct rules *rules)
+{
+	struct fw_image image = { 0 };
+	int r;
+
+	r = fw_rulesets_read(rules->image_fd, &image);
+	if (r < 0)
+		return r;
+	rules->gen = image.cells[0].head.gen;
+	if (image.cells[0].head.magic != FW_IMAGE_MAGIC ||
+	    rules->gen > FW_MARK_GEN_MAX)
+		rules->gen = 0;
+	r = recompile(&image, &rules->program);
+	if (r == 0)
+		r = claim_slots(apply, rules, &image);
+	fw_image_done(&image);
+	return r;
+}
+
+/*
+ * Rules that cannot be read back, made by another version, stay in force as
+ * they are: the worst that we could do is to end them. A load replaces them.
+ */
+static int keep_unreadable(struct fw_apply *apply, int r)
+{
+	/* Without the generation nothing can be told apart: not ours at all. */
+	if (apply->now.gen == 0)
+		return -EBADMSG;
+	log_warning(
+		"the running rules stay in force but cannot be read back (%s): load rules to change them",
+		strerror(-r));
+	fw_program_free(apply->now.program);
+	apply->now.program = NULL;
+	free(apply->now.row_slots);
+	apply->now.row_slots = NULL;
+	memset(apply->now.default_slots, 0, sizeof(apply->now.default_slots));
+	fw_slots_free(apply->slots);
+	apply->slots = fw_slots_new();
+	return apply->slots ? 0 : -ENOMEM;
+}
+
+static int adopt(struct fw_apply *apply)
+{
+	bool is_readable = true;
+	int r;
+
+	r = fw_rulesets_open(apply->dp, &apply->now.image_fd);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0) {
+		r = adopt_image(apply, &apply->now);
+		is_readable = r == 0;
+		if (!is_readable)
+			r = keep_unreadable(apply, r);
+		if (r < 0)
+			return r;
+	}
+	r = fw_cover_adopt(apply->cover, apply->now.gen, &apply->now.cover);
+	if (r < 0)
+		return r;
+	apply->since = time(NULL);
+	if (apply->now.program)
+		return refresh(apply);
+	/* Without an image nothing may be attached: it would drop everything. */
+	if (apply->now.image_fd < 0)
+		fw_cover_trim(apply->cover, &no_interfaces);
+	return 0;
+}
+
+/* ---- birth and death ---------------------------------------------------------------- */
+
+static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
+{
+	int selfaddrs = fw_datapath_map(apply->dp, FW_MAP_SELFADDRS);
+	int r;
+
+	apply->slots = fw_slots_new();
+	if (!apply->slots)
+		return -ENOMEM;
+	r = fw_cover_new(apply->dp, &apply->cover);
+	if (r < 0)
+		return r;
+	r = fw_ifaces_new(loop, selfaddrs, &ifaces_ops, apply, &apply->ifaces,
+			  reterr);
+	if (r < 0)
+		return r;
+	r = adopt(apply);
+	if (r < 0)
+		fw_errorf(reterr, "cannot adopt the running rules: %s",
+			  strerror(-r));
+	return r;
+}
+
+int fw_apply_new(struct fw_loop *loop, struct fw_datapath *dp,
+		 struct fw_apply **ret, char **reterr)
+{
+	struct fw_apply *apply;
+	int r;
+
+	apply = calloc(1, sizeof(*apply));
+	if (!apply)
+		return -ENOMEM;
+	apply->dp = dp;
+	apply->now.image_fd = -1;
+	r = start(apply, loop, reterr);
+	if (r < 0) {
+		fw_apply_free(apply);
+		return r;
+	}
+	*ret = apply;
+	return 0;
+}
+
+void fw_apply_free(struct fw_apply *apply)
+{
+	if (!apply)
+		return;
+	fw_ifaces_free(apply->ifaces);
+	fw_program_free(apply->now.program);
+	rules_done(&apply->now);
+	fw_cover_free(apply->cover);
+	fw_slots_free(apply->slots);
+	free(apply);
+}
+
+void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
+			 void *data)
+{
+	apply->forget = forget;
+	apply->forget_data = data;
+}
+
+/* ---- questions ------------------------------------------------------------------------ */
+
+const struct fw_program *fw_apply_program(const struct fw_apply *apply)
+{
+	return apply->now.program;
+}
+
+uint32_t fw_apply_gen(const struct fw_apply *apply)
+{
+	return apply->now.gen;
+}
+
+time_t fw_apply_time(const struct fw_apply *apply)
+{
+	return apply->since;
+}
+
+uint32_t fw_apply_row_slot(const struct fw_apply *apply, size_t row)
+{
+	if (!apply->now.program || row >= apply->now.program->n_rows)
+		return 0;
+	return apply->now.row_slots[row];
+}
+
+uint32_t fw_apply_default_slot(const struct fw_apply *apply, enum fw_dir dir)
+{
+	return dir < FW_DIR_MAX ? apply->now.default_slots[dir] : 0;
+}
+
+const char *fw_apply_slot_label(const struct fw_apply *apply, uint32_t slot)
+{
+	return fw_slots_label(apply->slots, slot);
+}
+
+const struct fw_apply_iface *fw_apply_ifaces(const struct fw_apply *apply,
+					     size_t *ret_n)
+{
+	*ret_n = apply->now.cover.n;
+	return apply->now.cover.ifaces;
+}
+
+size_t fw_apply_self_count(const struct fw_apply *apply)
+{
+	return fw_ifaces_self_count(apply->ifaces);
+}
+
+const char *fw_apply_ifname(const struct fw_apply *apply, uint32_t ifindex)
+{
+	const struct fw_link *link = fw_ifaces_by_index(apply->ifaces, ifindex);
+
+	return link ? link->name : NULL;
+}

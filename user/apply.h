@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Makes a compiled program the running one: counter slots, interfaces, own
+ * addresses, image, switch. Also keeps interfaces and addresses current.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "rules/rules.h"
+#include "user/datapath.h"
+
+struct fw_apply;
+struct fw_loop;
+
+/* One declared interface as it is now. */
+struct fw_apply_iface {
+	const char *name;
+	const char *zone; /* first zone that has it */
+	uint32_t ifindex; /* 0: does not exist at the moment */
+	uint32_t slot;	  /* row of the `stats` map */
+	enum fw_iface_mode wanted;
+	enum fw_iface_mode mode; /* what runs; AUTO: nothing is attached */
+	bool tcx;
+	const char *error; /* why nothing is attached, or NULL */
+};
+
+/* Cleans all traces of a generation; 0 or a negative errno. */
+typedef int (*fw_apply_forget_fn)(void *data, uint32_t gen);
+
+/**
+ * @brief Start on an open datapath; adopts the rules that its image holds.
+ *
+ * Watches rtnetlink: an interface that appears under a declared name is
+ * covered at once, own addresses are kept current.
+ */
+int fw_apply_new(struct fw_loop *loop, struct fw_datapath *dp,
+		 struct fw_apply **ret, char **reterr);
+void fw_apply_free(struct fw_apply *apply);
+
+/**
+ * @brief Set what is called before a generation number is given to new rules.
+ *
+ * Flows that an earlier rule set of the same number accepted must not pass as
+ * judged by the new one: numbers come round after FW_MARK_GEN_MAX loads, and
+ * start from 1 again when the programs are loaded afresh. If it fails, so does
+ * the load.
+ */
+void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
+			 void *data);
+
+/**
+ * @brief Replace the running rules.
+ *
+ * Everything is prepared before one map update switches; if anything fails the
+ * old rules keep running. Counters of rules with the same label go on.
+ *
+ * @param program  taken on success, the caller's on failure
+ * @return 0, -E2BIG or -ENOSPC if the rules do not fit, what
+ *         fw_datapath_attach() says of a declared interface that exists, or
+ *         another negative errno
+ */
+int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
+		  char **reterr);
+
+/** @brief The running rules, borrowed; NULL: none. */
+const struct fw_program *fw_apply_program(const struct fw_apply *apply);
+
+/** @brief Generation of the running rules; 0: none. */
+uint32_t fw_apply_gen(const struct fw_apply *apply);
+
+/** @brief When they were switched on, CLOCK_REALTIME; adopted ones: adoption. */
+time_t fw_apply_time(const struct fw_apply *apply);
+
+/** @brief Counter slot of a row of the running rules. */
+uint32_t fw_apply_row_slot(const struct fw_apply *apply, size_t row);
+uint32_t fw_apply_default_slot(const struct fw_apply *apply, enum fw_dir dir);
+
+/** @brief Label that owns a slot, also of rules that are gone; NULL: none. */
+const char *fw_apply_slot_label(const struct fw_apply *apply, uint32_t slot);
+
+/** @brief Declared interfaces; borrowed until the loop runs again. */
+const struct fw_apply_iface *fw_apply_ifaces(const struct fw_apply *apply,
+					     size_t *ret_n);
+
+/** @brief Number of own addresses known. */
+size_t fw_apply_self_count(const struct fw_apply *apply);
+
+/** @brief Interface name by index, from the rtnetlink cache, or NULL. */
+const char *fw_apply_ifname(const struct fw_apply *apply, uint32_t ifindex);

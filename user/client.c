@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The client's side of the control protocol. */
+#include "user/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "user/start.h"
+#include "user/util.h"
+
+#define ANSWER_MS 300000 /* a load of millions of prefixes takes a while */
+#define TRIES 3		 /* a daemon may end just when we come */
+
+void fw_complain(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)fputs("fwctl: ", stderr);
+	(void)vfprintf(stderr, format, args);
+	(void)fputc('\n', stderr);
+	va_end(args);
+}
+
+enum fw_exit fw_print_json(const json_t *json)
+{
+	if (json_dumpf(json, stdout, JSON_INDENT(2)) < 0 ||
+	    putchar('\n') == EOF) {
+		fw_complain("cannot print the result: %s", strerror(errno));
+		return FW_EXIT_REQUEST;
+	}
+	return FW_EXIT_OK;
+}
+
+/* ---- one conversation ---------------------------------------------------------- */
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = -1;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+static int send_all(int fd, struct fw_buf *buf)
+{
+	while (fw_buf_used(buf)) {
+		ssize_t n;
+
+		n = send(fd, buf->data + buf->head, fw_buf_used(buf),
+			 MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		fw_buf_consume(buf, (size_t)n);
+	}
+	return 0;
+}
+
+static int receive_frame(int fd, struct fw_buf *in, json_t **ret)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	for (;;) {
+		ssize_t n;
+		int r;
+
+		r = fw_frame_take(in, FW_PROTO_MAX_REPLY, ret, NULL);
+		if (r != 0)
+			return r;
+		r = poll(&poll_fd, 1, ANSWER_MS);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r == 0)
+			return -ETIMEDOUT;
+		r = fw_buf_reserve(in, 65536);
+		if (r < 0)
+			return r;
+		n = recv(fd, in->data + in->len, in->size - in->len, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -ECONNRESET;
+		in->len += (size_t)n;
+	}
+}
+
+/* Rows that arrive: to the caller, or into an array for the result. */
+static void take_rows(const struct fw_call *call, json_t *items, json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(items, i, row) {
+		if (call->row)
+			call->row(call->data, row);
+		else
+			(void)json_array_append(rows, row);
+	}
+}
+
+/* 1 with the final reply, or a negative errno; -ECONNRESET: no reply at all. */
+static int receive_reply(int fd, const struct fw_call *call, json_t **ret)
+{
+	_cleanup_json_ json_t *rows = json_array();
+	struct fw_buf in = { 0 };
+	bool has_rows = false;
+	int r;
+
+	for (;;) {
+		_cleanup_json_ json_t *frame = NULL;
+		json_t *items, *result;
+		const char *list;
+
+		r = receive_frame(fd, &in, &frame);
+		if (r < 0)
+			break;
+		items = json_object_get(frame, "items");
+		if (items) {
+			has_rows = true;
+			take_rows(call, items, rows);
+			continue;
+		}
+		result = json_object_get(frame, "result");
+		list = json_string_value(json_object_get(result, "list"));
+		if (list && !call->row)
+			(void)json_object_set(result, list, rows);
+		(void)json_object_del(result, "list");
+		*ret = take_ptr(frame);
+		break;
+	}
+	fw_buf_done(&in);
+	/* A list that ends early must not look like an attempt worth repeating. */
+	return r == -ECONNRESET && has_rows ? -EPIPE : r;
+}
+
+static int converse(int fd, const struct fw_call *call, unsigned long netns,
+		    json_t **ret)
+{
+	_cleanup_json_ json_t *request = NULL;
+	struct fw_buf out = { 0 };
+	json_t *args;
+	int r;
+
+	args = call->args ? json_incref(call->args) : json_object();
+	request = json_pack("{s:i, s:s, s:I, s:o}", "version",
+			    FW_PROTO_VERSION, "verb", call->verb, "netns",
+			    (json_int_t)netns, "args", args);
+	if (!request)
+		return -ENOMEM;
+	r = fw_frame_put(&out, request, FW_PROTO_MAX_REQUEST);
+	if (r == 0) {
+		/* Also after a broken pipe there may be a reply that says why. */
+		(void)send_all(fd, &out);
+		r = receive_reply(fd, call, ret);
+	}
+	fw_buf_done(&out);
+	return r;
+}
+
+/* ---- with a daemon, one way or another ------------------------------------------- */
+
+static bool is_nobody(int r)
+{
+	return r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET ||
+	       r == -EPIPE;
+}
+
+/* Connected, or FW_EXIT_*; `ret_fd` is set with FW_EXIT_OK. */
+static enum fw_exit reach(struct fw_cli *cli, const struct fw_call *call,
+			  int *ret_fd)
+{
+	int fd, r;
+
+	fd = connect_to(cli->paths.socket);
+	if (is_nobody(fd)) {
+		if (call->start == FW_START_NEVER)
+			return FW_EXIT_NO_DAEMON;
+		if (call->start == FW_START_IF_PINNED &&
+		    !fw_paths_pinned(&cli->paths)) {
+			if (!call->silent)
+				fw_complain("nothing is loaded");
+			return FW_EXIT_NO_DAEMON;
+		}
+		r = fw_start_daemon(&cli->paths);
+		/* If it did not start, somebody else's may have. */
+		fd = connect_to(cli->paths.socket);
+		if (r < 0 && fd < 0)
+			return FW_EXIT_NO_DAEMON;
+	}
+	if (fd < 0) {
+		fw_complain("cannot reach fwctld at '%s': %s",
+			    cli->paths.socket, strerror(-fd));
+		return FW_EXIT_NO_DAEMON;
+	}
+	*ret_fd = fd;
+	return FW_EXIT_OK;
+}
+
+static enum fw_exit init_paths(struct fw_cli *cli, const char *verb,
+			       unsigned long *ret_netns)
+{
+	bool is_first;
+	int r;
+
+	if (geteuid() != 0) {
+		fw_complain("'%s' must be run as root", verb);
+		return FW_EXIT_NO_DAEMON;
+	}
+	r = fw_paths_init(&cli->paths, cli->run_dir, cli->pin_dir);
+	if (r == -EINVAL) {
+		fw_complain("--run-dir and --pin-dir take absolute paths");
+		return FW_EXIT_USAGE;
+	}
+	if (r >= 0)
+		r = fw_paths_netns(ret_netns, &is_first);
+	if (r < 0) {
+		fw_complain("cannot tell where the socket of fwctld is: %s",
+			    strerror(-r));
+		return FW_EXIT_NO_DAEMON;
+	}
+	return FW_EXIT_OK;
+}
+
+static enum fw_exit judge_reply(const struct fw_call *call, const json_t *reply,
+				json_t **ret_result)
+{
+	json_t *result = json_object_get(reply, "result");
+	const char *error;
+	json_int_t status;
+
+	if (json_is_object(result)) {
+		*ret_result = json_incref(result);
+		return FW_EXIT_OK;
+	}
+	error = json_string_value(json_object_get(reply, "error"));
+	status = json_integer_value(json_object_get(reply, "status"));
+	if (!call->silent || status != FW_EXIT_NO_DAEMON)
+		fw_complain("%s", error ? error :
+					  "fwctld has sent no sensible reply");
+	return status >= FW_EXIT_REQUEST && status <= FW_EXIT_KERNEL ?
+		       (enum fw_exit)status :
+		       FW_EXIT_REQUEST;
+}
+
+static enum fw_exit call_paths(struct fw_cli *cli, const struct fw_call *call,
+			       unsigned long netns, json_t **ret_result)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	int r = -ECONNRESET;
+
+	for (int i = 0; i < TRIES && r == -ECONNRESET; i++) {
+		_cleanup_close_ int fd = -1;
+		enum fw_exit status;
+
+		status = reach(cli, call, &fd);
+		if (status != FW_EXIT_OK)
+			return status;
+		r = converse(fd, call, netns, &reply);
+	}
+	if (r >= 0)
+		return judge_reply(call, reply, ret_result);
+	if (r == -EMSGSIZE) {
+		fw_complain("the rules are larger than %u MiB",
+			    FW_PROTO_MAX_REQUEST >> 20);
+		return FW_EXIT_REQUEST;
+	}
+	fw_complain("fwctld does not answer: %s", strerror(-r));
+	return FW_EXIT_NO_DAEMON;
+}
+
+enum fw_exit fw_client_call(struct fw_cli *cli, const struct fw_call *call,
+			    json_t **ret_result)
+{
+	unsigned long netns = 0;
+	enum fw_exit status;
+
+	status = init_paths(cli, call->verb, &netns);
+	if (status == FW_EXIT_OK)
+		status = call_paths(cli, call, netns, ret_result);
+	json_decref(call->args);
+	return status;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The client's side of the control protocol, and how it gets a daemon. */
+#pragma once
+
+#include "user/fwctl.h"
+
+enum fw_start {
+	FW_START_NEVER,	    /* no daemon: FW_EXIT_NO_DAEMON without a word */
+	FW_START_IF_PINNED, /* start one if rules are pinned */
+	FW_START_ALWAYS,
+};
+
+/* Called for each row of a list, as it arrives. */
+typedef void (*fw_row_fn)(void *data, json_t *row);
+
+struct fw_call {
+	const char *verb;
+	json_t *args; /* taken; NULL: none */
+	enum fw_start start;
+	fw_row_fn row; /* NULL: rows are put into the result */
+	void *data;
+	bool silent; /* do not complain, the caller does */
+};
+
+/**
+ * @brief Ask the daemon.
+ *
+ * Complains on standard error if that fails. "nothing is loaded" (no daemon and
+ * no pins) is a failure with FW_EXIT_NO_DAEMON.
+ *
+ * @param ret_result  on FW_EXIT_OK a new reference to the result
+ * @return exit status
+ */
+enum fw_exit fw_client_call(struct fw_cli *cli, const struct fw_call *call,
+			    json_t **ret_result);

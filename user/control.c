@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The control socket.
+ *
+ * A client is either being read from or being written to, never both: while a
+ * reply is on its way nothing more is read, and rows of a list are made only when
+ * the ones before are gone. So one client costs at most one request and one
+ * frame of reply, and who does not read or write for a while is cut off.
+ */
+#include "user/control.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "user/log.h"
+#include "user/loop.h"
+#include "user/util.h"
+
+#define PATIENCE_MS 10000
+#define READ_BYTES 65536u
+
+struct fw_request { /* one client */
+	struct fw_control *control;
+	struct fw_request *next;
+	int fd;
+	struct fw_watch *watch;
+	struct fw_timer *timer;
+	struct fw_buf in;
+	struct fw_buf out;
+	struct fw_rows rows; /* next == NULL: no list under way */
+	json_t *last;	     /* the reply that follows the list */
+	bool is_replying;
+	bool is_closing; /* nothing more will be read */
+};
+
+struct fw_control {
+	struct fw_loop *loop;
+	struct fw_control_config config;
+	char *path;
+	int fd;
+	struct fw_watch *watch;
+	struct fw_request *clients;
+	size_t n_clients;
+	bool is_finishing;
+};
+
+/* ---- one client ---------------------------------------------------------- */
+
+static void drop_rows(struct fw_request *client)
+{
+	if (client->rows.next && client->rows.free)
+		client->rows.free(client->rows.data);
+	client->rows = (struct fw_rows){ 0 };
+	json_decref(client->last);
+	client->last = NULL;
+}
+
+static void client_free(struct fw_request *client)
+{
+	struct fw_control *control = client->control;
+
+	for (struct fw_request **p = &control->clients; *p; p = &(*p)->next) {
+		if (*p == client) {
+			*p = client->next;
+			control->n_clients--;
+			break;
+		}
+	}
+	fw_watch_free(client->watch);
+	fw_timer_free(client->timer);
+	(void)close(client->fd);
+	fw_buf_done(&client->in);
+	fw_buf_done(&client->out);
+	drop_rows(client);
+	free(client);
+	if (control->clients)
+		return;
+	if (control->is_finishing)
+		fw_loop_stop(control->loop);
+	else if (control->config.on_idle)
+		control->config.on_idle(control->config.data);
+}
+
+/* Write what fits; 0 when all is gone, -EAGAIN when the client must read first. */
+static int flush_out(struct fw_request *client)
+{
+	struct fw_buf *out = &client->out;
+
+	while (fw_buf_used(out)) {
+		ssize_t n;
+
+		n = send(client->fd, out->data + out->head, fw_buf_used(out),
+			 MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		fw_buf_consume(out, (size_t)n);
+		(void)fw_timer_arm(client->timer, PATIENCE_MS, 0);
+	}
+	return 0;
+}
+
+/* Put the next frame of a list, or the frame that ends it. */
+static int put_rows(struct fw_request *client)
+{
+	_cleanup_json_ json_t *frame = NULL;
+	json_t *items;
+	int r, more;
+
+	items = json_array();
+	frame = json_pack("{s:o}", "items", items);
+	if (!frame)
+		return -ENOMEM;
+	more = client->rows.next(client->rows.data, items);
+	if (more < 0)
+		return more;
+	if (json_array_size(items)) {
+		r = fw_frame_put(&client->out, frame, FW_PROTO_MAX_REPLY);
+		if (r < 0)
+			return r;
+	}
+	if (more)
+		return 0;
+	r = fw_frame_put(&client->out, client->last, FW_PROTO_MAX_REPLY);
+	if (r < 0)
+		return r;
+	drop_rows(client);
+	return 0;
+}
+
+/* Go on writing; 0 when the reply is through, 1 if it waits for the client. */
+static int go_on(struct fw_request *client)
+{
+	int r;
+
+	for (;;) {
+		r = flush_out(client);
+		if (r == -EAGAIN)
+			return 1;
+		if (r < 0)
+			return r;
+		if (!client->rows.next)
+			return 0;
+		r = put_rows(client);
+		if (r < 0)
+			return r;
+	}
+}
+
+static const struct fw_verb *find_verb(const struct fw_control *control,
+				       const char *name)
+{
+	for (size_t i = 0; i < control->config.n_verbs; i++)
+		if (strcmp(control->config.verbs[i].name, name) == 0)
+			return &control->config.verbs[i];
+	return NULL;
+}
+
+static void dispatch(struct fw_request *client, json_t *body)
+{
+	unsigned long own = client->control->config.netns;
+	const struct fw_verb *verb;
+	json_int_t version, netns;
+	const char *name;
+	json_t *args;
+
+	client->is_replying = true;
+	if (json_unpack(body, "{s:I, s:s, s:I, s:o}", "version", &version,
+			"verb", &name, "netns", &netns, "args", &args) < 0) {
+		fw_reply_error(client, FW_EXIT_REQUEST,
+			       "request lacks version, verb, netns or args");
+		return;
+	}
+	if (version != FW_PROTO_VERSION) {
+		fw_reply_error(client, FW_EXIT_NO_DAEMON,
+			       "fwctld %s speaks version %d of the control protocol, fwctl version %lld; restart fwctld",
+			       FW_VERSION, FW_PROTO_VERSION, (long long)version);
+		return;
+	}
+	if (netns != (json_int_t)own) {
+		fw_reply_error(client, FW_EXIT_REQUEST,
+			       "this fwctld serves network namespace net:[%lu], fwctl runs in net:[%lld]; run fwctl there, or give each its own --run-dir",
+			       own, (long long)netns);
+		return;
+	}
+	verb = find_verb(client->control, name);
+	if (!verb) {
+		fw_reply_error(client, FW_EXIT_REQUEST,
+			       "fwctld %s does not know the request '%s'",
+			       FW_VERSION, name);
+		return;
+	}
+	verb->fn(client->control->config.data, client, args);
+}
+
+/* Work off complete requests, as long as each is answered at once. */
+static int serve(struct fw_request *client)
+{
+	for (;;) {
+		_cleanup_json_ json_t *body = NULL;
+		_cleanup_free_ char *error = NULL;
+		int r;
+
+		r = fw_frame_take(&client->in, FW_PROTO_MAX_REQUEST, &body,
+				  &error);
+		if (r == 0)
+			return 0;
+		if (r == 1) {
+			dispatch(client, body);
+		} else {
+			client->is_replying = true;
+			client->is_closing = true;
+			fw_reply_error(client, FW_EXIT_REQUEST, "%s",
+				       r == -EMSGSIZE ? "request is too long" :
+				       error	      ? error :
+							strerror(-r));
+		}
+		r = go_on(client);
+		if (r != 0)
+			return r;
+		client->is_replying = false;
+		if (client->is_closing)
+			return -ECONNRESET;
+	}
+}
+
+static int read_in(struct fw_request *client)
+{
+	struct fw_buf *in = &client->in;
+	ssize_t n;
+	int r;
+
+	r = fw_buf_reserve(in, READ_BYTES);
+	if (r < 0)
+		return r;
+	n = recv(client->fd, in->data + in->len, in->size - in->len, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -ECONNRESET;
+	in->len += (size_t)n;
+	(void)fw_timer_arm(client->timer, PATIENCE_MS, 0);
+	return 0;
+}
+
+static void on_client(void *data, uint32_t events)
+{
+	struct fw_request *client = data;
+	int r = 0;
+
+	if (client->is_replying) {
+		if (events & (EPOLLERR | EPOLLHUP)) {
+			client_free(client);
+			return;
+		}
+		r = go_on(client);
+		if (r == 0)
+			client->is_replying = false;
+		if (r == 0 && client->is_closing)
+			r = -ECONNRESET;
+	} else {
+		r = read_in(client);
+	}
+	if (r == 0)
+		r = serve(client);
+	if (r >= 0)
+		r = fw_watch_set(client->watch,
+				 client->is_replying ? EPOLLOUT : EPOLLIN);
+	if (r < 0)
+		client_free(client);
+}
+
+static void on_timeout(void *data)
+{
+	struct fw_request *client = data;
+
+	log_debug("a client neither reads nor writes, disconnecting it");
+	client_free(client);
+}
+
+/* ---- replies ------------------------------------------------------------- */
+
+static void put_reply(struct fw_request *request, json_t *reply)
+{
+	if (reply &&
+	    fw_frame_put(&request->out, reply, FW_PROTO_MAX_REPLY) == 0)
+		return;
+	/* Without memory for a reply the client gets none: it sees EOF. */
+	request->is_closing = true;
+}
+
+void fw_reply(struct fw_request *request, json_t *result)
+{
+	_cleanup_json_ json_t *reply = NULL;
+
+	if (!result) {
+		fw_reply_error(request, FW_EXIT_REQUEST,
+			       "fwctld is out of memory");
+		return;
+	}
+	reply = json_pack("{s:i, s:i, s:o}", "version", FW_PROTO_VERSION,
+			  "status", FW_EXIT_OK, "result", result);
+	put_reply(request, reply);
+}
+
+void fw_reply_error(struct fw_request *request, enum fw_exit status,
+		    const char *format, ...)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	char text[2048];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	reply = json_pack("{s:i, s:i, s:o}", "version", FW_PROTO_VERSION,
+			  "status", (int)status, "error", fw_json_text(text));
+	put_reply(request, reply);
+}
+
+void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
+		   json_t *result)
+{
+	json_t *last = NULL;
+
+	if (result && fw_json_set(result, "list", json_string(rows->list)) == 0)
+		last = json_pack("{s:i, s:i, s:O}", "version", FW_PROTO_VERSION,
+				 "status", FW_EXIT_OK, "result", result);
+	json_decref(result);
+	if (!last) {
+		rows->free(rows->data);
+		fw_reply(request, NULL);
+		return;
+	}
+	request->rows = *rows;
+	request->last = last;
+}
+
+struct array_rows {
+	json_t *array;
+	size_t i;
+};
+
+static int array_next(void *data, json_t *items)
+{
+	struct array_rows *rows = data;
+	size_t n = json_array_size(rows->array);
+	size_t end = rows->i + FW_PROTO_ROWS < n ? rows->i + FW_PROTO_ROWS : n;
+
+	for (; rows->i < end; rows->i++)
+		if (json_array_append(items,
+				      json_array_get(rows->array, rows->i)) < 0)
+			return -ENOMEM;
+	return rows->i < n;
+}
+
+static void array_free(void *data)
+{
+	struct array_rows *rows = data;
+
+	json_decref(rows->array);
+	free(rows);
+}
+
+void fw_reply_array(struct fw_request *request, const char *list,
+		    json_t *array, json_t *result)
+{
+	struct array_rows *rows;
+
+	rows = calloc(1, sizeof(*rows));
+	if (!rows || !array) {
+		free(rows);
+		json_decref(array);
+		json_decref(result);
+		fw_reply(request, NULL);
+		return;
+	}
+	rows->array = array;
+	fw_reply_rows(request,
+		      &(struct fw_rows){ .list = list,
+					 .next = array_next,
+					 .free = array_free,
+					 .data = rows },
+		      result);
+}
+
+/* ---- the listening socket ------------------------------------------------- */
+
+static int check_peer(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	return cred.uid == 0 || cred.uid == geteuid() ? 0 : -EPERM;
+}
+
+static int client_new(struct fw_control *control, int fd)
+{
+	_cleanup_free_ struct fw_request *client = NULL;
+
+	client = calloc(1, sizeof(*client));
+	if (!client)
+		return -ENOMEM;
+	client->control = control;
+	client->fd = fd;
+	client->timer = fw_timer_new(control->loop, on_timeout, client);
+	if (!client->timer)
+		return -errno;
+	client->watch =
+		fw_watch_new(control->loop, fd, EPOLLIN, on_client, client);
+	if (!client->watch ||
+	    fw_timer_arm(client->timer, PATIENCE_MS, 0) < 0) {
+		int r = -errno;
+
+		fw_watch_free(client->watch);
+		fw_timer_free(client->timer);
+		return r;
+	}
+	client->next = control->clients;
+	control->clients = take_ptr(client);
+	control->n_clients++;
+	return 0;
+}
+
+static void on_accept(void *data, uint32_t events)
+{
+	struct fw_control *control = data;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	(void)events;
+	fd = accept4(control->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			log_warning("cannot accept a client: %m");
+		return;
+	}
+	r = check_peer(fd);
+	if (r < 0) {
+		log_warning("a client that is not root was turned away");
+		return;
+	}
+	if (control->n_clients >= FW_PROTO_MAX_CLIENTS) {
+		log_warning("more than %d clients, turning one away",
+			    FW_PROTO_MAX_CLIENTS);
+		return;
+	}
+	r = client_new(control, fd);
+	if (r < 0)
+		log_warning("cannot serve a client: %s", strerror(-r));
+	else
+		(void)take_fd(&fd);
+}
+
+/* 0 if nobody answers at the address and what lies there is a socket. */
+static int clear_stale(const struct sockaddr_un *addr)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (lstat(addr->sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
+	    errno != ECONNREFUSED)
+		return -EADDRINUSE;
+	return unlink(addr->sun_path) < 0 ? -errno : 0;
+}
+
+static int listen_at(const char *path, int *ret_fd)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = -1;
+	mode_t mask;
+	int r;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr.sun_path, path, strlen(path));
+	r = clear_stale(&addr);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	mask = umask(0177);
+	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
+	(void)umask(mask);
+	if (r < 0)
+		return r;
+	if (chmod(path, 0600) < 0 || listen(fd, FW_PROTO_MAX_CLIENTS) < 0)
+		return -errno;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int open_listener(struct fw_control *control)
+{
+	int r;
+
+	control->fd = control->config.listen_fd;
+	if (control->fd < 0) {
+		r = listen_at(control->path, &control->fd);
+		if (r < 0)
+			return r;
+	}
+	control->watch = fw_watch_new(control->loop, control->fd, EPOLLIN,
+				      on_accept, control);
+	return control->watch ? 0 : -errno;
+}
+
+int fw_control_new(struct fw_loop *loop,
+		   const struct fw_control_config *config,
+		   struct fw_control **ret, char **reterr)
+{
+	struct fw_control *control;
+	int r = -ENOMEM;
+
+	control = calloc(1, sizeof(*control));
+	if (control) {
+		control->loop = loop;
+		control->config = *config;
+		control->fd = -1;
+		control->path = strdup(config->path);
+		if (control->path)
+			r = open_listener(control);
+	}
+	if (r < 0) {
+		fw_errorf(reterr, "cannot listen on '%s': %s", config->path,
+			  r == -EADDRINUSE ? "another fwctld answers there" :
+			  r == -EEXIST ? "there is something that is no socket" :
+					 strerror(-r));
+		fw_control_free(control);
+		return r;
+	}
+	*ret = control;
+	return 0;
+}
+
+static void close_listener(struct fw_control *control)
+{
+	if (control->fd < 0)
+		return;
+	fw_watch_free(control->watch);
+	control->watch = NULL;
+	(void)close(take_fd(&control->fd));
+	/* A socket of systemd stays: it starts us again on the next request. */
+	if (control->config.listen_fd < 0)
+		(void)unlink(control->path);
+}
+
+void fw_control_free(struct fw_control *control)
+{
+	if (!control)
+		return;
+	close_listener(control);
+	control->config.on_idle = NULL;
+	while (control->clients)
+		client_free(control->clients);
+	free(control->path);
+	free(control);
+}
+
+void fw_control_finish(struct fw_control *control)
+{
+	close_listener(control);
+	control->is_finishing = true;
+	if (!control->clients)
+		fw_loop_stop(control->loop);
+}
+
+size_t fw_control_clients(const struct fw_control *control)
+{
+	return control->n_clients;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The control socket: who may speak, framing, one request at a time per client,
+ * replies that never fill memory. What a verb means is not known here.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "user/proto.h"
+
+struct fw_control;
+struct fw_request;
+struct fw_loop;
+
+/* A handler replies exactly once, by one of fw_reply*(), before it returns. */
+typedef void (*fw_verb_fn)(void *data, struct fw_request *request,
+			   const json_t *args);
+
+struct fw_verb {
+	const char *name;
+	fw_verb_fn fn;
+};
+
+struct fw_control_config {
+	const char *path; /* of the socket */
+	int listen_fd;	  /* a socket that systemd opened, or -1; taken */
+	unsigned long netns;
+	const struct fw_verb *verbs;
+	size_t n_verbs;
+	void (*on_idle)(void *data); /* the last client is gone; may be NULL */
+	void *data; /* for the handlers */
+};
+
+/**
+ * @brief Listen; replaces a socket that nobody answers on.
+ *
+ * @param reterr  on failure one line for the user, malloc()ed
+ * @return 0, -EADDRINUSE if somebody answers, or another negative errno
+ */
+int fw_control_new(struct fw_loop *loop,
+		   const struct fw_control_config *config,
+		   struct fw_control **ret, char **reterr);
+void fw_control_free(struct fw_control *control);
+
+/**
+ * @brief Take no new client, and stop the loop when the last one is served.
+ *
+ * The socket is gone when this returns: whoever comes next finds no daemon.
+ */
+void fw_control_finish(struct fw_control *control);
+
+/** @brief Number of clients that are connected. */
+size_t fw_control_clients(const struct fw_control *control);
+
+/** @brief Reply with a result, which is taken; NULL means out of memory. */
+void fw_reply(struct fw_request *request, json_t *result);
+
+void fw_reply_error(struct fw_request *request, enum fw_exit status,
+		    const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The rows of a long list, made while the client reads. */
+struct fw_rows {
+	const char *list; /* what they are called in the result */
+	/* Append up to FW_PROTO_ROWS to `items`; 1: more to come, 0, or -errno */
+	int (*next)(void *data, json_t *items);
+	void (*free)(void *data);
+	void *data; /* taken */
+};
+
+/** @brief Reply with a list, then with `result`, which is taken. */
+void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
+		   json_t *result);
+
+/** @brief The same with the rows in a JSON array, which is taken. */
+void fw_reply_array(struct fw_request *request, const char *list,
+		    json_t *array, json_t *result);

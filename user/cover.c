@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The interfaces that a rule file declares, as they are in the kernel.
+ *
+ * The `ifaces` map bears the generation in its keys, so the entries of a coming
+ * rule set are complete before the first packet looks for them, and those of
+ * the running one are left alone. Counters belong to the interface and go on
+ * from one generation to the next.
+ */
+#include "user/cover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "user/stats.h"
+#include "user/util.h"
+
+struct fw_cover {
+	struct fw_datapath *dp;
+	uint32_t
+		owner[FW_MAX_IFSLOTS]; /* ifindex; 0: free. Slot 0 stays free */
+};
+
+/* ---- counters of interfaces ----------------------------------------------- */
+
+static void tell_slots(const struct fw_cover *cover)
+{
+	uint64_t used = 0;
+
+	for (uint32_t slot = 1; slot < FW_MAX_IFSLOTS; slot++) {
+		if (cover->owner[slot])
+			used |= 1ull << slot;
+	}
+	fw_datapath_use_slots(cover->dp, used);
+}
+
+/* The slot of an interface, or 0, where all interfaces without one are counted. */
+static uint32_t slot_of(struct fw_cover *cover, uint32_t ifindex)
+{
+	uint32_t free_slot = 0;
+
+	for (uint32_t slot = FW_MAX_IFSLOTS - 1; slot > 0; slot--) {
+		if (cover->owner[slot] == ifindex)
+			return slot;
+		if (cover->owner[slot] == 0)
+			free_slot = slot;
+	}
+	if (free_slot == 0 || fw_stats_iface_clear(cover->dp, free_slot) < 0)
+		return 0;
+	cover->owner[free_slot] = ifindex;
+	tell_slots(cover);
+	return free_slot;
+}
+
+/* ---- entries of the map ------------------------------------------------------ */
+
+static int compare_entries(const void *a, const void *b)
+{
+	const struct fw_cover_entry *left = a, *right = b;
+
+	return memcmp(&left->key, &right->key, sizeof(left->key));
+}
+
+static const struct fw_cover_entry *
+find_entry(const struct fw_cover_set *set, const struct fw_cover_entry *like)
+{
+	if (set->n_entries == 0)
+		return NULL;
+	return bsearch(like, set->entries, set->n_entries, sizeof(*like),
+		       compare_entries);
+}
+
+int fw_cover_add(const struct fw_cover *cover, const struct fw_cover_set *have,
+		 const struct fw_cover_set *want)
+{
+	int fd = fw_datapath_map(cover->dp, FW_MAP_IFACES);
+	const struct fw_cover_entry *entry, *old;
+	int r;
+
+	for (size_t i = 0; i < want->n_entries; i++) {
+		entry = &want->entries[i];
+		old = find_entry(have, entry);
+		if (old && memcmp(old, entry, sizeof(*entry)) == 0)
+			continue;
+		r = bpf_map_update_elem(fd, &entry->key, &entry->value,
+					BPF_ANY);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void fw_cover_remove(const struct fw_cover *cover,
+		     const struct fw_cover_set *have,
+		     const struct fw_cover_set *want)
+{
+	int fd = fw_datapath_map(cover->dp, FW_MAP_IFACES);
+
+	for (size_t i = 0; i < have->n_entries; i++) {
+		if (!find_entry(want, &have->entries[i]))
+			(void)bpf_map_delete_elem(fd, &have->entries[i].key);
+	}
+}
+
+/* Everything that the map holds, up to FW_MAX_IFACES. */
+static size_t read_entries(int fd, struct fw_cover_entry *entries)
+{
+	struct fw_iface_key key, *last = NULL;
+	size_t n = 0;
+
+	while (n < FW_MAX_IFACES && bpf_map_get_next_key(fd, last, &key) == 0) {
+		entries[n].key = key;
+		if (bpf_map_lookup_elem(fd, &key, &entries[n].value) == 0)
+			n++;
+		last = &key;
+	}
+	return n;
+}
+
+int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
+		   struct fw_cover_set *ret)
+{
+	int fd = fw_datapath_map(cover->dp, FW_MAP_IFACES);
+	struct fw_cover_entry *entries;
+	size_t n, kept = 0;
+
+	entries = calloc(FW_MAX_IFACES, sizeof(*entries));
+	if (!entries)
+		return -ENOMEM;
+	n = read_entries(fd, entries);
+	for (size_t i = 0; i < n; i++) {
+		const struct fw_iface *value = &entries[i].value;
+
+		if (entries[i].key.gen != gen) {
+			(void)bpf_map_delete_elem(fd, &entries[i].key);
+			continue;
+		}
+		if (value->slot > 0 && value->slot < FW_MAX_IFSLOTS)
+			cover->owner[value->slot] = value->ifindex;
+		entries[kept++] = entries[i];
+	}
+	tell_slots(cover);
+	qsort(entries, kept, sizeof(*entries), compare_entries);
+	*ret = (struct fw_cover_set){ .entries = entries, .n_entries = kept };
+	return 0;
+}
+
+/* ---- planning ------------------------------------------------------------------ */
+
+static size_t count_members(const struct fw_program *program)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < program->n_zones; i++)
+		n += program->zones[i].n;
+	return n;
+}
+
+/* The entry of an interface in the list, made if it is the first of that name. */
+static size_t list_iface(struct fw_cover_set *set, const struct fw_zone *zone,
+			 const struct fw_zone_member *member)
+{
+	size_t i;
+
+	for (i = 0; i < set->n; i++) {
+		if (strcmp(set->ifaces[i].name, member->ifname) == 0)
+			break;
+	}
+	if (i == set->n) {
+		set->ifaces[i] = (struct fw_apply_iface){
+			.name = member->ifname,
+			.zone = zone->name,
+			.wanted = FW_MODE_AUTO,
+			.mode = FW_MODE_AUTO,
+		};
+		set->n++;
+	}
+	/* Of several declarations one may say the mode. */
+	if (set->ifaces[i].wanted == FW_MODE_AUTO)
+		set->ifaces[i].wanted = member->mode;
+	return i;
+}
+
+static void list_ifaces(const struct fw_program *program,
+			struct fw_cover_set *set, uint64_t *zones)
+{
+	for (size_t z = 0; z < program->n_zones && z < FW_MAX_ZONES; z++) {
+		const struct fw_zone *zone = &program->zones[z];
+
+		for (size_t m = 0; m < zone->n; m++)
+			zones[list_iface(set, zone, &zone->members[m])] |= 1ull
+									   << z;
+	}
+}
+
+static void add_entry(struct fw_cover_set *set, uint32_t gen, uint32_t ifindex,
+		      uint16_t vlan, const struct fw_iface *value)
+{
+	set->entries[set->n_entries++] = (struct fw_cover_entry){
+		.key = { .gen = gen, .ifindex = ifindex, .vlan = vlan },
+		.value = *value,
+	};
+}
+
+/*
+ * A VLAN device is seen twice: as itself by its own hooks, and as a tag on its
+ * parent by the hooks there. Both ways lead to the same zones and counters.
+ */
+static void plan_iface(struct fw_cover *cover, const struct fw_link *link,
+		       uint64_t zones, uint32_t gen,
+		       struct fw_apply_iface *iface, struct fw_cover_set *set)
+{
+	struct fw_iface value = { .zones = zones, .ifindex = link->ifindex };
+
+	value.slot = slot_of(cover, link->ifindex);
+	iface->ifindex = link->ifindex;
+	iface->slot = value.slot;
+	add_entry(set, gen, link->ifindex, 0, &value);
+	if (link->parent && link->vlan)
+		add_entry(set, gen, link->parent, link->vlan, &value);
+}
+
+static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
+		const struct fw_program *program, uint32_t gen,
+		struct fw_cover_set *set)
+{
+	size_t n = count_members(program);
+	_cleanup_free_ uint64_t *zones = NULL;
+	const struct fw_link *link;
+
+	zones = calloc(n + 1, sizeof(*zones));
+	set->ifaces = calloc(n + 1, sizeof(*set->ifaces));
+	set->entries = calloc(2 * n + 1, sizeof(*set->entries));
+	if (!zones || !set->ifaces || !set->entries)
+		return -ENOMEM;
+
+	list_ifaces(program, set, zones);
+	for (size_t i = 0; i < set->n; i++) {
+		link = fw_ifaces_by_name(links, set->ifaces[i].name);
+		if (link) {
+			plan_iface(cover, link, zones[i], gen, &set->ifaces[i],
+				   set);
+			continue;
+		}
+		set->ifaces[i].error = strdup("does not exist (yet)");
+		if (!set->ifaces[i].error)
+			return -ENOMEM;
+	}
+	qsort(set->entries, set->n_entries, sizeof(*set->entries),
+	      compare_entries);
+	/* The map holds two generations while one takes over from the other. */
+	return set->n_entries > FW_MAX_IFACES / 2 ? -E2BIG : 0;
+}
+
+int fw_cover_plan(struct fw_cover *cover, const struct fw_ifaces *links,
+		  const struct fw_program *program, uint32_t gen,
+		  struct fw_cover_set *ret, char **reterr)
+{
+	struct fw_cover_set set = { 0 };
+	int r;
+
+	r = plan(cover, links, program, gen, &set);
+	if (r < 0) {
+		if (r == -E2BIG)
+			fw_errorf(
+				reterr,
+				"too many interfaces: %zu entries, at most %d",
+				set.n_entries, FW_MAX_IFACES / 2);
+		fw_cover_set_done(&set);
+		return r;
+	}
+	*ret = set;
+	return 0;
+}
+
+/* ---- attaching ------------------------------------------------------------------- */
+
+static void set_error(struct fw_apply_iface *iface, char *error)
+{
+	free((char *)(uintptr_t)iface->error);
+	iface->error = error;
+}
+
+static int attach_one(const struct fw_cover *cover,
+		      struct fw_apply_iface *iface, char **reterr)
+{
+	struct fw_attachment attachment;
+	int r;
+
+	r = fw_datapath_attach(cover->dp, iface->ifindex, iface->wanted,
+			       &attachment, reterr);
+	if (r == 0) {
+		iface->mode = attachment.mode;
+		iface->tcx = attachment.tcx;
+		set_error(iface, NULL);
+	}
+	return r;
+}
+
+int fw_cover_attach(const struct fw_cover *cover, struct fw_cover_set *set,
+		    char **reterr)
+{
+	char *error;
+	int r;
+
+	for (size_t i = 0; i < set->n; i++) {
+		struct fw_apply_iface *iface = &set->ifaces[i];
+
+		if (iface->ifindex == 0)
+			continue;
+		error = NULL;
+		r = attach_one(cover, iface, &error);
+		if (r == 0)
+			continue;
+		/* It went between looking and attaching: rtnetlink will say. */
+		if (r == -ENODEV || !reterr) {
+			set_error(iface, error);
+			continue;
+		}
+		fw_errorf(reterr, "%s", error ? error : strerror(-r));
+		free(error);
+		return r;
+	}
+	return 0;
+}
+
+static bool has_iface(const struct fw_cover_set *set, uint32_t ifindex)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		if (set->ifaces[i].ifindex == ifindex)
+			return true;
+	}
+	return false;
+}
+
+void fw_cover_trim(struct fw_cover *cover, const struct fw_cover_set *set)
+{
+	const struct fw_attachment *list;
+	size_t n;
+
+	list = fw_datapath_attachments(cover->dp, &n);
+	/* Backwards: the last one takes the place of one that is removed. */
+	for (size_t i = n; i-- > 0;) {
+		if (!has_iface(set, list[i].ifindex))
+			(void)fw_datapath_detach(cover->dp, list[i].ifindex);
+	}
+	for (uint32_t slot = 1; slot < FW_MAX_IFSLOTS; slot++) {
+		if (cover->owner[slot] && !has_iface(set, cover->owner[slot]))
+			cover->owner[slot] = 0;
+	}
+	tell_slots(cover);
+}
+
+void fw_cover_gone(struct fw_cover *cover, uint32_t ifindex)
+{
+	(void)fw_datapath_detach(cover->dp, ifindex);
+	for (uint32_t slot = 1; slot < FW_MAX_IFSLOTS; slot++) {
+		if (cover->owner[slot] == ifindex)
+			cover->owner[slot] = 0;
+	}
+	tell_slots(cover);
+}
+
+/* ---- birth and death ---------------------------------------------------------------- */
+
+int fw_cover_new(struct fw_datapath *dp, struct fw_cover **ret)
+{
+	struct fw_cover *cover;
+
+	cover = calloc(1, sizeof(*cover));
+	if (!cover)
+		return -ENOMEM;
+	cover->dp = dp;
+	*ret = cover;
+	return 0;
+}
+
+void fw_cover_free(struct fw_cover *cover)
+{
+	free(cover);
+}
+
+void fw_cover_set_done(struct fw_cover_set *set)
+{
+	for (size_t i = 0; i < set->n; i++)
+		set_error(&set->ifaces[i], NULL);
+	free(set->ifaces);
+	free(set->entries);
+	*set = (struct fw_cover_set){ 0 };
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The interfaces that a rule file declares, as they are in the kernel: which
+ * exist, in which zones they are, which counters they have, what is attached.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/abi.h"
+#include "user/apply.h"
+#include "user/datapath.h"
+#include "user/iface.h"
+
+struct fw_cover;
+
+struct fw_cover_entry {
+	struct fw_iface_key key;
+	struct fw_iface value;
+};
+
+/* The interfaces of one rule set. */
+struct fw_cover_set {
+	struct fw_apply_iface *ifaces; /* names are borrowed, errors are not */
+	size_t n;
+	struct fw_cover_entry *entries; /* of the `ifaces` map, sorted by key */
+	size_t n_entries;
+};
+
+int fw_cover_new(struct fw_datapath *dp, struct fw_cover **ret);
+void fw_cover_free(struct fw_cover *cover);
+
+/**
+ * @brief Take over the entries that the `ifaces` map holds for a generation.
+ *
+ * Interfaces get their counters back. Entries of other generations are the rest
+ * of a load that did not end; they are removed.
+ *
+ * @param ret  only its entries are set
+ */
+int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
+		   struct fw_cover_set *ret);
+
+/**
+ * @brief Work out the interfaces of a program, without changing anything that a
+ *        packet could notice.
+ *
+ * @param program  borrowed for as long as the set lives
+ * @return 0, -E2BIG if there are more than fit twice into the map, or another
+ *         negative errno
+ */
+int fw_cover_plan(struct fw_cover *cover, const struct fw_ifaces *links,
+		  const struct fw_program *program, uint32_t gen,
+		  struct fw_cover_set *ret, char **reterr);
+
+/** @brief Write the entries of `want` that `have` lacks into the map. */
+int fw_cover_add(const struct fw_cover *cover, const struct fw_cover_set *have,
+		 const struct fw_cover_set *want);
+
+/** @brief Remove the entries of `have` that `want` lacks from the map. */
+void fw_cover_remove(const struct fw_cover *cover,
+		     const struct fw_cover_set *have,
+		     const struct fw_cover_set *want);
+
+/**
+ * @brief Attach to all interfaces of a set that exist.
+ *
+ * @param reterr  not NULL: the first failure ends it; NULL: failures are kept
+ *                as the errors of the interfaces
+ */
+int fw_cover_attach(const struct fw_cover *cover, struct fw_cover_set *set,
+		    char **reterr);
+
+/** @brief Detach from all other interfaces and free their counters. */
+void fw_cover_trim(struct fw_cover *cover, const struct fw_cover_set *set);
+
+/** @brief An interface is gone: clean up, its number may be used again. */
+void fw_cover_gone(struct fw_cover *cover, uint32_t ifindex);
+
+void fw_cover_set_done(struct fw_cover_set *set);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * ctnetlink: read the kernel's connection table and change single entries.
+ *
+ * Messages are decoded attribute by attribute; an absent or malformed one is
+ * never trusted to be there, and one that is not known is skipped.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/abi.h"
+
+struct fw_ctnl;
+struct nlmsghdr;
+
+/* What a message says about an entry. */
+enum fw_ct_msg {
+	FW_CT_DUMPED,
+	FW_CT_NEW,
+	FW_CT_UPDATED,
+	FW_CT_DESTROYED,
+};
+
+/* Attributes that were there; tuples always are. */
+#define FW_CT_HAS_STATUS  0x01
+#define FW_CT_HAS_MARK	  0x02
+#define FW_CT_HAS_TIMEOUT 0x04
+#define FW_CT_HAS_TCP	  0x08
+
+/*
+ * One entry as a message shows it. The code of an ICMP message, which is part
+ * of the kernel's key, is kept in `pad` of the tuples; it is 0 for any ping.
+ */
+struct fw_ct {
+	struct fw_tuple orig;
+	struct fw_tuple reply; /* the inverse of `orig` if not in the message */
+	uint32_t id;	       /* 0: not in the message */
+	uint32_t status;       /* IPS_* */
+	uint32_t mark;
+	uint32_t timeout_s;
+	uint16_t zone;	      /* of the original direction */
+	uint8_t tcp_state;    /* TCP_CONNTRACK_* */
+	uint8_t tcp_flags[2]; /* IP_CT_TCP_FLAG_*, original and reply */
+	uint8_t has;	      /* FW_CT_HAS_* */
+};
+
+/** @brief Called for each entry; it may queue writes, flush and delete. */
+typedef void (*fw_ctnl_fn)(void *data, enum fw_ct_msg msg,
+			   const struct fw_ct *ct);
+
+/**
+ * @brief Open the sockets and subscribe to events.
+ *
+ * @return 0, -EPERM without CAP_NET_ADMIN, or another negative errno
+ */
+int fw_ctnl_new(struct fw_ctnl **ret, char **reterr);
+void fw_ctnl_free(struct fw_ctnl *ctnl);
+
+/** @brief Descriptors to wait on; that of dumps changes with each abort. */
+int fw_ctnl_event_fd(const struct fw_ctnl *ctnl);
+int fw_ctnl_dump_fd(const struct fw_ctnl *ctnl);
+
+/**
+ * @brief Read at most `budget` waiting datagrams of events.
+ *
+ * @return number read, 0 if none waits; -ENOBUFS if events were lost, or
+ *         another negative errno: the picture is stale in either case, and
+ *         reading may go on
+ */
+int fw_ctnl_read_events(struct fw_ctnl *ctnl, unsigned int budget,
+			fw_ctnl_fn fn, void *data);
+
+/** @brief Ask for all entries of both families; one dump at a time. */
+int fw_ctnl_dump_start(struct fw_ctnl *ctnl);
+
+/**
+ * @brief Read at most `budget` pieces of the running dump.
+ *
+ * @return 0 if more is to come, 1 when complete; -EINTR when it has ended but
+ *         may have missed entries; -EAGAIN if nothing waits just now; another
+ *         negative errno if it broke, then fw_ctnl_dump_abort() is due
+ */
+int fw_ctnl_dump_read(struct fw_ctnl *ctnl, unsigned int budget, fw_ctnl_fn fn,
+		      void *data);
+
+/** @brief Give up a running dump; the descriptor of dumps is a new one. */
+int fw_ctnl_dump_abort(struct fw_ctnl *ctnl);
+
+/**
+ * @brief Queue the TCP state of an entry for writing.
+ *
+ * Only the state changes, and window checks are made liberal, because the
+ * kernel has not followed the sequence numbers so far. A full queue is written
+ * at once; what fails then is told by the next fw_ctnl_flush().
+ *
+ * @param state  TCP_CONNTRACK_*
+ */
+int fw_ctnl_queue_tcp_state(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
+			    uint8_t state);
+
+/**
+ * @brief Write what is queued.
+ *
+ * Entries that are gone meanwhile are no error.
+ *
+ * @param ret_done  increased by the number of entries changed since the last
+ *                  flush; may be NULL
+ * @return 0, or the first error since the last flush
+ */
+int fw_ctnl_flush(struct fw_ctnl *ctnl, uint64_t *ret_done);
+
+/**
+ * @brief Delete one entry, also one that BPF inserted.
+ *
+ * @param orig  its original tuple
+ * @param id    its id, so that a successor with the same tuple survives;
+ *              0: whichever is there
+ * @return 0, -ENOENT if there is none, or another negative errno
+ */
+int fw_ctnl_delete(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
+		   uint32_t id);
+
+/**
+ * @brief Clear bits of the mark of each entry whose mark has `value` there.
+ *
+ * Other bits survive, also changes of them at the same time.
+ *
+ * @param ret_done  increased by the number of entries changed; may be NULL
+ */
+int fw_ctnl_clear_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
+		       uint64_t *ret_done);
+
+/**
+ * @brief Walk the whole table so that the kernel frees expired entries now.
+ *
+ * Expired entries that nobody walks over count against nf_conntrack_max.
+ */
+int fw_ctnl_reap(struct fw_ctnl *ctnl);
+
+/**
+ * @brief Decode one message; exported for the tests.
+ *
+ * @param nlh  complete: nlmsg_len bytes may be read
+ * @return 0, or -EBADMSG without a usable original tuple
+ */
+int fw_ctnl_decode(const struct nlmsghdr *nlh, struct fw_ct *ret);
+
+/** @brief The tuple of the answers, if no address is translated. */
+void fw_tuple_invert(const struct fw_tuple *tuple, struct fw_tuple *ret);

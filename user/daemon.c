@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* How fwctld gets hold of the datapath and lets go of it. */
+#include "user/daemon.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "user/log.h"
+#include "user/privileges.h"
+#include "user/rulelog.h"
+#include "user/util.h"
+
+static void on_log(void *data, const struct fw_event *event)
+{
+	const struct fw_daemon *daemon = data;
+
+	if (daemon->apply)
+		fw_rulelog_event(daemon->rulelog, daemon->apply, event);
+}
+
+static int open_parts(struct fw_daemon *daemon, char **reterr)
+{
+	int r;
+
+	r = fw_datapath_open(daemon->paths.pin_dir, &daemon->datapath, reterr);
+	if (r < 0)
+		return r;
+	r = fw_apply_new(daemon->loop, daemon->datapath, &daemon->apply,
+			 reterr);
+	if (r < 0)
+		return r;
+	return fw_mirror_new(daemon->loop, daemon->datapath, on_log, daemon,
+			     &daemon->mirror, reterr);
+}
+
+int fw_daemon_open(struct fw_daemon *daemon, char **reterr)
+{
+	_cleanup_free_ char *error = NULL;
+	int r;
+
+	if (daemon->datapath)
+		return 0;
+	r = fw_privileges_raise();
+	if (r < 0)
+		log_warning("cannot raise capabilities: %s, ignoring",
+			    strerror(-r));
+	r = open_parts(daemon, &error);
+	if (r < 0) {
+		bool is_fresh = daemon->datapath &&
+				!fw_datapath_adopted(daemon->datapath);
+
+		if (is_fresh)
+			(void)fw_daemon_remove(daemon, NULL);
+		fw_daemon_close(daemon);
+		fw_errorf(reterr, "%s", error ? error : strerror(-r));
+		return r;
+	}
+	free(take_ptr(daemon->open_error));
+	r = fw_privileges_drop(daemon->exit_on_unload);
+	if (r < 0)
+		log_warning("cannot drop capabilities: %s, ignoring",
+			    strerror(-r));
+	return 0;
+}
+
+void fw_daemon_close(struct fw_daemon *daemon)
+{
+	fw_mirror_free(take_ptr(daemon->mirror));
+	fw_apply_free(take_ptr(daemon->apply));
+	fw_datapath_free(take_ptr(daemon->datapath));
+}
+
+int fw_daemon_remove(struct fw_daemon *daemon, char **reterr)
+{
+	int r;
+
+	/* Both use the maps and watch the interfaces: they go first. */
+	fw_mirror_free(take_ptr(daemon->mirror));
+	fw_apply_free(take_ptr(daemon->apply));
+	r = fw_datapath_remove(daemon->datapath);
+	if (r < 0)
+		fw_errorf(reterr, "cannot remove everything below '%s': %s",
+			  daemon->paths.pin_dir, strerror(-r));
+	fw_daemon_close(daemon);
+	return r;
+}
+
+const struct fw_program *fw_daemon_program(const struct fw_daemon *daemon)
+{
+	return daemon->apply ? fw_apply_program(daemon->apply) : NULL;
+}

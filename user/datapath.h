@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The programs, maps and links in the kernel: load, pin, adopt, attach, detach.
+ *
+ * Everything lives below one pin directory (0700) and outlives the daemon. A
+ * daemon that finds a complete set there adopts it and loads nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rules/rules.h"
+
+struct fw_datapath;
+
+enum fw_map {
+	FW_MAP_RULESETS,
+	FW_MAP_IFACES,
+	FW_MAP_SELFADDRS,
+	FW_MAP_STATS,
+	FW_MAP_RULE_STATS,
+	FW_MAP_XFLOWS,
+	FW_MAP_FRAGS,
+	FW_MAP_FLOW_INFO,
+	FW_MAP_EVENTS,
+	FW_MAP_MAX,
+};
+
+/* Where our programs are on one interface. */
+struct fw_attachment {
+	uint32_t ifindex;
+	enum fw_iface_mode wanted;
+	enum fw_iface_mode mode; /* what runs: XDP, XDP_GENERIC or TC */
+	bool tcx;		 /* TCX link; false: clsact filter */
+};
+
+/**
+ * @brief Adopt what is pinned below `pin_dir`, or load and pin it afresh.
+ *
+ * A set that is incomplete (a crash half-way) is removed first. Mounts a bpf
+ * file system on /sys/fs/bpf if nobody has (see bpffs.h), and may change the
+ * current directory on the way. The pin directory is locked until
+ * fw_datapath_free() or fw_datapath_remove().
+ *
+ * @param reterr  on failure one line for the user, malloc()ed
+ * @return 0, -EPERM, -EBUSY if another process has it open, -EBADMSG if the
+ *         pins are not what we make, or another negative errno
+ */
+int fw_datapath_open(const char *pin_dir, struct fw_datapath **ret,
+		     char **reterr);
+
+/** @brief True if `pin_dir` holds a complete set of this ABI version. */
+bool fw_datapath_exists(const char *pin_dir);
+
+/** @brief Close our descriptors; what is pinned stays and goes on filtering. */
+void fw_datapath_free(struct fw_datapath *dp);
+
+/** @brief True if fw_datapath_open() found pins; false: loaded afresh. */
+bool fw_datapath_adopted(const struct fw_datapath *dp);
+
+/** @brief Descriptor of a map, borrowed. */
+int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map);
+
+/**
+ * @brief Say which interface counters are in use: bit per row of `stats`.
+ *
+ * Only those are read; slot 0 always is.
+ */
+void fw_datapath_use_slots(struct fw_datapath *dp, uint64_t slots);
+uint64_t fw_datapath_slots(const struct fw_datapath *dp);
+
+/**
+ * @brief Attach to an interface, or change how we are attached.
+ *
+ * TC comes first, then XDP; a change of mode keeps one of them in place at any
+ * moment. AUTO is native XDP + TC on physical interfaces and TC alone on
+ * virtual ones. A mode that cannot be had is an error, never a silent fallback.
+ *
+ * @return 0, -EOPNOTSUPP if the driver lacks the mode, -EBUSY if somebody
+ *         else's XDP program sits there, or another negative errno
+ */
+int fw_datapath_attach(struct fw_datapath *dp, uint32_t ifindex,
+		       enum fw_iface_mode mode, struct fw_attachment *ret,
+		       char **reterr);
+
+/** @brief Remove our programs and pins from an interface; gone ones are fine. */
+int fw_datapath_detach(struct fw_datapath *dp, uint32_t ifindex);
+
+/** @brief What is attached now; the array is borrowed until the next change. */
+const struct fw_attachment *
+fw_datapath_attachments(const struct fw_datapath *dp, size_t *ret_n);
+
+/**
+ * @brief Detach everywhere and remove every pin and the pin directory.
+ *
+ * Afterwards only fw_datapath_free() may be called.
+ */
+int fw_datapath_remove(struct fw_datapath *dp);
+
+/**
+ * @brief The same for pins that fw_datapath_open() refuses: detach and remove
+ *        everything below `pin_dir`, whatever it is.
+ *
+ * @return 0, also if nothing is there, -EBUSY if another process has it open,
+ *         or another negative errno
+ */
+int fw_datapath_purge(const char *pin_dir, char **reterr);

@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The flow table: a hash table with chains, and the rules of merging.
+ *
+ * Tuples are chosen by whoever sends packets, so the hash is keyed (SipHash).
+ */
+#include "user/flowtab.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+
+#include "user/util.h"
+
+#define MIN_BUCKETS	 1024u
+#define NS_PER_S	 1000000000ull
+#define OFFLOADED_LIFE_S 86400u	 /* the kernel shows none; it renews a day */
+#define RECORDS_SLACK	 262144u /* see fw_flowtab_record() */
+
+_Static_assert(sizeof(struct fw_entry) <= 136, "flows take more memory");
+
+struct fw_flowtab {
+	struct fw_entry **buckets;
+	size_t n_buckets; /* a power of two */
+	size_t n;	  /* alive */
+	size_t n_dead;
+	size_t n_swept;	   /* alive after the last sweep */
+	uint64_t begin_ns; /* of the open generation */
+	uint64_t swept_ns; /* begin of the last one that was swept */
+	uint64_t key[2];
+	uint32_t gen;
+	bool is_open; /* between begin and sweep */
+};
+
+/* ---- hashing ---------------------------------------------------------------- */
+
+static uint64_t rotate(uint64_t x, unsigned int bits)
+{
+	return x << bits | x >> (64 - bits);
+}
+
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[2] += v[3];
+	v[1] = rotate(v[1], 13) ^ v[0];
+	v[3] = rotate(v[3], 16) ^ v[2];
+	v[0] = rotate(v[0], 32);
+	v[2] += v[1];
+	v[0] += v[3];
+	v[1] = rotate(v[1], 17) ^ v[2];
+	v[3] = rotate(v[3], 21) ^ v[0];
+	v[2] = rotate(v[2], 32);
+}
+
+/* SipHash-1-3 of a tuple and its zone. */
+static uint64_t hash_tuple(const uint64_t key[2], const struct fw_tuple *tuple,
+			   uint16_t zone)
+{
+	uint64_t v[4] = { key[0] ^ 0x736f6d6570736575,
+			  key[1] ^ 0x646f72616e646f6d,
+			  key[0] ^ 0x6c7967656e657261,
+			  key[1] ^ 0x7465646279746573 };
+	uint64_t words[sizeof(*tuple) / 8 + 1];
+	size_t i;
+
+	memcpy(words, tuple, sizeof(*tuple));
+	words[ARRAY_SIZE(words) - 1] =
+		(uint64_t)(sizeof(*tuple) + 2) << 56 | zone;
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		v[3] ^= words[i];
+		sip_round(v);
+		v[0] ^= words[i];
+	}
+	v[2] ^= 0xff;
+	for (i = 0; i < 3; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* ---- the table -------------------------------------------------------------- */
+
+struct fw_flowtab *fw_flowtab_new(void)
+{
+	struct fw_flowtab *tab;
+
+	tab = calloc(1, sizeof(*tab));
+	if (!tab)
+		return NULL;
+	tab->n_buckets = MIN_BUCKETS;
+	tab->buckets = calloc(tab->n_buckets, sizeof(*tab->buckets));
+	if (!tab->buckets ||
+	    getrandom(tab->key, sizeof(tab->key), 0) != sizeof(tab->key)) {
+		fw_flowtab_free(tab);
+		return NULL;
+	}
+	tab->gen = 1;
+	return tab;
+}
+
+void fw_flowtab_free(struct fw_flowtab *tab)
+{
+	struct fw_entry *entry;
+	struct fw_entry *next;
+	size_t i;
+
+	if (!tab)
+		return;
+	for (i = 0; tab->buckets && i < tab->n_buckets; i++) {
+		for (entry = tab->buckets[i]; entry; entry = next) {
+			next = entry->next;
+			free(entry);
+		}
+	}
+	free(tab->buckets);
+	free(tab);
+}
+
+size_t fw_flowtab_count(const struct fw_flowtab *tab)
+{
+	return tab->n;
+}
+
+static struct fw_entry **bucket_of(const struct fw_flowtab *tab,
+				   const struct fw_tuple *tuple, uint16_t zone)
+{
+	uint64_t hash = hash_tuple(tab->key, tuple, zone);
+
+	return &tab->buckets[hash & (tab->n_buckets - 1)];
+}
+
+/* The pointer to the entry, or to where it would be. */
+static struct fw_entry **link_of(const struct fw_flowtab *tab,
+				 const struct fw_tuple *tuple, uint16_t zone)
+{
+	struct fw_entry **link = bucket_of(tab, tuple, zone);
+
+	while (*link && ((*link)->zone != zone ||
+			 memcmp(&(*link)->orig, tuple, sizeof(*tuple)) != 0))
+		link = &(*link)->next;
+	return link;
+}
+
+struct fw_entry *fw_flowtab_find(const struct fw_flowtab *tab,
+				 const struct fw_tuple *orig, uint16_t zone)
+{
+	return *link_of(tab, orig, zone);
+}
+
+/* Longer chains are slower but not wrong, so lack of memory is no error. */
+static void resize(struct fw_flowtab *tab, size_t n_buckets)
+{
+	struct fw_entry **old = tab->buckets;
+	size_t n_old = tab->n_buckets;
+	struct fw_entry **bucket;
+	struct fw_entry *entry;
+	struct fw_entry *next;
+	size_t i;
+
+	bucket = calloc(n_buckets, sizeof(*bucket));
+	if (!bucket)
+		return;
+	tab->buckets = bucket;
+	tab->n_buckets = n_buckets;
+	for (i = 0; i < n_old; i++) {
+		for (entry = old[i]; entry; entry = next) {
+			next = entry->next;
+			bucket = bucket_of(tab, &entry->orig, entry->zone);
+			entry->next = *bucket;
+			*bucket = entry;
+		}
+	}
+	free(old);
+}
+
+static struct fw_entry *add(struct fw_flowtab *tab, const struct fw_tuple *orig,
+			    uint16_t zone)
+{
+	struct fw_entry **bucket;
+	struct fw_entry *entry;
+
+	entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return NULL;
+	if (tab->n + tab->n_dead >= tab->n_buckets)
+		resize(tab, tab->n_buckets * 2);
+	entry->orig = *orig;
+	entry->zone = zone;
+	entry->gen = tab->gen - 1; /* not seen yet */
+	bucket = bucket_of(tab, orig, zone);
+	entry->next = *bucket;
+	*bucket = entry;
+	tab->n++;
+	return entry;
+}
+
+static void unlink_entry(struct fw_flowtab *tab, struct fw_entry **link)
+{
+	struct fw_entry *entry = *link;
+
+	if (entry->flags & FW_ENTRY_DEAD)
+		tab->n_dead--;
+	else
+		tab->n--;
+	*link = entry->next;
+	free(entry);
+}
+
+static void revive(struct fw_flowtab *tab, struct fw_entry *entry)
+{
+	if (!(entry->flags & FW_ENTRY_DEAD))
+		return;
+	entry->flags &= (uint8_t)~FW_ENTRY_DEAD;
+	tab->n_dead--;
+	tab->n++;
+}
+
+int fw_flowtab_foreach(const struct fw_flowtab *tab,
+		       int (*fn)(void *data, const struct fw_entry *entry),
+		       void *data)
+{
+	const struct fw_entry *entry;
+	size_t i;
+	int r;
+
+	for (i = 0; i < tab->n_buckets; i++) {
+		for (entry = tab->buckets[i]; entry; entry = entry->next) {
+			r = fn(data, entry);
+			if (r)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* ---- generations ------------------------------------------------------------- */
+
+void fw_flowtab_begin(struct fw_flowtab *tab, uint64_t now_ns)
+{
+	tab->gen++;
+	tab->begin_ns = now_ns;
+	tab->is_open = true;
+}
+
+/* Marks a source of an entry as seen in the current generation. */
+static void see(const struct fw_flowtab *tab, struct fw_entry *entry,
+		uint8_t source)
+{
+	if (entry->gen != tab->gen) {
+		entry->gen = tab->gen;
+		entry->seen = 0;
+		entry->flags &= (uint8_t)~FW_ENTRY_EVENT;
+	}
+	entry->seen |= source;
+}
+
+/* Forgets what only nf_conntrack told. */
+static void forget_ct(struct fw_entry *entry)
+{
+	entry->sources &= (uint8_t)~FW_SOURCE_CT;
+	entry->flags &= FW_ENTRY_DEAD;
+	entry->ct_id = 0;
+	entry->status = 0;
+	entry->kernel_tcp = 0;
+	entry->mark &= FW_MARK_GEN_MASK;
+}
+
+/* True if the entry is to be removed. */
+static bool sweep_entry(const struct fw_flowtab *tab, struct fw_entry *entry,
+			uint8_t sources)
+{
+	uint8_t seen = entry->gen == tab->gen ? entry->seen : 0;
+	uint8_t gone = entry->sources & sources & (uint8_t)~seen;
+
+	if (entry->flags & FW_ENTRY_DEAD || gone == entry->sources)
+		return true;
+	if (gone & FW_SOURCE_CT)
+		forget_ct(entry);
+	entry->sources &= (uint8_t)~gone;
+	return false;
+}
+
+static void sweep_all(struct fw_flowtab *tab, uint8_t sources)
+{
+	struct fw_entry **link;
+	size_t i;
+
+	for (i = 0; i < tab->n_buckets; i++) {
+		link = &tab->buckets[i];
+		while (*link) {
+			if (sweep_entry(tab, *link, sources))
+				unlink_entry(tab, link);
+			else
+				link = &(*link)->next;
+		}
+	}
+	tab->is_open = false;
+}
+
+void fw_flowtab_sweep(struct fw_flowtab *tab, uint8_t sources)
+{
+	size_t n_buckets = tab->n_buckets;
+
+	sweep_all(tab, sources);
+	tab->n_swept = tab->n;
+	if (sources & FW_SOURCE_CT)
+		tab->swept_ns = tab->begin_ns;
+	while (n_buckets > MIN_BUCKETS && tab->n < n_buckets / 8)
+		n_buckets /= 2;
+	if (n_buckets != tab->n_buckets)
+		resize(tab, n_buckets);
+}
+
+void fw_flowtab_abort(struct fw_flowtab *tab)
+{
+	sweep_all(tab, 0);
+}
+
+/* ---- what ctnetlink says ------------------------------------------------------ */
+
+static bool is_same_id(const struct fw_entry *entry, const struct fw_ct *ct)
+{
+	return !entry->ct_id || !ct->id || entry->ct_id == ct->id;
+}
+
+/* Ends an entry: at once, or at the sweep while a dump may still show it. */
+static void end_ct(struct fw_flowtab *tab, struct fw_entry **link)
+{
+	struct fw_entry *entry = *link;
+
+	if (entry->sources & FW_SOURCE_XFLOW) {
+		forget_ct(entry);
+	} else if (!tab->is_open) {
+		unlink_entry(tab, link);
+	} else if (!(entry->flags & FW_ENTRY_DEAD)) {
+		see(tab, entry, 0);
+		entry->flags |= FW_ENTRY_DEAD;
+		tab->n--;
+		tab->n_dead++;
+	}
+}
+
+static void destroy(struct fw_flowtab *tab, struct fw_entry **link,
+		    const struct fw_ct *ct)
+{
+	/* Either would be about a predecessor with the same tuple. */
+	if (!*link || (*link)->flags & FW_ENTRY_BPF || !is_same_id(*link, ct))
+		return;
+	end_ct(tab, link);
+}
+
+/*
+ * A piece of a dump may be older than an event that was read before it. If the
+ * entry is a newer one instead, its own event is still to come.
+ */
+static bool is_outdated(const struct fw_flowtab *tab,
+			const struct fw_entry *entry, const struct fw_ct *ct)
+{
+	bool has_spoken = entry->flags & FW_ENTRY_EVENT;
+
+	if (entry->gen != tab->gen)
+		return false;
+	if (entry->flags & FW_ENTRY_DEAD)
+		return has_spoken || is_same_id(entry, ct);
+	return has_spoken && !is_same_id(entry, ct);
+}
+
+/* The tuple is used again: nothing of the flow before is true any more. */
+static void renew(struct fw_entry *entry)
+{
+	entry->opened_ns = 0;
+	entry->mark = 0;
+	entry->status = 0;
+	entry->ifindex = 0;
+	entry->slot = 0;
+	entry->ct_id = 0;
+	entry->kernel_tcp = 0;
+	entry->dir = 0;
+	entry->asked = 0;
+	entry->flags &= FW_ENTRY_DEAD | FW_ENTRY_EVENT;
+}
+
+static void set_mark(struct fw_entry *entry, uint32_t mark)
+{
+	/* Judged again, perhaps by another rule: ask who that was. */
+	if ((entry->mark ^ mark) & FW_MARK_GEN_MASK)
+		entry->asked = 0;
+	entry->mark = mark;
+}
+
+static void merge_tcp(struct fw_entry *entry, const struct fw_ct *ct)
+{
+	const uint8_t *flags = ct->tcp_flags;
+
+	entry->kernel_tcp = ct->tcp_state;
+	entry->flags &= (uint8_t)~(FW_ENTRY_OURS | FW_ENTRY_FIN_REPLY);
+	/*
+	 * What fw_ctnl_queue_tcp_state() leaves behind. The kernel adds to the
+	 * flags with the first packet that it tracks itself.
+	 */
+	if (flags[0] == IP_CT_TCP_FLAG_BE_LIBERAL &&
+	    flags[1] == IP_CT_TCP_FLAG_BE_LIBERAL)
+		entry->flags |= FW_ENTRY_OURS;
+	if (flags[1] & IP_CT_TCP_FLAG_CLOSE_INIT)
+		entry->flags |= FW_ENTRY_FIN_REPLY;
+}
+
+static void merge_ct(struct fw_entry *entry, enum fw_ct_msg msg,
+		     const struct fw_ct *ct, uint64_t now_ns)
+{
+	/* Dumps show all there is; events show only what is not zero. */
+	const bool is_whole = msg == FW_CT_DUMPED || msg == FW_CT_NEW;
+	uint64_t left_s = OFFLOADED_LIFE_S;
+
+	entry->reply = ct->reply;
+	if (ct->id)
+		entry->ct_id = ct->id;
+	if (is_whole || ct->has & FW_CT_HAS_MARK)
+		set_mark(entry, ct->mark);
+	if (is_whole || ct->has & FW_CT_HAS_STATUS)
+		entry->status = ct->status;
+	if (ct->has & FW_CT_HAS_TCP)
+		merge_tcp(entry, ct);
+	/* Whole seconds, rounded down: it lives until the next one is full. */
+	if (ct->has & FW_CT_HAS_TIMEOUT)
+		left_s = (uint64_t)ct->timeout_s + 1;
+	if (is_whole || ct->has & FW_CT_HAS_TIMEOUT)
+		entry->expires_ns = now_ns + left_s * NS_PER_S - 1;
+	if (msg == FW_CT_NEW) {
+		entry->flags &= (uint8_t)~FW_ENTRY_BPF;
+		if (!entry->opened_ns)
+			entry->opened_ns = now_ns;
+	}
+	entry->sources |= FW_SOURCE_CT;
+}
+
+int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
+		  const struct fw_ct *ct, uint64_t now_ns,
+		  struct fw_entry **ret)
+{
+	struct fw_entry **link = link_of(tab, &ct->orig, ct->zone);
+	struct fw_entry *entry = *link;
+
+	*ret = NULL;
+	if (msg == FW_CT_DESTROYED) {
+		destroy(tab, link, ct);
+		return 0;
+	}
+	if (entry && msg == FW_CT_DUMPED && is_outdated(tab, entry, ct))
+		return 0;
+	if (!entry)
+		entry = add(tab, &ct->orig, ct->zone);
+	else if (entry->flags & FW_ENTRY_DEAD || !is_same_id(entry, ct))
+		renew(entry);
+	if (!entry)
+		return -ENOMEM;
+	revive(tab, entry);
+	merge_ct(entry, msg, ct, now_ns);
+	see(tab, entry, FW_SOURCE_CT);
+	if (msg != FW_CT_DUMPED)
+		entry->flags |= FW_ENTRY_EVENT;
+	*ret = entry;
+	return 0;
+}
+
+/* ---- what our programs say ----------------------------------------------------- */
+
+/* UDP flows use SYN_SENT and ESTABLISHED: unanswered and answered. */
+static void merge_progress(struct fw_entry *entry, uint8_t tcp_state)
+{
+	if (tcp_state >= FW_TCP_STATE_MAX)
+		return;
+	entry->mark &= ~FW_MARK_TCP_MASK;
+	entry->mark |= (uint32_t)tcp_state << FW_MARK_TCP_SHIFT;
+	if (tcp_state == FW_TCP_SYN_RECV || tcp_state == FW_TCP_ESTABLISHED)
+		entry->status |= IPS_SEEN_REPLY;
+	if (tcp_state == FW_TCP_ESTABLISHED && entry->orig.proto == IPPROTO_TCP)
+		entry->status |= IPS_ASSURED;
+}
+
+static void merge_judge(struct fw_entry *entry, const struct fw_event *event)
+{
+	entry->slot = event->slot;
+	entry->ifindex = event->ifindex;
+	entry->dir = event->dir;
+	entry->mark &= ~FW_MARK_GEN_MASK;
+	entry->mark |= event->gen << FW_MARK_GEN_SHIFT;
+}
+
+static void merge_new(struct fw_entry *entry, const struct fw_event *event)
+{
+	entry->opened_ns = event->time_ns;
+	entry->status = IPS_CONFIRMED;
+	entry->kernel_tcp = TCP_CONNTRACK_NONE;
+	entry->mark = 0;
+	entry->flags &= (uint8_t)~(FW_ENTRY_OURS | FW_ENTRY_FIN_REPLY);
+	entry->flags |= FW_ENTRY_BPF;
+	fw_tuple_invert(&entry->orig, &entry->reply);
+	entry->expires_ns = event->time_ns + FW_RECORD_LIFE_NS;
+	merge_judge(entry, event);
+	merge_progress(entry, event->tcp_state);
+	entry->asked = FW_ASKED_ENOUGH;
+}
+
+static void merge_record(struct fw_entry *entry, const struct fw_event *event,
+			 bool is_fresh)
+{
+	const uint64_t expires_ns = event->time_ns + FW_RECORD_LIFE_NS;
+
+	if (event->type == FW_EVENT_FLOW_NEW) {
+		merge_new(entry, event);
+		return;
+	}
+	if (is_fresh) {
+		fw_tuple_invert(&entry->orig, &entry->reply);
+		entry->status = IPS_CONFIRMED;
+		entry->mark = event->gen << FW_MARK_GEN_SHIFT;
+		entry->expires_ns = expires_ns;
+	}
+	if (event->type == FW_EVENT_ADOPT) {
+		merge_judge(entry, event);
+		return;
+	}
+	merge_progress(entry, event->tcp_state);
+	/* Its life depends on its state: what a dump said is out of date. */
+	if (entry->expires_ns < expires_ns)
+		entry->expires_ns = expires_ns;
+}
+
+/* Cut by BPF in whatever table it is. */
+static void end_flow(struct fw_flowtab *tab, struct fw_entry **link)
+{
+	if (!*link)
+		return;
+	(*link)->sources &= (uint8_t)~FW_SOURCE_XFLOW;
+	end_ct(tab, link);
+}
+
+static uint8_t source_of(const struct fw_tuple *tuple)
+{
+	return tuple->proto == IPPROTO_TCP || tuple->proto == IPPROTO_UDP
+		       ? FW_SOURCE_CT
+		       : FW_SOURCE_XFLOW;
+}
+
+int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
+		      struct fw_entry **ret)
+{
+	struct fw_entry **link = link_of(tab, &event->tuple, 0);
+	struct fw_entry *entry = *link;
+	bool is_fresh = !entry || entry->flags & FW_ENTRY_DEAD;
+	uint8_t source = source_of(&event->tuple);
+
+	*ret = NULL;
+	if (event->type == FW_EVENT_FLOW_END) {
+		end_flow(tab, link);
+		return 0;
+	}
+	/* Had it still been there, the sweep would have left it. */
+	if (is_fresh && event->time_ns < tab->swept_ns)
+		return 0;
+	if (!entry && tab->n + tab->n_dead > 2 * tab->n_swept + RECORDS_SLACK)
+		return -ENOSPC;
+	if (!entry)
+		entry = add(tab, &event->tuple, 0);
+	else if (is_fresh)
+		renew(entry);
+	if (!entry)
+		return -ENOMEM;
+	revive(tab, entry);
+	merge_record(entry, event, is_fresh);
+	entry->sources |= source;
+	/* Older ones lie within the dump: if it does not show them, they died. */
+	if (!tab->is_open || event->time_ns >= tab->begin_ns)
+		see(tab, entry, source);
+	*ret = entry;
+	return 0;
+}
+
+int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
+		     const struct fw_xflow *xflow)
+{
+	struct fw_entry *entry = fw_flowtab_find(tab, tuple, 0);
+
+	if (!entry)
+		entry = add(tab, tuple, 0);
+	if (!entry)
+		return -ENOMEM;
+	if (entry->flags & FW_ENTRY_DEAD)
+		renew(entry);
+	revive(tab, entry);
+	if (!(entry->sources & FW_SOURCE_CT)) {
+		fw_tuple_invert(tuple, &entry->reply);
+		entry->status = xflow->replied ? IPS_SEEN_REPLY : 0;
+		entry->mark = xflow->gen << FW_MARK_GEN_SHIFT;
+		entry->expires_ns = xflow->expires_ns;
+	}
+	/* The kernel may track an echo as well: it lives as long as either. */
+	if (entry->expires_ns < xflow->expires_ns)
+		entry->expires_ns = xflow->expires_ns;
+	entry->opened_ns = xflow->opened_ns;
+	entry->slot = xflow->slot;
+	entry->ifindex = xflow->ifindex;
+	entry->dir = xflow->dir;
+	entry->sources |= FW_SOURCE_XFLOW;
+	see(tab, entry, FW_SOURCE_XFLOW);
+	return 0;
+}
+
+void fw_entry_info(struct fw_entry *entry, const struct fw_flow_info *info)
+{
+	if (info->opened_ns)
+		entry->opened_ns = info->opened_ns;
+	entry->slot = info->slot;
+	entry->ifindex = info->ifindex;
+	entry->dir = info->dir;
+}
+
+/* ---- TCP states ------------------------------------------------------------------ */
+
+/* Ours, by the kernel's; which side closes first, the flags tell. */
+static uint8_t tcp_from_kernel(const struct fw_entry *entry)
+{
+	static const uint8_t states[TCP_CONNTRACK_MAX] = {
+		[TCP_CONNTRACK_NONE] = FW_TCP_NONE,
+		[TCP_CONNTRACK_SYN_SENT] = FW_TCP_SYN_SENT,
+		[TCP_CONNTRACK_SYN_RECV] = FW_TCP_SYN_RECV,
+		[TCP_CONNTRACK_ESTABLISHED] = FW_TCP_ESTABLISHED,
+		[TCP_CONNTRACK_FIN_WAIT] = FW_TCP_FIN_ORIG,
+		[TCP_CONNTRACK_CLOSE_WAIT] = FW_TCP_FIN_ORIG,
+		[TCP_CONNTRACK_LAST_ACK] = FW_TCP_TIME_WAIT,
+		[TCP_CONNTRACK_TIME_WAIT] = FW_TCP_TIME_WAIT,
+		[TCP_CONNTRACK_CLOSE] = FW_TCP_CLOSE,
+		[TCP_CONNTRACK_SYN_SENT2] = FW_TCP_SYN_SENT2,
+	};
+	uint8_t state;
+
+	if (entry->kernel_tcp >= TCP_CONNTRACK_MAX)
+		return FW_TCP_NONE;
+	state = states[entry->kernel_tcp];
+	if (state == FW_TCP_FIN_ORIG && entry->flags & FW_ENTRY_FIN_REPLY)
+		return FW_TCP_FIN_REPLY;
+	return state;
+}
+
+static uint8_t own_tcp(const struct fw_entry *entry)
+{
+	if (entry->orig.proto != IPPROTO_TCP)
+		return FW_TCP_NONE;
+	return (uint8_t)((entry->mark & FW_MARK_TCP_MASK) >> FW_MARK_TCP_SHIFT);
+}
+
+uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry)
+{
+	/*
+	 * A half-open flow gets none: a flood of SYNs would cost us twice, and
+	 * the kernel makes no more of SYN_SENT than of nothing.
+	 */
+	static const uint8_t states[FW_TCP_STATE_MAX] = {
+		[FW_TCP_ESTABLISHED] = TCP_CONNTRACK_ESTABLISHED,
+		[FW_TCP_FIN_ORIG] = TCP_CONNTRACK_FIN_WAIT,
+		[FW_TCP_FIN_REPLY] = TCP_CONNTRACK_FIN_WAIT,
+		[FW_TCP_TIME_WAIT] = TCP_CONNTRACK_TIME_WAIT,
+		[FW_TCP_CLOSE] = TCP_CONNTRACK_CLOSE,
+	};
+	uint8_t own = own_tcp(entry);
+
+	/* BPF inserts into the default zone only. */
+	if (own >= FW_TCP_STATE_MAX || entry->zone ||
+	    !(entry->sources & FW_SOURCE_CT) || entry->flags & FW_ENTRY_DEAD)
+		return 0;
+	if (entry->kernel_tcp != TCP_CONNTRACK_NONE &&
+	    !(entry->flags & FW_ENTRY_OURS))
+		return 0;
+	return states[own] == entry->kernel_tcp ? 0 : states[own];
+}
+
+bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
+		   struct fw_flow *ret)
+{
+	uint8_t own = own_tcp(entry);
+
+	if (entry->flags & FW_ENTRY_DEAD || entry->expires_ns <= now_ns)
+		return false;
+	*ret = (struct fw_flow){
+		.orig = entry->orig,
+		.reply = entry->reply,
+		.opened_ns = entry->opened_ns,
+		.expires_ns = entry->expires_ns,
+		.mark = entry->mark,
+		.status = entry->status,
+		.ifindex = entry->ifindex,
+		.slot = entry->slot,
+		.ct_id = entry->ct_id,
+		.tcp_state = own ? own : tcp_from_kernel(entry),
+		.kernel_tcp = entry->kernel_tcp,
+		.dir = entry->dir,
+		.replied = entry->status & IPS_SEEN_REPLY,
+		.assured = entry->status & IPS_ASSURED,
+	};
+	return true;
+}

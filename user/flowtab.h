@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The flow table: what dumps, events, records and maps say about each flow,
+ * merged by original tuple. Pure: no system calls but for memory.
+ *
+ * A resync is mark and sweep: fw_flowtab_begin() opens a generation, whatever
+ * is seen bears it, fw_flowtab_sweep() removes the rest. In between nothing is
+ * forgotten, and news older than what is known does no harm: entries destroyed
+ * meanwhile stay as dead ones until the sweep, because a piece of the dump that
+ * was built before may still show them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/abi.h"
+#include "user/ctnl.h"
+#include "user/mirror.h"
+
+/* Where a flow is known from; also what of it was seen in a generation. */
+#define FW_SOURCE_CT	0x01 /* nf_conntrack has it */
+#define FW_SOURCE_XFLOW 0x02 /* the map `xflows` has it */
+
+#define FW_ENTRY_BPF	   0x01 /* inserted by BPF: no event will ever end it */
+#define FW_ENTRY_DEAD	   0x02 /* gone; waits for the sweep */
+#define FW_ENTRY_EVENT	   0x04 /* an event spoke about it in this generation */
+#define FW_ENTRY_OURS	   0x08 /* the kernel's TCP state is as we wrote it */
+#define FW_ENTRY_FIN_REPLY 0x10 /* the first FIN came with the answers */
+
+/* One flow; a million of them is common, so every byte is looked at. */
+struct fw_entry {
+	struct fw_entry *next; /* same bucket */
+	struct fw_tuple orig;
+	struct fw_tuple reply;
+	uint64_t opened_ns;
+	uint64_t expires_ns;
+	uint32_t mark;
+	uint32_t status;
+	uint32_t ifindex;
+	uint32_t slot;
+	uint32_t ct_id;
+	uint32_t gen; /* in which it was seen last */
+	uint16_t zone;
+	uint8_t kernel_tcp;
+	uint8_t dir;
+	uint8_t sources; /* FW_SOURCE_* */
+	uint8_t seen;	 /* FW_SOURCE_*, in `gen` */
+	uint8_t flags;	 /* FW_ENTRY_* */
+	uint8_t asked;	 /* times that `flow_info` was asked */
+};
+
+/* It is known who let the flow in, or nobody can tell any more. */
+#define FW_ASKED_ENOUGH 3
+
+struct fw_flowtab;
+
+/** @brief An empty table, or NULL without memory. */
+struct fw_flowtab *fw_flowtab_new(void);
+void fw_flowtab_free(struct fw_flowtab *tab);
+
+/** @brief Flows in the table, those that expired since the last sweep too. */
+size_t fw_flowtab_count(const struct fw_flowtab *tab);
+
+/** @brief The entry of an original tuple, borrowed, or NULL. */
+struct fw_entry *fw_flowtab_find(const struct fw_flowtab *tab,
+				 const struct fw_tuple *orig, uint16_t zone);
+
+/** @brief Open a generation; an open one is forgotten. */
+void fw_flowtab_begin(struct fw_flowtab *tab, uint64_t now_ns);
+
+/**
+ * @brief Close a generation: remove what was not seen in it.
+ *
+ * @param sources  FW_SOURCE_* that were read completely; flows keep the others
+ */
+void fw_flowtab_sweep(struct fw_flowtab *tab, uint8_t sources);
+
+/** @brief Give up a generation: everything stays but what is known to be dead. */
+void fw_flowtab_abort(struct fw_flowtab *tab);
+
+/**
+ * @brief Merge what ctnetlink says.
+ *
+ * @param ret  receives the entry, borrowed; NULL if it is gone or the message
+ *             was older than what is known
+ * @return 0 or -ENOMEM
+ */
+int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
+		  const struct fw_ct *ct, uint64_t now_ns,
+		  struct fw_entry **ret);
+
+/**
+ * @brief Merge a FLOW_* or ADOPT record of our programs.
+ *
+ * A record has no expiry: until a dump tells it, FW_RECORD_LIFE_NS is assumed.
+ *
+ * @param ret  as for fw_flowtab_ct()
+ * @return 0, -ENOMEM, or -ENOSPC if there are far more flows than the last
+ *         sweep left, so that only a dump can tell which of them are alive
+ */
+int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
+		      struct fw_entry **ret);
+
+#define FW_RECORD_LIFE_NS (120ull * 1000000000)
+
+/** @brief Merge an element of the map `xflows`; 0 or -ENOMEM. */
+int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
+		     const struct fw_xflow *xflow);
+
+/** @brief Merge an element of the map `flow_info` into its flow. */
+void fw_entry_info(struct fw_entry *entry, const struct fw_flow_info *info);
+
+/** @brief Show an entry to the user; false if it has expired or is dead. */
+bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
+		   struct fw_flow *ret);
+
+/**
+ * @brief The TCP state that the kernel should have for an entry of BPF.
+ *
+ * @return TCP_CONNTRACK_*; 0 if nothing needs to be written: the kernel tracks
+ *         the flow itself, has the state, or the flow is not established yet
+ */
+uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry);
+
+/** @brief Call `fn` for each entry until it returns something else than 0. */
+int fw_flowtab_foreach(const struct fw_flowtab *tab,
+		       int (*fn)(void *data, const struct fw_entry *entry),
+		       void *data);

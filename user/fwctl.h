@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* What the subcommands of fwctl share. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "user/paths.h"
+#include "user/proto.h"
+
+/* The command line, understood. */
+struct fw_cli {
+	struct fw_paths paths; /* filled in before the first request */
+	const char *run_dir;
+	const char *pin_dir;
+	bool json;
+	bool print;
+	bool dry_run;
+	bool all;
+	bool wide;
+	const char *operand; /* NULL: none was given */
+};
+
+/* Subcommands; each returns the exit status. */
+enum fw_exit fw_cmd_check(struct fw_cli *cli);
+enum fw_exit fw_cmd_load(struct fw_cli *cli);
+enum fw_exit fw_cmd_unload(struct fw_cli *cli);
+enum fw_exit fw_cmd_status(struct fw_cli *cli);
+enum fw_exit fw_cmd_show_rules(struct fw_cli *cli);
+enum fw_exit fw_cmd_show_flows(struct fw_cli *cli);
+enum fw_exit fw_cmd_show_sets(struct fw_cli *cli);
+enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli);
+enum fw_exit fw_cmd_doctor(struct fw_cli *cli);
+
+/** @brief "fwctl: ..." on standard error. */
+void fw_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/** @brief Print JSON on standard output, indented; FW_EXIT_OK. */
+enum fw_exit fw_print_json(const json_t *json);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The subcommands check, load and unload. */
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "rules/rules.h"
+#include "user/client.h"
+#include "user/rulefile.h"
+#include "user/util.h"
+
+#define _cleanup_program_ __attribute__((cleanup(program_freep)))
+#define _cleanup_diag_    __attribute__((cleanup(fw_diag_done)))
+
+static void program_freep(struct fw_program **program)
+{
+	fw_program_free(*program);
+}
+
+/* ---- compiling ------------------------------------------------------------------ */
+
+static void print_diag(const struct fw_diag *diag)
+{
+	bool colour = isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+
+	fw_diag_print(diag, stderr, colour);
+}
+
+static json_t *message_json(const struct fw_message *message)
+{
+	static const char *const severities[] = {
+		[FW_SEVERITY_ERROR] = "error",
+		[FW_SEVERITY_WARNING] = "warning",
+		[FW_SEVERITY_NOTE] = "note",
+	};
+
+	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "severity",
+			 severities[message->severity], "file",
+			 fw_json_text(message->file), "line",
+			 (json_int_t)message->line, "column",
+			 (json_int_t)message->column, "length",
+			 (json_int_t)message->length, "text",
+			 fw_json_text(message->text), "hint",
+			 message->hint ? fw_json_text(message->hint) :
+					 json_null());
+}
+
+static json_t *messages_json(const struct fw_diag *diag)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < diag->n; i++)
+		(void)json_array_append_new(list,
+					    message_json(&diag->messages[i]));
+	return list;
+}
+
+/* Errors in JSON go to standard output, as the result does. */
+static enum fw_exit report_errors(const struct fw_cli *cli, const char *name,
+				  const struct fw_diag *diag)
+{
+	_cleanup_json_ json_t *json = NULL;
+
+	if (!cli->json) {
+		print_diag(diag);
+		return FW_EXIT_REQUEST;
+	}
+	json = json_pack("{s:o, s:b, s:I, s:o}", "file", fw_json_text(name),
+			 "ok", false, "errors", (json_int_t)diag->errors,
+			 "messages", messages_json(diag));
+	(void)fw_print_json(json);
+	return FW_EXIT_REQUEST;
+}
+
+static enum fw_exit compile(struct fw_cli *cli, struct fw_rulefiles *files,
+			    struct fw_diag *diag, struct fw_program **ret)
+{
+	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *data = NULL;
+	struct fw_text text = { 0 };
+	const char *error = NULL;
+	int r;
+
+	r = fw_rulefile_read(files, cli->operand, &text, &error);
+	name = text.name;
+	data = text.data;
+	if (r < 0) {
+		fw_complain("cannot read '%s': %s", cli->operand, error);
+		return FW_EXIT_REQUEST;
+	}
+	r = fw_compile(name, data, text.len, fw_rulefile_read, files, diag,
+		       ret);
+	if (r == -EINVAL)
+		return report_errors(cli, name, diag);
+	if (r < 0) {
+		fw_complain("cannot compile '%s': %s", name, strerror(-r));
+		return FW_EXIT_REQUEST;
+	}
+	return FW_EXIT_OK;
+}
+
+/* ---- check ---------------------------------------------------------------------- */
+
+/* Does it fit into the kernel's image? Counter slots do not matter for that. */
+static int measure(const struct fw_program *program, uint32_t *ret_cells)
+{
+	const uint32_t defaults[FW_DIR_MAX] = { 1, 2, 3 };
+	_cleanup_free_ uint32_t *slots = NULL;
+	struct fw_image image = { 0 };
+	int r;
+
+	slots = calloc(program->n_rows + 1, sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	r = fw_emit(program, 1, slots, defaults, &image);
+	if (r < 0)
+		return r;
+	*ret_cells = image.n_cells;
+	fw_image_done(&image);
+	return 0;
+}
+
+static enum fw_exit check_size(const char *name,
+			       const struct fw_program *program,
+			       uint32_t *ret_cells)
+{
+	int r;
+
+	r = measure(program, ret_cells);
+	if (r < 0)
+		fw_complain("'%s' does not fit: %s", name,
+			    r == -E2BIG ? "rules and sets need too much memory" :
+					  strerror(-r));
+	return r < 0 ? FW_EXIT_REQUEST : FW_EXIT_OK;
+}
+
+static void print_missing(const struct fw_program *program)
+{
+	for (size_t i = 0; i < program->n_zones; i++) {
+		const struct fw_zone *zone = &program->zones[i];
+
+		for (size_t j = 0; j < zone->n; j++)
+			if (!if_nametoindex(zone->members[j].ifname))
+				fw_complain("warning: interface '%s' of zone '%s' does not exist here; it is covered when it appears",
+					    zone->members[j].ifname,
+					    zone->name);
+	}
+}
+
+static enum fw_exit print_checked(const struct fw_cli *cli,
+			 const struct fw_program *program,
+			 const struct fw_diag *diag, uint32_t cells)
+{
+	const char *name = program->texts[0].name;
+	_cleanup_json_ json_t *json = NULL;
+
+	if (cli->json) {
+		json = json_pack(
+			"{s:o, s:b, s:I, s:I, s:I, s:I, s:o}", "file",
+			fw_json_text(name), "ok", true, "rules",
+			(json_int_t)program->n_rows, "sets",
+			(json_int_t)program->n_named_sets, "image_bytes",
+			(json_int_t)cells * FW_CELL_SIZE, "warnings",
+			(json_int_t)diag->warnings, "messages",
+			messages_json(diag));
+		return fw_print_json(json);
+	}
+	if (diag->n)
+		print_diag(diag);
+	if (cli->print)
+		fw_program_print(program, stdout);
+	else
+		(void)printf("%s: ok, %zu rules, %zu sets%s\n", name,
+			     program->n_rows, program->n_named_sets,
+			     cli->dry_run ? "; nothing was changed" : "");
+	return FW_EXIT_OK;
+}
+
+static enum fw_exit check(struct fw_cli *cli, struct fw_rulefiles *files)
+{
+	_cleanup_program_ struct fw_program *program = NULL;
+	_cleanup_diag_ struct fw_diag diag = { 0 };
+	enum fw_exit status;
+	uint32_t cells = 0;
+
+	status = compile(cli, files, &diag, &program);
+	if (status == FW_EXIT_OK)
+		status = check_size(cli->operand, program, &cells);
+	if (status != FW_EXIT_OK)
+		return status;
+	if (cli->dry_run && !cli->json)
+		print_missing(program);
+	return print_checked(cli, program, &diag, cells);
+}
+
+enum fw_exit fw_cmd_check(struct fw_cli *cli)
+{
+	struct fw_rulefiles files = { 0 };
+
+	return check(cli, &files);
+}
+
+/* ---- load ----------------------------------------------------------------------- */
+
+static json_t *texts_json(const struct fw_program *program, bool is_stdin)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < program->n_texts; i++) {
+		const struct fw_text *text = &program->texts[i];
+		_cleanup_free_ char *name = NULL;
+
+		/* What is named relative to nothing stays as it is. */
+		name = is_stdin ? strdup(text->name) :
+				  fw_rulefile_absolute(text->name);
+		if (!name ||
+		    json_array_append_new(
+			    list, json_pack("{s:o, s:o}", "name",
+					    fw_json_bytes(name, strlen(name)),
+					    "data",
+					    fw_json_bytes(text->data,
+							  text->len))) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static void print_not_covered(const json_t *list)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		const char *name, *error;
+
+		name = json_string_value(json_object_get(item, "name"));
+		error = json_string_value(json_object_get(item, "error"));
+		fw_complain("warning: interface '%s' is not filtered: %s",
+			    name ? name : "?", error ? error : "?");
+	}
+}
+
+static enum fw_exit print_loaded(const struct fw_cli *cli,
+			const struct fw_program *program,
+			const struct fw_diag *diag, json_t *result)
+{
+	json_int_t generation;
+
+	if (cli->json) {
+		(void)fw_json_set(result, "file",
+				  fw_json_text(program->texts[0].name));
+		(void)fw_json_set(result, "messages", messages_json(diag));
+		return fw_print_json(result);
+	}
+	if (diag->n)
+		print_diag(diag);
+	print_not_covered(json_object_get(result, "not_covered"));
+	generation = json_integer_value(json_object_get(result, "generation"));
+	(void)printf("%s: loaded, %zu rules, %zu sets, generation %lld\n",
+		     program->texts[0].name, program->n_rows,
+		     program->n_named_sets, (long long)generation);
+	return FW_EXIT_OK;
+}
+
+static enum fw_exit load(struct fw_cli *cli, struct fw_rulefiles *files)
+{
+	_cleanup_program_ struct fw_program *program = NULL;
+	_cleanup_diag_ struct fw_diag diag = { 0 };
+	_cleanup_json_ json_t *result = NULL;
+	struct fw_call call = { .verb = "load", .start = FW_START_ALWAYS };
+	enum fw_exit status;
+	json_t *texts;
+
+	status = compile(cli, files, &diag, &program);
+	if (status != FW_EXIT_OK)
+		return status;
+	texts = texts_json(program, strcmp(cli->operand, "-") == 0);
+	call.args = json_pack("{s:o}", "texts", texts);
+	if (!call.args) {
+		fw_complain("out of memory");
+		return FW_EXIT_REQUEST;
+	}
+	status = fw_client_call(cli, &call, &result);
+	if (status != FW_EXIT_OK)
+		return status;
+	return print_loaded(cli, program, &diag, result);
+}
+
+enum fw_exit fw_cmd_load(struct fw_cli *cli)
+{
+	struct fw_rulefiles files = { .is_strict = true };
+
+	return cli->dry_run ? check(cli, &files) : load(cli, &files);
+}
+
+/* ---- unload --------------------------------------------------------------------- */
+
+enum fw_exit fw_cmd_unload(struct fw_cli *cli)
+{
+	const struct fw_call call = { .verb = "unload",
+				      .start = FW_START_IF_PINNED,
+				      .silent = true };
+	_cleanup_json_ json_t *result = NULL;
+	enum fw_exit status;
+	bool was_loaded;
+
+	status = fw_client_call(cli, &call, &result);
+	/* No daemon, no pins: what was asked for is the case already. */
+	if (status == FW_EXIT_NO_DAEMON && *cli->paths.pin_dir &&
+	    !fw_paths_pinned(&cli->paths)) {
+		result = json_pack("{s:b}", "was_loaded", false);
+		status = FW_EXIT_OK;
+	}
+	if (status != FW_EXIT_OK)
+		return status;
+	if (cli->json)
+		return fw_print_json(result);
+	was_loaded = json_is_true(json_object_get(result, "was_loaded"));
+	(void)puts(was_loaded ? "unloaded, nothing is filtered any more" :
+				"nothing is loaded");
+	return FW_EXIT_OK;
+}

@@ -1,0 +1,722 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The mirror's policy: which source is read when, and what is written back.
+ *
+ * Records are read before events, events before the sweep: what our programs
+ * say about a flow is older than the kernel's message that it ended.
+ */
+#include "user/mirror.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include <linux/netfilter/nf_conntrack_common.h>
+
+#include "user/ctnl.h"
+#include "user/flowtab.h"
+#include "user/log.h"
+#include "user/loop.h"
+#include "user/util.h"
+
+#define NS_PER_MS	    1000000ull
+#define TICK_MS		    1000ull
+#define DUMP_EVERY_MS	    5000ull /* while there are flows */
+#define DUMP_EVERY_EMPTY_MS 30000ull
+#define DUMP_SHARE	    20ull /* dumps take at most this part of the time */
+#define RETRY_MS	    1000ull /* after a dump that failed */
+#define OVERRUN_GAP_MS	    200ull  /* between dumps that overruns ask for */
+#define OVERRUN_SHARE	    3ull /* and as many times the length of the last */
+#define DUMP_ATTEMPTS	    3u	 /* of dumps that are interrupted */
+#define DUMP_PIECES	    8u	 /* read in one turn of the loop, 32 KiB each */
+#define EVENTS_PER_TURN	    256u
+#define RECORDS_PER_TURN    4096u
+#define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
+#define REFRESH_TIMEOUT_MS  10000
+#define XFLOWS_PER_READ	    512u
+#define FILL_PERCENT	    75ull /* of nf_conntrack_max: free expired entries */
+
+struct fw_mirror {
+	struct fw_loop *loop;
+	struct fw_ctnl *ctnl;
+	struct fw_flowtab *tab;
+	struct ring_buffer *ring;
+	struct fw_watch *event_watch;
+	struct fw_watch *ring_watch;
+	struct fw_watch *dump_watch; /* NULL: no dump is running */
+	struct fw_timer *timer;
+	fw_mirror_log_fn log;
+	void *log_data;
+	struct fw_mirror_stats stats;
+	uint64_t now_ns;      /* of the datagram or record being merged */
+	uint64_t begin_ns;    /* of the running dump */
+	uint64_t next_ns;     /* when the next one is due */
+	uint64_t earliest_ns; /* before that nothing may start one */
+	uint64_t reap_ns; /* likewise, for walks that free expired entries */
+	unsigned int attempt; /* of the running dump, from 1 */
+	unsigned int budget;  /* records left in this turn */
+	bool is_lossy;	      /* something was missed since the dump began */
+	int flow_info_fd;
+	int xflows_fd;
+};
+
+/* ---- merging ------------------------------------------------------------------ */
+
+/* The picture may be wrong until another dump has completed. */
+static void set_stale(struct fw_mirror *mirror)
+{
+	mirror->is_lossy = true;
+	mirror->stats.in_sync = false;
+}
+
+static void ask_info(struct fw_mirror *mirror, struct fw_entry *entry)
+{
+	struct fw_flow_info info;
+
+	/* Nobody of ours has judged it, or it is known who has. */
+	if (!(entry->mark & FW_MARK_GEN_MASK) ||
+	    entry->asked >= FW_ASKED_ENOUGH)
+		return;
+	if (bpf_map_lookup_elem(mirror->flow_info_fd, &entry->orig, &info) <
+	    0) {
+		/* Perhaps not written yet; or evicted, then it stays away. */
+		entry->asked++;
+		return;
+	}
+	fw_entry_info(entry, &info);
+	entry->asked = FW_ASKED_ENOUGH;
+}
+
+/* Written at the end of the turn, many with one system call. */
+static void write_state(struct fw_mirror *mirror, struct fw_entry *entry)
+{
+	uint8_t state = fw_entry_kernel_tcp_due(entry);
+
+	if (!state)
+		return;
+	if (fw_ctnl_queue_tcp_state(mirror->ctnl, &entry->orig, state) < 0)
+		return; /* the next dump finds it again */
+	entry->kernel_tcp = state;
+	entry->flags |= FW_ENTRY_OURS;
+}
+
+static void flush_writes(struct fw_mirror *mirror)
+{
+	int r;
+
+	r = fw_ctnl_flush(mirror->ctnl, &mirror->stats.state_writes);
+	if (r < 0)
+		log_debug("cannot write tcp states to conntrack: %s, ignoring",
+			  strerror(-r));
+}
+
+static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
+{
+	struct fw_mirror *mirror = data;
+	struct fw_entry *entry;
+
+	if (msg != FW_CT_DUMPED)
+		mirror->stats.events[msg - FW_CT_NEW]++;
+	if (fw_flowtab_ct(mirror->tab, msg, ct, mirror->now_ns, &entry) < 0) {
+		set_stale(mirror);
+		return;
+	}
+	if (!entry)
+		return;
+	ask_info(mirror, entry);
+	/* An event is the kernel's own news; it needs no advice from us. */
+	if (msg == FW_CT_DUMPED)
+		write_state(mirror, entry);
+}
+
+/* Our program could not end an entry of fixed life itself. */
+static void end_fixed(struct fw_mirror *mirror, const struct fw_tuple *tuple)
+{
+	const struct fw_entry *entry = fw_flowtab_find(mirror->tab, tuple, 0);
+	int r;
+
+	if (!entry || !entry->ct_id || !(entry->status & IPS_FIXED_TIMEOUT))
+		return;
+	r = fw_ctnl_delete(mirror->ctnl, tuple, entry->ct_id);
+	if (r < 0 && r != -ENOENT)
+		log_debug("cannot delete a flow: %s, ignoring", strerror(-r));
+}
+
+static void merge_record(struct fw_mirror *mirror, const struct fw_event *event)
+{
+	struct fw_entry *entry;
+
+	if (event->type == FW_EVENT_FLOW_END)
+		end_fixed(mirror, &event->tuple);
+	if (fw_flowtab_record(mirror->tab, event, &entry) < 0)
+		set_stale(mirror);
+	else if (entry && !entry->opened_ns)
+		ask_info(mirror, entry);
+	if (entry && event->type == FW_EVENT_FLOW_STATE)
+		write_state(mirror, entry);
+}
+
+static int on_record(void *data, void *record, size_t size)
+{
+	struct fw_mirror *mirror = data;
+	struct fw_event event;
+
+	if (size < sizeof(event))
+		return 0;
+	memcpy(&event, record, sizeof(event));
+	if (event.type < ARRAY_SIZE(mirror->stats.records))
+		mirror->stats.records[event.type]++;
+	switch (event.type) {
+	case FW_EVENT_FLOW_NEW:
+	case FW_EVENT_FLOW_STATE:
+	case FW_EVENT_FLOW_END:
+	case FW_EVENT_ADOPT:
+		merge_record(mirror, &event);
+		break;
+	case FW_EVENT_LOG:
+		if (mirror->log)
+			mirror->log(mirror->log_data, &event);
+		break;
+	default: /* of a newer program: a number, not our enum */
+		break;
+	}
+	return --mirror->budget ? 0 : -EAGAIN;
+}
+
+/* True if there may be more. */
+static bool read_records(struct fw_mirror *mirror)
+{
+	int r;
+
+	mirror->budget = RECORDS_PER_TURN;
+	r = ring_buffer__consume(mirror->ring);
+	flush_writes(mirror);
+	return r == -EAGAIN;
+}
+
+static void lose_events(struct fw_mirror *mirror)
+{
+	mirror->stats.overruns++;
+	set_stale(mirror);
+}
+
+/* True if there may be more. */
+static bool read_events(struct fw_mirror *mirror)
+{
+	int r;
+
+	mirror->now_ns = fw_now_ns();
+	r = fw_ctnl_read_events(mirror->ctnl, EVENTS_PER_TURN, on_ct, mirror);
+	if (r < 0)
+		lose_events(mirror);
+	return r < 0 || r == (int)EVENTS_PER_TURN;
+}
+
+/* ---- flows that only our maps know ----------------------------------------------- */
+
+static int merge_xflows(struct fw_mirror *mirror, const struct fw_tuple *tuples,
+			const struct fw_xflow *xflows, size_t n)
+{
+	size_t i;
+	int r;
+
+	for (i = 0; i < n; i++) {
+		if (xflows[i].expires_ns <= mirror->now_ns)
+			continue;
+		r = fw_flowtab_xflow(mirror->tab, &tuples[i], &xflows[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Reads a piece into room for `n`: 1 at the end, 0 if there is more. */
+static int read_piece(struct fw_mirror *mirror, void *in, void *out,
+		      struct fw_tuple *tuples, struct fw_xflow *xflows,
+		      uint32_t n)
+{
+	int end;
+	int r;
+
+	end = bpf_map_lookup_batch(mirror->xflows_fd, in, out, tuples, xflows,
+				   &n, NULL);
+	if (end < 0 && end != -ENOENT)
+		return end;
+	r = merge_xflows(mirror, tuples, xflows, n);
+	return r < 0 ? r : end == -ENOENT;
+}
+
+static int read_pieces(struct fw_mirror *mirror, uint32_t n)
+{
+	_cleanup_free_ struct fw_tuple *tuples = NULL;
+	_cleanup_free_ struct fw_xflow *xflows = NULL;
+	uint64_t cursor = 0; /* the kernel wants 32 bits of a hash map */
+	bool is_first = true;
+	int r;
+
+	tuples = calloc(n, sizeof(*tuples));
+	xflows = calloc(n, sizeof(*xflows));
+	if (!tuples || !xflows)
+		return -ENOMEM;
+	do {
+		r = read_piece(mirror, is_first ? NULL : &cursor, &cursor,
+			       tuples, xflows, n);
+		is_first = false;
+	} while (r == 0);
+	return r < 0 ? r : 0;
+}
+
+static int read_xflows(struct fw_mirror *mirror)
+{
+	uint32_t n = XFLOWS_PER_READ;
+	int r;
+
+	mirror->now_ns = fw_now_ns();
+	/* A bucket that is fuller than a piece is read with larger ones. */
+	do {
+		r = read_pieces(mirror, n);
+		n *= 4;
+	} while (r == -ENOSPC && n <= FW_MAX_XFLOWS);
+	return r;
+}
+
+/* ---- dumps --------------------------------------------------------------------- */
+
+static void schedule(struct fw_mirror *mirror, uint64_t wait_ms)
+{
+	mirror->next_ns = fw_now_ns() + wait_ms * NS_PER_MS;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* When to dump next if nothing happens. */
+static void schedule_usual(struct fw_mirror *mirror)
+{
+	uint64_t last_ms = mirror->stats.last_duration_ns / NS_PER_MS;
+	uint64_t every_ms = fw_flowtab_count(mirror->tab) ? DUMP_EVERY_MS
+							  : DUMP_EVERY_EMPTY_MS;
+
+	schedule(mirror, max_u64(every_ms, last_ms * DUMP_SHARE));
+}
+
+static void keep_away(struct fw_mirror *mirror, uint64_t ns)
+{
+	mirror->earliest_ns = fw_now_ns() + ns;
+}
+
+static int begin_dump(struct fw_mirror *mirror, unsigned int attempt)
+{
+	int r;
+
+	mirror->attempt = attempt;
+	mirror->is_lossy = false;
+	mirror->begin_ns = fw_now_ns();
+	fw_flowtab_begin(mirror->tab, mirror->begin_ns);
+	r = fw_ctnl_dump_start(mirror->ctnl);
+	if (r < 0) {
+		fw_flowtab_abort(mirror->tab);
+		set_stale(mirror);
+		keep_away(mirror, RETRY_MS * NS_PER_MS);
+	}
+	return r;
+}
+
+static void stop_watching(struct fw_mirror *mirror)
+{
+	fw_watch_free(mirror->dump_watch);
+	mirror->dump_watch = NULL;
+}
+
+static void complete_dump(struct fw_mirror *mirror)
+{
+	uint8_t sources = FW_SOURCE_CT;
+	int r;
+
+	r = read_xflows(mirror);
+	if (r >= 0)
+		sources |= FW_SOURCE_XFLOW;
+	else
+		log_debug("cannot read the map of other flows: %s, ignoring",
+			  strerror(-r));
+	fw_flowtab_sweep(mirror->tab, sources);
+	mirror->stats.resyncs++;
+	mirror->stats.last_sync_ns = fw_now_ns();
+	mirror->stats.last_duration_ns =
+		mirror->stats.last_sync_ns - mirror->begin_ns;
+	mirror->stats.in_sync = !mirror->is_lossy;
+	keep_away(mirror,
+		  max_u64(OVERRUN_GAP_MS * NS_PER_MS,
+			  mirror->stats.last_duration_ns * OVERRUN_SHARE));
+}
+
+/* Ends a dump whose result is `r`: 0 if the picture is whole, or -errno. */
+static int end_dump(struct fw_mirror *mirror, int r)
+{
+	if (r == 1) {
+		complete_dump(mirror);
+		return 0;
+	}
+	mirror->stats.overruns++;
+	fw_flowtab_abort(mirror->tab);
+	set_stale(mirror);
+	keep_away(mirror, RETRY_MS * NS_PER_MS);
+	if (r != -EINTR) {
+		log_debug("conntrack dump failed: %s", strerror(-r));
+		(void)fw_ctnl_dump_abort(mirror->ctnl);
+	}
+	return r;
+}
+
+static void on_dump(void *data, uint32_t events);
+
+/* Starts a dump that runs inside the loop; a running one goes on. */
+static void start_dump(struct fw_mirror *mirror, unsigned int attempt)
+{
+	schedule(mirror, RETRY_MS);
+	if (mirror->dump_watch || begin_dump(mirror, attempt) < 0)
+		return;
+	mirror->dump_watch =
+		fw_watch_new(mirror->loop, fw_ctnl_dump_fd(mirror->ctnl),
+			     EPOLLIN, on_dump, mirror);
+	if (!mirror->dump_watch)
+		(void)end_dump(mirror, -errno);
+}
+
+/* Dumps soon after events were lost, but not one dump after the other. */
+static void resync_if_stale(struct fw_mirror *mirror)
+{
+	if (!mirror->is_lossy || mirror->dump_watch)
+		return;
+	if (fw_now_ns() >= mirror->earliest_ns)
+		start_dump(mirror, 1);
+	else if (mirror->next_ns > mirror->earliest_ns)
+		mirror->next_ns = mirror->earliest_ns;
+}
+
+static void on_dump(void *data, uint32_t events)
+{
+	struct fw_mirror *mirror = data;
+	int r;
+
+	(void)events;
+	mirror->now_ns = fw_now_ns();
+	r = fw_ctnl_dump_read(mirror->ctnl, DUMP_PIECES, on_ct, mirror);
+	flush_writes(mirror);
+	if (r == 0 || r == -EAGAIN)
+		return;
+	stop_watching(mirror);
+	r = end_dump(mirror, r);
+	if (r >= 0)
+		schedule_usual(mirror);
+	else if (r == -EINTR && mirror->attempt < DUMP_ATTEMPTS)
+		start_dump(mirror, mirror->attempt + 1);
+	resync_if_stale(mirror);
+}
+
+/* Reads a dump to its end, waiting. */
+static int finish_dump(struct fw_mirror *mirror)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	int r;
+
+	for (;;) {
+		mirror->now_ns = fw_now_ns();
+		r = fw_ctnl_dump_read(mirror->ctnl, DUMP_PIECES, on_ct, mirror);
+		if (r == -EAGAIN) {
+			pfd.fd = fw_ctnl_dump_fd(mirror->ctnl);
+			r = poll(&pfd, 1, REFRESH_TIMEOUT_MS);
+			if (r < 0 && errno != EINTR)
+				return -errno;
+			if (r == 0)
+				return -ETIMEDOUT;
+		} else if (r) {
+			return r;
+		}
+	}
+}
+
+static void drain(struct fw_mirror *mirror)
+{
+	unsigned int i;
+
+	for (i = 0; i < REFRESH_TURNS && read_records(mirror); i++)
+		;
+	for (i = 0; i < REFRESH_TURNS && read_events(mirror); i++)
+		;
+}
+
+int fw_mirror_refresh(struct fw_mirror *mirror)
+{
+	unsigned int i;
+	int r = 0;
+
+	/* One that runs has begun in the past: what it has shown may be old. */
+	if (mirror->dump_watch) {
+		stop_watching(mirror);
+		fw_flowtab_abort(mirror->tab);
+		r = fw_ctnl_dump_abort(mirror->ctnl);
+		if (r < 0)
+			goto out;
+	}
+	for (i = 1; i <= DUMP_ATTEMPTS; i++) {
+		drain(mirror);
+		r = begin_dump(mirror, i);
+		if (r < 0)
+			break;
+		r = finish_dump(mirror);
+		flush_writes(mirror);
+		drain(mirror);
+		r = end_dump(mirror, r);
+		if (r >= 0 && mirror->is_lossy)
+			r = -ENOBUFS;
+		if (r != -EINTR && r != -ENOBUFS)
+			break;
+	}
+out:
+	if (r >= 0)
+		schedule_usual(mirror);
+	else
+		schedule(mirror, RETRY_MS);
+	return r;
+}
+
+/* ---- a table that fills up -------------------------------------------------------- */
+
+static int read_number(const char *path, uint64_t *ret)
+{
+	unsigned long long value;
+	FILE *file;
+	int n;
+
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	n = fscanf(file, "%llu", &value);
+	(void)fclose(file);
+	if (n != 1)
+		return -EBADMSG;
+	*ret = value;
+	return 0;
+}
+
+static bool is_nearly_full(void)
+{
+	uint64_t count = 0;
+	uint64_t max = 0;
+
+	if (read_number("/proc/sys/net/netfilter/nf_conntrack_count", &count) <
+		    0 ||
+	    read_number("/proc/sys/net/netfilter/nf_conntrack_max", &max) < 0)
+		return false;
+	return count * 100 >= max * FILL_PERCENT;
+}
+
+/* Expired entries count until somebody walks over them; then we do. */
+static void reap_if_full(struct fw_mirror *mirror)
+{
+	uint64_t begin_ns = fw_now_ns();
+	int r;
+
+	if (begin_ns < mirror->reap_ns || !is_nearly_full())
+		return;
+	r = fw_ctnl_reap(mirror->ctnl);
+	if (r < 0)
+		log_debug("cannot walk conntrack: %s, ignoring", strerror(-r));
+	mirror->reap_ns = begin_ns + (fw_now_ns() - begin_ns) * DUMP_SHARE;
+}
+
+/* ---- life ------------------------------------------------------------------------- */
+
+static void on_events(void *data, uint32_t events)
+{
+	struct fw_mirror *mirror = data;
+
+	(void)events;
+	(void)read_records(mirror);
+	(void)read_events(mirror);
+	resync_if_stale(mirror);
+}
+
+static void on_records(void *data, uint32_t events)
+{
+	struct fw_mirror *mirror = data;
+
+	(void)events;
+	(void)read_records(mirror);
+	resync_if_stale(mirror);
+}
+
+static void on_tick(void *data)
+{
+	struct fw_mirror *mirror = data;
+
+	if (mirror->dump_watch)
+		return;
+	if (fw_now_ns() >= mirror->next_ns)
+		start_dump(mirror, 1);
+	else
+		reap_if_full(mirror);
+}
+
+static int start_watching(struct fw_mirror *mirror)
+{
+	mirror->event_watch =
+		fw_watch_new(mirror->loop, fw_ctnl_event_fd(mirror->ctnl),
+			     EPOLLIN, on_events, mirror);
+	if (!mirror->event_watch)
+		return -errno;
+	mirror->ring_watch =
+		fw_watch_new(mirror->loop, ring_buffer__epoll_fd(mirror->ring),
+			     EPOLLIN, on_records, mirror);
+	if (!mirror->ring_watch)
+		return -errno;
+	mirror->timer = fw_timer_new(mirror->loop, on_tick, mirror);
+	if (!mirror->timer)
+		return -errno;
+	return fw_timer_arm(mirror->timer, TICK_MS, TICK_MS);
+}
+
+static int start_mirror(struct fw_mirror *mirror, struct fw_datapath *dp,
+			char **reterr)
+{
+	int r;
+
+	mirror->flow_info_fd = fw_datapath_map(dp, FW_MAP_FLOW_INFO);
+	mirror->xflows_fd = fw_datapath_map(dp, FW_MAP_XFLOWS);
+	mirror->tab = fw_flowtab_new();
+	if (!mirror->tab)
+		return -ENOMEM;
+	r = fw_ctnl_new(&mirror->ctnl, reterr);
+	if (r < 0)
+		return r;
+	mirror->ring = ring_buffer__new(fw_datapath_map(dp, FW_MAP_EVENTS),
+					on_record, mirror, NULL);
+	if (!mirror->ring)
+		return -errno;
+	r = start_watching(mirror);
+	if (r < 0)
+		return r;
+	start_dump(mirror, 1);
+	return 0;
+}
+
+int fw_mirror_new(struct fw_loop *loop, struct fw_datapath *dp,
+		  fw_mirror_log_fn log, void *data, struct fw_mirror **ret,
+		  char **reterr)
+{
+	struct fw_mirror *mirror;
+	int r;
+
+	mirror = calloc(1, sizeof(*mirror));
+	if (!mirror)
+		return -ENOMEM;
+	mirror->loop = loop;
+	mirror->log = log;
+	mirror->log_data = data;
+	r = start_mirror(mirror, dp, reterr);
+	if (r < 0) {
+		if (reterr && !*reterr)
+			fw_errorf(reterr,
+				  "cannot watch the connection table: %s",
+				  strerror(-r));
+		fw_mirror_free(mirror);
+		return r;
+	}
+	*ret = mirror;
+	return 0;
+}
+
+void fw_mirror_free(struct fw_mirror *mirror)
+{
+	if (!mirror)
+		return;
+	fw_watch_free(mirror->event_watch);
+	fw_watch_free(mirror->ring_watch);
+	fw_watch_free(mirror->dump_watch);
+	fw_timer_free(mirror->timer);
+	ring_buffer__free(mirror->ring);
+	fw_ctnl_free(mirror->ctnl);
+	fw_flowtab_free(mirror->tab);
+	free(mirror);
+}
+
+/* ---- answers ----------------------------------------------------------------------- */
+
+struct each {
+	int (*fn)(void *data, const struct fw_flow *flow);
+	void *data;
+	uint64_t now_ns;
+};
+
+static int show_entry(void *data, const struct fw_entry *entry)
+{
+	const struct each *each = data;
+	struct fw_flow flow;
+
+	if (!fw_entry_flow(entry, each->now_ns, &flow))
+		return 0;
+	return each->fn(each->data, &flow);
+}
+
+int fw_mirror_foreach(const struct fw_mirror *mirror,
+		      int (*fn)(void *data, const struct fw_flow *flow),
+		      void *data)
+{
+	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
+
+	return fw_flowtab_foreach(mirror->tab, show_entry, &each);
+}
+
+void fw_mirror_stats(const struct fw_mirror *mirror,
+		     struct fw_mirror_stats *ret)
+{
+	*ret = mirror->stats;
+	ret->flows = fw_flowtab_count(mirror->tab);
+}
+
+/* Takes a generation out of the flows that only our map knows. */
+static int forget_xflows(struct fw_mirror *mirror, uint32_t gen)
+{
+	struct fw_tuple tuple;
+	struct fw_tuple next;
+	struct fw_xflow xflow;
+	bool is_first = true;
+	int r = 0;
+
+	while (bpf_map_get_next_key(mirror->xflows_fd, is_first ? NULL : &tuple,
+				    &next) == 0) {
+		tuple = next;
+		is_first = false;
+		if (bpf_map_lookup_elem(mirror->xflows_fd, &tuple, &xflow) <
+			    0 ||
+		    xflow.gen != gen)
+			continue;
+		/* A packet at this moment may lose its renewal, not more. */
+		xflow.gen = 0;
+		r = bpf_map_update_elem(mirror->xflows_fd, &tuple, &xflow,
+					BPF_EXIST);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
+int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen)
+{
+	int r;
+
+	if (!gen || gen > FW_MARK_GEN_MAX)
+		return -EINVAL;
+	r = fw_ctnl_clear_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
+			       FW_MARK_GEN_MASK, NULL);
+	if (r < 0)
+		return r;
+	return forget_xflows(mirror, gen);
+}

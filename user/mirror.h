@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The daemon's picture of the connection table: one flow table merged from
+ * ctnetlink dumps, ctnetlink events and the ring buffer of our programs.
+ *
+ * Entries that BPF inserts send no netlink events; dumps, repeated, are what
+ * makes the picture exact, events make it prompt. A lost event means "stale"
+ * and a dump at once, never a wrong answer.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/abi.h"
+#include "user/datapath.h"
+
+struct fw_mirror;
+struct fw_loop;
+
+struct fw_flow {
+	struct fw_tuple orig;  /* as the opener sends it */
+	struct fw_tuple reply; /* as the answers come; differs under NAT */
+	uint64_t opened_ns;    /* CLOCK_MONOTONIC; 0: not known */
+	uint64_t expires_ns;   /* CLOCK_MONOTONIC */
+	uint32_t mark;
+	uint32_t status; /* IPS_* */
+	uint32_t ifindex; /* of the hook that judged it; 0: not known */
+	uint32_t slot;	  /* counter of the rule that let it in; 0: not known */
+	uint32_t ct_id;	  /* 0: one of our own flows (echo, other protocols) */
+	uint8_t tcp_state; /* enum fw_tcp_state; TCP only */
+	uint8_t kernel_tcp; /* TCP_CONNTRACK_* as the kernel has it */
+	uint8_t dir;	    /* enum fw_dir */
+	bool replied;
+	bool assured;
+};
+
+struct fw_mirror_stats {
+	bool in_sync;
+	uint64_t flows;
+	uint64_t events[3];   /* ctnetlink: new, update, destroy */
+	uint64_t records[6];  /* ring buffer, by enum fw_event_type */
+	uint64_t overruns;    /* ENOBUFS, truncation, interrupted dump */
+	uint64_t resyncs;     /* dumps completed */
+	uint64_t state_writes; /* TCP states written back to conntrack */
+	uint64_t last_sync_ns; /* CLOCK_MONOTONIC; 0: never */
+	uint64_t last_duration_ns;
+};
+
+/* A record of the ring buffer that is not about a flow (log). */
+typedef void (*fw_mirror_log_fn)(void *data, const struct fw_event *event);
+
+int fw_mirror_new(struct fw_loop *loop, struct fw_datapath *dp,
+		  fw_mirror_log_fn log, void *data, struct fw_mirror **ret,
+		  char **reterr);
+void fw_mirror_free(struct fw_mirror *mirror);
+
+/**
+ * @brief Bring the picture up to date now: drain, dump, sweep.
+ *
+ * For answers to the user; bounded by the time a dump takes.
+ */
+int fw_mirror_refresh(struct fw_mirror *mirror);
+
+/** @brief Call `fn` for each flow that has not expired, until it returns != 0. */
+int fw_mirror_foreach(const struct fw_mirror *mirror,
+		      int (*fn)(void *data, const struct fw_flow *flow),
+		      void *data);
+
+void fw_mirror_stats(const struct fw_mirror *mirror,
+		     struct fw_mirror_stats *ret);
+
+/**
+ * @brief Clear our generation from every entry that still bears `gen`.
+ *
+ * Called before a generation number is used again after FW_MARK_GEN_MAX loads,
+ * so that an old flow cannot pass as judged by the new rules.
+ */
+int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The lines that rules with `log` write: one a packet, not more than a few a second. */
+#pragma once
+
+#include "kern/abi.h"
+
+struct fw_apply;
+struct fw_loop;
+struct fw_rulelog;
+
+/** @brief NULL with errno set. */
+struct fw_rulelog *fw_rulelog_new(struct fw_loop *loop);
+void fw_rulelog_free(struct fw_rulelog *log);
+
+/** @brief Print a record of type FW_EVENT_LOG, or count it as suppressed. */
+void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,
+		      const struct fw_event *event);

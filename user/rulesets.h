@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The rule image in the kernel: make one, switch to it, read it back. */
+#pragma once
+
+#include "rules/rules.h"
+#include "user/datapath.h"
+
+/** @brief Make a map that holds `image`; nothing looks at it yet. */
+int fw_rulesets_make(const struct fw_image *image, int *ret_fd);
+
+/**
+ * @brief Let all packets from now on be judged by the image in a map.
+ *
+ * When this returns no program runs on the earlier image any more.
+ */
+int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd);
+
+/** @brief Take the image away; the programs then drop what they are asked. */
+int fw_rulesets_clear(const struct fw_datapath *dp);
+
+/** @brief Open the map of the running image; -ENOENT if there is none. */
+int fw_rulesets_open(const struct fw_datapath *dp, int *ret_fd);
+
+/** @brief Read an image back; -EBADMSG if the map cannot be one of ours. */
+int fw_rulesets_read(int image_fd, struct fw_image *ret);

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The subcommands that list something: show rules, flows, sets, interfaces. */
+#include <string.h>
+
+#include "user/client.h"
+#include "user/json.h"
+#include "user/table.h"
+#include "user/util.h"
+
+#define _cleanup_table_ __attribute__((cleanup(table_freep)))
+
+static void table_freep(struct fw_table **table)
+{
+	fw_table_free(*table);
+}
+
+/* One list of rows as a table. */
+struct list {
+	const char *verb;
+	const char *columns;
+	const char *empty; /* what to say if there are none */
+	void (*row)(struct fw_table *table, const json_t *row);
+};
+
+struct output {
+	const struct list *list;
+	struct fw_table *table;
+};
+
+static void add_row(void *data, json_t *row)
+{
+	const struct output *output = data;
+
+	output->list->row(output->table, row);
+}
+
+static enum fw_exit show(struct fw_cli *cli, const struct list *list)
+{
+	_cleanup_table_ struct fw_table *table = NULL;
+	_cleanup_json_ json_t *result = NULL;
+	struct fw_call call = { .verb = list->verb,
+				.start = FW_START_IF_PINNED };
+	struct output output = { .list = list };
+	enum fw_exit status;
+
+	if (!cli->json) {
+		table = fw_table_new(list->columns);
+		if (!table) {
+			fw_complain("out of memory");
+			return FW_EXIT_REQUEST;
+		}
+		output.table = table;
+		call.row = add_row;
+		call.data = &output;
+	}
+	status = fw_client_call(cli, &call, &result);
+	if (status != FW_EXIT_OK)
+		return status;
+	if (cli->json)
+		return fw_print_json(result);
+	if (json_is_true(json_object_get(result, "stale")))
+		fw_complain("warning: the flow table is not in sync with the kernel's");
+	if (fw_table_rows(table))
+		fw_table_print(table, stdout);
+	else
+		(void)puts(list->empty);
+	return FW_EXIT_OK;
+}
+
+/* ---- rules ------------------------------------------------------------------------ */
+
+static void rule_row(struct fw_table *table, const json_t *row)
+{
+	const char *file = fw_json_get_text(row, "file", NULL);
+
+	fw_table_cell(table, "%s", fw_json_get_text(row, "label", "?"));
+	fw_table_cell(table, "%lld", fw_json_get(row, "packets"));
+	fw_table_cell(table, "%lld", fw_json_get(row, "bytes"));
+	fw_table_cell(table, "%lld", fw_json_get(row, "flows"));
+	if (file)
+		fw_table_cell(table, "%s:%lld", file, fw_json_get(row, "line"));
+	else
+		fw_table_cell(table, "-");
+	fw_table_cell(table, "%s", fw_json_get_text(row, "text", ""));
+}
+
+enum fw_exit fw_cmd_show_rules(struct fw_cli *cli)
+{
+	static const struct list list = {
+		"rules", "LABEL|>PACKETS|>BYTES|>FLOWS|PLACE|RULE",
+		"there are no rules", rule_row
+	};
+
+	return show(cli, &list);
+}
+
+/* ---- sets ------------------------------------------------------------------------- */
+
+static void set_row(struct fw_table *table, const json_t *row)
+{
+	fw_table_cell(table, "%s", fw_json_get_text(row, "name", "?"));
+	fw_table_cell(table, "%lld", fw_json_get(row, "ipv4"));
+	fw_table_cell(table, "%lld", fw_json_get(row, "ipv6"));
+	fw_table_cell(table, "%s:%lld", fw_json_get_text(row, "file", "?"),
+		      fw_json_get(row, "line"));
+}
+
+enum fw_exit fw_cmd_show_sets(struct fw_cli *cli)
+{
+	static const struct list list = { "sets",
+					  "SET|>IPV4 RANGES|>IPV6 RANGES|PLACE",
+					  "there are no named sets", set_row };
+
+	return show(cli, &list);
+}
+
+/* ---- flows ------------------------------------------------------------------------ */
+
+static void endpoint_text(char *buf, size_t size, const json_t *tuple,
+			  const char *address_key, const char *port_key)
+{
+	const char *address = fw_json_get_text(tuple, address_key, "?");
+	const json_t *port = json_object_get(tuple, port_key);
+
+	if (!port)
+		(void)snprintf(buf, size, "%s", address);
+	else if (strchr(address, ':'))
+		(void)snprintf(buf, size, "[%s]:%lld", address,
+			       (long long)json_integer_value(port));
+	else
+		(void)snprintf(buf, size, "%s:%lld", address,
+			       (long long)json_integer_value(port));
+}
+
+static void tuple_cell(struct fw_table *table, const json_t *tuple)
+{
+	const json_t *id = json_object_get(tuple, "id");
+	char from[80], to[80];
+
+	endpoint_text(from, sizeof(from), tuple, "source", "source_port");
+	endpoint_text(to, sizeof(to), tuple, "destination",
+		      "destination_port");
+	if (id)
+		fw_table_cell(table, "%s -> %s id %lld", from, to,
+			      (long long)json_integer_value(id));
+	else
+		fw_table_cell(table, "%s -> %s", from, to);
+}
+
+static void duration_cell(struct fw_table *table, const json_t *value)
+{
+	long long s = json_integer_value(value);
+
+	if (!json_is_integer(value))
+		fw_table_cell(table, "?");
+	else if (s < 100)
+		fw_table_cell(table, "%llds", s);
+	else if (s < 6000)
+		fw_table_cell(table, "%lldm%02llds", s / 60, s % 60);
+	else if (s < 360000)
+		fw_table_cell(table, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	else
+		fw_table_cell(table, "%lldd%02lldh", s / 86400,
+			      s / 3600 % 24);
+}
+
+static void flow_row(struct fw_table *table, const json_t *row)
+{
+	fw_table_cell(table, "%s", fw_json_get_text(row, "protocol", "?"));
+	tuple_cell(table, json_object_get(row, "original"));
+	tuple_cell(table, json_object_get(row, "reply"));
+	fw_table_cell(table, "%s", fw_json_get_text(row, "state", "?"));
+	duration_cell(table, json_object_get(row, "age"));
+	duration_cell(table, json_object_get(row, "left"));
+	fw_table_cell(table, "%s", fw_json_get_text(row, "interface", "?"));
+	fw_table_cell(table, "%s", fw_json_get_text(row, "rule", "?"));
+}
+
+static void wide_row(struct fw_table *table, const json_t *row)
+{
+	flow_row(table, row);
+	fw_table_cell(table, "%s", fw_json_get_text(row, "direction", "?"));
+	fw_table_cell(table, "%s%s",
+		      json_is_true(json_object_get(row, "replied")) ? "replied" :
+								      "-",
+		      json_is_true(json_object_get(row, "assured")) ?
+			      ",assured" :
+			      "");
+	fw_table_cell(table, "0x%08llx",
+		      (unsigned long long)fw_json_get(row, "mark"));
+	fw_table_cell(table, "%s", fw_json_get_text(row, "table", "?"));
+}
+
+#define FLOW_COLUMNS                                                           \
+	"PROTO|ORIGINAL|REPLY|STATE|>AGE|>LEFT|INTERFACE|RULE"
+
+enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
+{
+	static const struct list narrow = { "flows", FLOW_COLUMNS,
+					    "there are no flows", flow_row };
+	static const struct list wide = {
+		"flows", FLOW_COLUMNS "|DIRECTION|SEEN|MARK|TABLE",
+		"there are no flows", wide_row
+	};
+
+	return show(cli, cli->wide ? &wide : &narrow);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Which rule owns which row of `rule_stats`.
+ *
+ * A freed slot keeps its label until it is given away, and slots are given away
+ * in a circle: running flows of a rule that is gone show its name for as long
+ * as possible.
+ */
+#include "user/slots.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kern/abi.h"
+#include "user/stats.h"
+#include "user/util.h"
+
+#define BUCKETS 8192u
+
+struct slot {
+	char *label;
+	uint32_t next; /* in its bucket; 0 ends it, for slot 0 is never used */
+	bool is_used;
+	bool is_new;  /* taken in this round */
+	bool is_seen; /* assigned in this round */
+};
+
+struct fw_slots {
+	struct slot slot[FW_MAX_SLOTS];
+	uint32_t bucket[BUCKETS];
+	uint32_t last; /* the slot given away last */
+};
+
+struct fw_slots *fw_slots_new(void)
+{
+	return calloc(1, sizeof(struct fw_slots));
+}
+
+void fw_slots_free(struct fw_slots *slots)
+{
+	if (!slots)
+		return;
+	for (size_t i = 0; i < FW_MAX_SLOTS; i++)
+		free(slots->slot[i].label);
+	free(slots);
+}
+
+/* FNV-1a */
+static uint32_t *bucket_of(struct fw_slots *slots, const char *label)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *label; label++)
+		hash = (hash ^ (uint8_t)*label) * 16777619u;
+	return &slots->bucket[hash % BUCKETS];
+}
+
+/* A used slot with this label, or 0. */
+static uint32_t find(struct fw_slots *slots, const char *label)
+{
+	uint32_t i;
+
+	for (i = *bucket_of(slots, label); i; i = slots->slot[i].next) {
+		if (strcmp(slots->slot[i].label, label) == 0)
+			return i;
+	}
+	return 0;
+}
+
+static uint32_t find_free(const struct fw_slots *slots)
+{
+	uint32_t slot = slots->last;
+
+	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
+		slot = slot + 1 < FW_MAX_SLOTS ? slot + 1 : 1;
+		if (!slots->slot[slot].is_used)
+			return slot;
+	}
+	return 0;
+}
+
+/* Put a label on a free slot. */
+static int take(struct fw_slots *slots, const char *label, uint32_t slot)
+{
+	struct slot *s = &slots->slot[slot];
+	uint32_t *bucket;
+	char *copy;
+
+	copy = strdup(label);
+	if (!copy)
+		return -ENOMEM;
+	free(s->label);
+	bucket = bucket_of(slots, label);
+	*s = (struct slot){
+		.label = copy,
+		.next = *bucket,
+		.is_used = true,
+		.is_seen = true,
+	};
+	*bucket = slot;
+	return 0;
+}
+
+/* The label stays, for people who ask about a flow of a rule that is gone. */
+static void release(struct fw_slots *slots, uint32_t slot)
+{
+	struct slot *s = &slots->slot[slot];
+	uint32_t *link;
+
+	for (link = bucket_of(slots, s->label); *link != slot;
+	     link = &slots->slot[*link].next)
+		;
+	*link = s->next;
+	s->is_used = false;
+}
+
+void fw_slots_begin(struct fw_slots *slots)
+{
+	for (size_t i = 1; i < FW_MAX_SLOTS; i++) {
+		slots->slot[i].is_new = false;
+		slots->slot[i].is_seen = false;
+	}
+}
+
+int fw_slots_assign(struct fw_slots *slots, const struct fw_datapath *dp,
+		    const char *label, uint32_t *ret_slot)
+{
+	uint32_t slot;
+	int r;
+
+	slot = find(slots, label);
+	if (slot) {
+		slots->slot[slot].is_seen = true;
+		*ret_slot = slot;
+		return 0;
+	}
+
+	slot = find_free(slots);
+	if (!slot)
+		return -ENOSPC;
+	r = fw_stats_rule_clear(dp, slot);
+	if (r < 0)
+		return r;
+	r = take(slots, label, slot);
+	if (r < 0)
+		return r;
+	slots->slot[slot].is_new = true;
+	slots->last = slot;
+	*ret_slot = slot;
+	return 0;
+}
+
+int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot)
+{
+	if (slot == 0 || slot >= FW_MAX_SLOTS)
+		return -ERANGE;
+	if (slots->slot[slot].is_used)
+		return strcmp(slots->slot[slot].label, label) == 0 ? 0 : -EBUSY;
+	if (slot > slots->last)
+		slots->last = slot;
+	return take(slots, label, slot);
+}
+
+void fw_slots_commit(struct fw_slots *slots)
+{
+	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
+		if (slots->slot[i].is_used && !slots->slot[i].is_seen)
+			release(slots, i);
+	}
+}
+
+void fw_slots_abort(struct fw_slots *slots)
+{
+	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
+		if (slots->slot[i].is_used && slots->slot[i].is_new)
+			release(slots, i);
+	}
+}
+
+const char *fw_slots_label(const struct fw_slots *slots, uint32_t slot)
+{
+	return slot < FW_MAX_SLOTS ? slots->slot[slot].label : NULL;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Which rule owns which row of `rule_stats`. A label keeps its slot from one
+ * rule set to the next, so that its counters go on.
+ *
+ * A load is a round: begin, assign every label, then either commit, which frees
+ * the slots that no label of the round took, or abort, which frees the new ones.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct fw_datapath;
+struct fw_slots;
+
+/** @brief An empty table; NULL without memory. */
+struct fw_slots *fw_slots_new(void);
+void fw_slots_free(struct fw_slots *slots);
+
+void fw_slots_begin(struct fw_slots *slots);
+
+/**
+ * @brief The slot of `label`: its old one, or a free one that is cleared first.
+ *
+ * @return 0, -ENOSPC if all are taken, -ENOMEM, or an errno of clearing
+ */
+int fw_slots_assign(struct fw_slots *slots, const struct fw_datapath *dp,
+		    const char *label, uint32_t *ret_slot);
+
+/**
+ * @brief Take a slot that `label` owns already, when rules are adopted.
+ *
+ * @return 0, -ERANGE if there is no such slot, -EBUSY if another label has it,
+ *         or -ENOMEM
+ */
+int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot);
+
+void fw_slots_commit(struct fw_slots *slots);
+void fw_slots_abort(struct fw_slots *slots);
+
+/** @brief Label of a slot, also of one that was freed; NULL: never used. */
+const char *fw_slots_label(const struct fw_slots *slots, uint32_t slot);

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Reads the per-CPU counters.
+ *
+ * A lookup returns one value per possible CPU, each padded to eight bytes. The
+ * programs never stop counting while we read: a sum may miss the packets of the
+ * last microseconds, but no CPU's counter is ever seen torn, as both halves of
+ * it are aligned words that only that CPU writes.
+ */
+#include "user/stats.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "user/util.h"
+
+/* Counters of one interface slot. */
+#define PER_SLOT ((uint32_t)FW_HOOK_MAX * FW_STATS_REASONS)
+
+_Static_assert(sizeof(struct fw_counter) % 8 == 0, "fw_counter");
+_Static_assert(sizeof(struct fw_rule_counter) % 8 == 0, "fw_rule_counter");
+
+static size_t n_cpus(void)
+{
+	int n;
+
+	n = libbpf_num_possible_cpus();
+	return n > 0 ? (size_t)n : 0;
+}
+
+/*
+ * Read `n` consecutive rows in one call. The batch starts behind the key that
+ * it is given, so the first one is left out for row 0.
+ */
+static int read_batch(int fd, uint32_t first, uint32_t n, uint32_t *keys,
+		      struct fw_counter *values)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	uint32_t in = first - 1, out = 0, count = n;
+	int r;
+
+	r = bpf_map_lookup_batch(fd, first ? &in : NULL, &out, keys, values,
+				 &count, &opts);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return count == n && keys[0] == first ? 0 : -EIO;
+}
+
+static int read_singly(int fd, uint32_t first, uint32_t n, size_t cpus,
+		       struct fw_counter *values)
+{
+	uint32_t key;
+	int r;
+
+	for (uint32_t i = 0; i < n; i++) {
+		key = first + i;
+		r = bpf_map_lookup_elem(fd, &key, values + i * cpus);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void sum_up(const struct fw_counter *values, size_t cpus,
+		   struct fw_counter *ret)
+{
+	*ret = (struct fw_counter){ 0 };
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		ret->packets += values[cpu].packets;
+		ret->bytes += values[cpu].bytes;
+	}
+}
+
+int fw_stats_read(const struct fw_datapath *dp, struct fw_stats *ret)
+{
+	int fd = fw_datapath_map(dp, FW_MAP_STATS);
+	_cleanup_free_ struct fw_counter *values = NULL;
+	struct fw_counter *sums = &ret->by[0][0][0];
+	uint64_t used = fw_datapath_slots(dp);
+	uint32_t keys[PER_SLOT];
+	size_t cpus = n_cpus();
+	int r;
+
+	values = calloc(PER_SLOT, cpus * sizeof(*values));
+	if (!values || cpus == 0)
+		return -ENOMEM;
+
+	memset(ret, 0, sizeof(*ret));
+	for (uint32_t slot = 0; slot < FW_MAX_IFSLOTS; slot++) {
+		uint32_t first = slot * PER_SLOT;
+
+		if (!(used >> slot & 1))
+			continue;
+		/* Linux before 5.13 has no batches on per-CPU arrays. */
+		r = read_batch(fd, first, PER_SLOT, keys, values);
+		if (r < 0)
+			r = read_singly(fd, first, PER_SLOT, cpus, values);
+		if (r < 0)
+			return r;
+		for (uint32_t i = 0; i < PER_SLOT; i++)
+			sum_up(values + i * cpus, cpus, &sums[first + i]);
+	}
+	return 0;
+}
+
+int fw_stats_rule(const struct fw_datapath *dp, uint32_t slot,
+		  struct fw_rule_counter *ret)
+{
+	_cleanup_free_ struct fw_rule_counter *values = NULL;
+	struct fw_rule_counter sum = { 0 };
+	size_t cpus = n_cpus();
+	int r;
+
+	values = calloc(cpus, sizeof(*values));
+	if (!values || cpus == 0)
+		return -ENOMEM;
+	r = bpf_map_lookup_elem(fw_datapath_map(dp, FW_MAP_RULE_STATS), &slot,
+				values);
+	if (r < 0)
+		return r;
+
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		sum.packets += values[cpu].packets;
+		sum.bytes += values[cpu].bytes;
+		sum.flows += values[cpu].flows;
+	}
+	*ret = sum;
+	return 0;
+}
+
+int fw_stats_rule_clear(const struct fw_datapath *dp, uint32_t slot)
+{
+	_cleanup_free_ struct fw_rule_counter *zero = NULL;
+	size_t cpus = n_cpus();
+
+	zero = calloc(cpus, sizeof(*zero));
+	if (!zero || cpus == 0)
+		return -ENOMEM;
+	return bpf_map_update_elem(fw_datapath_map(dp, FW_MAP_RULE_STATS),
+				   &slot, zero, BPF_ANY);
+}
+
+int fw_stats_iface_clear(const struct fw_datapath *dp, uint32_t slot)
+{
+	int fd = fw_datapath_map(dp, FW_MAP_STATS);
+	_cleanup_free_ struct fw_counter *zero = NULL;
+	size_t cpus = n_cpus();
+	uint32_t key;
+	int r;
+
+	zero = calloc(cpus, sizeof(*zero));
+	if (!zero || cpus == 0)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < PER_SLOT; i++) {
+		key = slot * PER_SLOT + i;
+		r = bpf_map_update_elem(fd, &key, zero, BPF_ANY);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

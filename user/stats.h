@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Reads the per-CPU counters; the only caller of lookups on per-CPU maps. */
+#pragma once
+
+#include "kern/abi.h"
+#include "user/datapath.h"
+
+/* Sums over all CPUs. */
+struct fw_stats {
+	struct fw_counter by[FW_MAX_IFSLOTS][FW_HOOK_MAX][FW_STATS_REASONS];
+};
+
+/** @brief Read all counters of interfaces; 0 or a negative errno. */
+int fw_stats_read(const struct fw_datapath *dp, struct fw_stats *ret);
+
+/** @brief Read one rule counter; 0 or a negative errno. */
+int fw_stats_rule(const struct fw_datapath *dp, uint32_t slot,
+		  struct fw_rule_counter *ret);
+
+/** @brief Zero one rule counter, before its slot gets a new label. */
+int fw_stats_rule_clear(const struct fw_datapath *dp, uint32_t slot);
+
+/** @brief Zero all counters of an interface slot, before it is used again. */
+int fw_stats_iface_clear(const struct fw_datapath *dp, uint32_t slot);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Ownership by scope, and the few helpers that every file of user/ needs. */
+#pragma once
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static inline void fw_freep(void *p)
+{
+	free(*(void **)p);
+}
+
+static inline void fw_closep(const int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+}
+
+#define _cleanup_free_ __attribute__((cleanup(fw_freep)))
+#define _cleanup_close_ __attribute__((cleanup(fw_closep)))
+
+static inline int take_fd(int *fd)
+{
+	int r = *fd;
+
+	*fd = -1;
+	return r;
+}
+
+#define take_ptr(p)                                                            \
+	({                                                                     \
+		__typeof__(p) take_ptr_tmp = (p);                              \
+		(p) = NULL;                                                    \
+		take_ptr_tmp;                                                  \
+	})
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/** @brief Nanoseconds of CLOCK_MONOTONIC, the clock that BPF stamps with. */
+static inline uint64_t fw_now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/**
+ * @brief Format into fresh memory.
+ *
+ * @param ret_text  receives the text, or NULL without memory; an earlier value
+ *                  is freed. NULL: nothing happens
+ */
+void fw_errorf(char **ret_text, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
