@@ -149,37 +149,6 @@ static __always_inline void decided(const struct pkt *p, const struct run *r,
 		event_log(p, hook, &p->res, reason, r->gen);
 }
 
-static __always_inline enum fw_reason
-step_stateless(struct pkt *p, struct run *r, const enum fw_hook hook)
-{
-	enum fw_reason reason;
-	bool again;
-
-	if (!r->head->stateless_n)
-		return FW_REASON_NONE;
-	(void)locate(p, r, hook, false);
-	if (classify(r->image, &p->key, true, &p->res))
-		return FW_REASON_DROP_INTERNAL;
-	if (p->res.rule == FW_RULE_NONE)
-		return p->res.flags & FW_RESULT_MAYBE &&
-				       hook != FW_HOOK_EGRESS &&
-				       p->key.dir == FW_DIR_FORWARD
-			       ? FW_REASON_UNDECIDED
-			       : FW_REASON_NONE;
-	if (p->res.flags & FW_RESULT_MAYBE && p->key.flags & FW_KEY_OUT_UNKNOWN)
-		return FW_REASON_UNDECIDED;
-	reason = p->res.verdict == FW_ACCEPT ? FW_REASON_STATELESS
-					     : reason_of_drop(&p->res);
-	if (reason == FW_REASON_DROP_REJECT && hook == FW_HOOK_XDP)
-		return reason; /* counted by TC, which answers */
-	/* at egress, what an ingress hook of ours had decided is counted */
-	again = hook == FW_HOOK_EGRESS && p->key.dir == FW_DIR_FORWARD &&
-		p->key.in_zones && !(p->res.flags & FW_RESULT_MAYBE);
-	if (!again)
-		decided(p, r, hook, reason, false);
-	return reason;
-}
-
 /*
  * The interface that a forwarded packet will leave by is needed and unknown.
  * If it is one of ours, its egress hook decides; if not, nobody would, so we
@@ -188,23 +157,22 @@ step_stateless(struct pkt *p, struct run *r, const enum fw_hook hook)
 static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
 					   __u32 gen)
 {
+	const struct fw_tuple *t = &p->tuple;
 	struct bpf_fib_lookup fib = {};
 	long err;
 
 	fib.ifindex = p->rx_ifindex;
-	fib.l4_protocol = p->key.proto;
-	fib.sport = bpf_htons(p->key.sport);
-	fib.dport = bpf_htons(p->key.dport);
-	if (p->key.family == FW_AF_IPV4) {
+	fib.l4_protocol = t->proto;
+	fib.sport = t->sport;
+	fib.dport = t->dport;
+	if (t->family == FW_AF_IPV4) {
 		fib.family = 2; /* AF_INET */
-		fib.ipv4_src = p->key.saddr.w[3];
-		fib.ipv4_dst = p->key.daddr.w[3];
+		fib.ipv4_src = t->saddr.w[3];
+		fib.ipv4_dst = t->daddr.w[3];
 	} else {
 		fib.family = 10; /* AF_INET6 */
-		__builtin_memcpy(fib.ipv6_src, &p->key.saddr,
-				 sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &p->key.daddr,
-				 sizeof(fib.ipv6_dst));
+		__builtin_memcpy(fib.ipv6_src, &t->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &t->daddr, sizeof(fib.ipv6_dst));
 	}
 	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	if (err != BPF_FIB_LKUP_RET_SUCCESS &&
@@ -214,13 +182,17 @@ static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
 	return iface_find(gen, fib.ifindex, 0) != NULL;
 }
 
-/* Rules for new flows; UNDECIDED: the leaving interface makes a difference. */
-static __always_inline enum fw_reason
-step_rules(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+/*
+ * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface
+ * makes a difference, and a later hook of ours knows it.
+ */
+static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
+						void *ctx,
+						const enum fw_hook hook,
+						const bool stateless)
 {
-	limit_essential(&p->key);
 	for (int i = 0; i < 2; i++) {
-		if (classify(r->image, &p->key, false, &p->res))
+		if (classify(r->image, &p->key, stateless, &p->res))
 			return FW_REASON_DROP_INTERNAL;
 		if (!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
 		    !(p->res.flags & FW_RESULT_MAYBE))
@@ -231,6 +203,30 @@ step_rules(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		p->key.out_zones = 0;
 	}
 	return FW_REASON_NONE;
+}
+
+static __always_inline enum fw_reason
+step_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	enum fw_reason reason;
+	bool again;
+
+	if (!r->head->stateless_n)
+		return FW_REASON_NONE;
+	(void)locate(p, r, hook, false);
+	reason = ask_rules(p, r, ctx, hook, true);
+	if (reason != FW_REASON_NONE || p->res.rule == FW_RULE_NONE)
+		return reason;
+	reason = p->res.verdict == FW_ACCEPT ? FW_REASON_STATELESS
+					     : reason_of_drop(&p->res);
+	if (reason == FW_REASON_DROP_REJECT && hook == FW_HOOK_XDP)
+		return reason; /* counted by TC, which answers */
+	/* at egress, what an ingress hook of ours had decided is counted */
+	again = hook == FW_HOOK_EGRESS && p->key.dir == FW_DIR_FORWARD &&
+		p->key.in_zones && !(p->res.flags & FW_RESULT_MAYBE);
+	if (!again)
+		decided(p, r, hook, reason, false);
+	return reason;
 }
 
 static __always_inline void
@@ -323,7 +319,6 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 	const struct fw_tuple *t = &p->tuple;
 	struct flow *f = &p->flow;
 
-	tuple_from_pkt(&p->tuple, p);
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		ct_find(p, ctx, hook, t, r->gen, &r->head->timeouts, f);
 		return;
@@ -373,9 +368,12 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	} else {
 		key_from_tuple(&p->key, &f->orig);
 	}
-	if (!locate(p, r, hook, f->reply))
+	/* an answer whose way out is not ours came in by no zone either */
+	if (!locate(p, r, hook, f->reply) &&
+	    (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r->gen)))
 		return FW_REASON_UNDECIDED;
-	reason = step_rules(p, r, ctx, hook);
+	limit_essential(&p->key);
+	reason = ask_rules(p, r, ctx, hook, false);
 	if (reason != FW_REASON_NONE)
 		return reason;
 	if (f->found)
@@ -415,7 +413,8 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	}
 	if (p->frag != PKT_WHOLE && r->head->options & FW_OPT_FRAG_DROP)
 		return FW_REASON_DROP_FRAG_OPTION;
-	reason = step_stateless(p, r, hook);
+	tuple_from_pkt(&p->tuple, p);
+	reason = step_stateless(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return reason;
 	if (p->frag == PKT_FRAG_LATER)

@@ -8,8 +8,8 @@ struct fw_image_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__uint(value_size, sizeof(union fw_cell)); /* clang: no BTF in here */
+	__uint(key_size, sizeof(__u32)); /* clang: no BTF in here */
+	__uint(value_size, sizeof(union fw_cell));
 };
 
 struct {

@@ -107,36 +107,45 @@ static struct expected expect_stateless(const struct fw_key *k,
 	return e;
 }
 
+/*
+ * Ask the judge as the hook must: XDP leaves what depends on the leaving
+ * interface to TC; TC ingress finds no route in this namespace, so no zone.
+ */
+static bool ask(struct fw_key *k, enum fw_hook hook, bool stateless,
+		struct fw_result *ret)
+{
+	fw_interpret(h.program, k, stateless, ret);
+	if (!(k->flags & FW_KEY_OUT_UNKNOWN) || !(ret->flags & FW_RESULT_MAYBE))
+		return true;
+	if (hook == FW_HOOK_XDP)
+		return false;
+	k->flags &= (uint8_t)~FW_KEY_OUT_UNKNOWN;
+	fw_interpret(h.program, k, stateless, ret);
+	return true;
+}
+
 /* What the whole path must say, told from what the rules say. */
 static struct expected expect(struct fw_key *k, enum fw_hook hook)
 {
-	bool unknown = k->flags & FW_KEY_OUT_UNKNOWN;
+	const struct expected undecided = { .reason = FW_REASON_UNDECIDED };
+	struct expected e = { .reason = FW_REASON_NEW };
+	uint8_t flags = k->flags;
 	struct fw_result res;
-	struct expected e;
 
-	fw_interpret(h.program, k, true, &res);
-	if (unknown && res.flags & FW_RESULT_MAYBE)
-		return (struct expected){ .reason = FW_REASON_UNDECIDED };
+	if (!ask(k, hook, true, &res))
+		return undecided;
 	if (res.rule != FW_RULE_NONE)
 		return expect_stateless(k, hook, &res);
-	fw_interpret(h.program, k, false, &res);
-	if (unknown && res.flags & FW_RESULT_MAYBE) {
-		if (hook == FW_HOOK_XDP)
-			return (struct expected){ .reason =
-							  FW_REASON_UNDECIDED };
-		/* no route in the namespace: no interface of ours */
-		k->flags &= (uint8_t)~FW_KEY_OUT_UNKNOWN;
-		fw_interpret(h.program, k, false, &res);
-	}
-	if (res.verdict != FW_ACCEPT) {
+	k->flags = flags;
+	if (!ask(k, hook, false, &res))
+		return undecided;
+	if (res.verdict != FW_ACCEPT)
 		e.reason = drop_reason(&res);
-		e.slot = slot_of(&res);
-		if (hook == FW_HOOK_XDP && res.verdict == FW_REJECT)
-			e = (struct expected){ .reason = FW_REASON_UNDECIDED };
+	else if (hook == FW_HOOK_XDP)
 		return e;
-	}
-	e.reason = FW_REASON_NEW;
-	e.slot = hook == FW_HOOK_XDP ? 0 : slot_of(&res);
+	if (res.verdict == FW_REJECT && hook == FW_HOOK_XDP)
+		return undecided;
+	e.slot = slot_of(&res);
 	return e;
 }
 
