@@ -180,6 +180,26 @@ static __always_inline __u8 ct_advance(const struct pkt *p, struct nf_conn *ct,
 	return 0;
 }
 
+/*
+ * The flow of an skb that the kernel tracks itself, as the kernel knows it: its
+ * tuple before NAT, and also when the packet has just ended the entry (a RST
+ * that answers a SYN kills it before we see the packet). TC egress only.
+ */
+static __always_inline bool nfct_flow(void *ctx, struct flow *f)
+{
+	struct sk_buff *skb = ctx;
+	unsigned long nfct = BPF_CORE_READ(skb, _nfct);
+	const struct nf_conn *ct = (void *)(nfct & ~7ul);
+	__u32 info = nfct & 7; /* enum ip_conntrack_info */
+
+	if (!ct || info > 4) /* beyond IP_CT_RELATED_REPLY: not tracked */
+		return false;
+	tuple_from_ct(&f->orig, ct);
+	f->gen = mark_gen(BPF_CORE_READ(ct, mark));
+	f->reply = info >= 3; /* IP_CT_IS_REPLY */
+	return f->orig.family != 0;
+}
+
 /* Find the flow of a TCP or UDP packet; one that `gen` has accepted moves on. */
 static __always_inline void ct_find(const struct pkt *p, void *ctx,
 				    const enum fw_hook hook,
@@ -189,8 +209,11 @@ static __always_inline void ct_find(const struct pkt *p, void *ctx,
 {
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &f->reply);
 
-	if (!ct)
+	if (!ct) {
+		f->found = hook == FW_HOOK_EGRESS && nfct_flow(ctx, f) &&
+			   f->orig.proto == t->proto;
 		return;
+	}
 	f->found = true;
 	f->gen = mark_gen(ct->mark);
 	if (f->gen == gen)

@@ -259,7 +259,6 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	enum fw_reason reason = reason_of_pass(&p->res);
 	const struct fw_tuple *orig = &p->tuple;
 
-	tuple_from_pkt(&p->tuple, p);
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		if (hooks_active(ctx, hook, p->key.family))
 			return reason; /* judged and marked at its next sight */
@@ -326,9 +325,11 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 	if (!pkt_has_xflow(p))
 		return;
 	xflow_find(p, t, r->gen, &r->head->timeouts, f);
-	if (f->found || hook != FW_HOOK_EGRESS || !nfct_orig(ctx, &f->orig))
+	if (f->found || hook != FW_HOOK_EGRESS || !nfct_flow(ctx, f) ||
+	    f->reply || f->orig.proto != t->proto)
 		return;
 	/* translated: judge it by the tuple it had before */
+	f->gen = 0;
 	f->renamed = !addr_equal(&f->orig.saddr, &t->saddr) ||
 		     !addr_equal(&f->orig.daddr, &t->daddr) ||
 		     f->orig.sport != t->sport;
@@ -413,7 +414,6 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	}
 	if (p->frag != PKT_WHOLE && r->head->options & FW_OPT_FRAG_DROP)
 		return FW_REASON_DROP_FRAG_OPTION;
-	tuple_from_pkt(&p->tuple, p);
 	reason = step_stateless(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return reason;
@@ -473,6 +473,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 			       : FW_REASON_NON_IP;
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
+	tuple_from_pkt(&p->tuple, p);
 	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m))
 		reason = obey(p, r, ctx, &m);
 	else

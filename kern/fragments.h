@@ -12,8 +12,8 @@ static __always_inline void frag_key(struct fw_frag_key *k, const struct pkt *p,
 				     const enum fw_hook hook)
 {
 	__builtin_memset(k, 0, sizeof(*k));
-	k->saddr = p->key.saddr;
-	k->daddr = p->key.daddr;
+	k->saddr = p->tuple.saddr; /* as on the wire, not as judged */
+	k->daddr = p->tuple.daddr;
 	k->id = p->frag_id;
 	k->ifindex = p->rx_ifindex;
 	k->vlan = p->vlan;

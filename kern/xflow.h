@@ -90,19 +90,3 @@ static __always_inline void xflow_put(const struct pkt *p,
 	/* an LRU table takes every entry, at the cost of the oldest */
 	(void)bpf_map_update_elem(&xflows, t, &x, BPF_ANY);
 }
-
-/*
- * The flow of an skb that the kernel's NAT has changed, as the kernel knows it.
- * TC egress only: there skb->_nfct says who owns the packet.
- */
-static __always_inline bool nfct_orig(void *ctx, struct fw_tuple *ret)
-{
-	struct sk_buff *skb = ctx;
-	unsigned long nfct = BPF_CORE_READ(skb, _nfct);
-	const struct nf_conn *ct = (void *)(nfct & ~7ul);
-
-	if (!ct || (nfct & 7) >= 3) /* IP_CT_IS_REPLY and beyond */
-		return false;
-	tuple_from_ct(ret, ct);
-	return ret->family != 0;
-}
