@@ -467,8 +467,8 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		return FW_REASON_UNCOVERED;
 	if (parsed != FW_REASON_NONE)
 		return parsed;
-	if (!p->is_ip)
-		return r->head->options & FW_OPT_NON_IP_DROP
+	if (!p->is_ip) /* nobody is reachable without ARP */
+		return r->head->options & FW_OPT_NON_IP_DROP && !p->is_arp
 			       ? FW_REASON_DROP_NON_IP
 			       : FW_REASON_NON_IP;
 	if (hook == FW_HOOK_EGRESS)

@@ -64,7 +64,7 @@ int fw_xdp(struct xdp_md *ctx)
 	struct run r = {};
 
 	if (!p)
-		return XDP_DROP;
+		return action(FW_HOOK_XDP, true);
 	reason = filter(p, &r, ctx, FW_HOOK_XDP);
 	if (reason == FW_REASON_DROP_REJECT) {
 		/* TC builds the answer; without metadata it judges again */
@@ -83,10 +83,10 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 	struct pkt *p = work_get(hook);
 	enum fw_reason reason;
 	struct run r = {};
-	int action;
+	int answer, drop;
 
 	if (!p)
-		return TC_SHOT;
+		return action(hook, true);
 	if (skb->tc_index == TC_INDEX_OWN) {
 		p->len = skb->len;
 		return finish(p, hook, FW_REASON_OWN_REPLY);
@@ -96,9 +96,9 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 		return finish(p, hook, reason);
 	if (!may_answer(p))
 		return finish(p, hook, FW_REASON_DROP_REJECT_LIMIT);
-	action = reject(skb, p, hook);
-	(void)finish(p, hook, FW_REASON_DROP_REJECT);
-	return action < 0 ? TC_SHOT : action;
+	answer = reject(skb, p, hook);
+	drop = finish(p, hook, FW_REASON_DROP_REJECT);
+	return answer < 0 ? drop : answer;
 }
 
 SEC("tc")

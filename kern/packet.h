@@ -10,6 +10,7 @@
 #pragma once
 
 #define ETH_P_IP     0x0800
+#define ETH_P_ARP    0x0806
 #define ETH_P_IPV6   0x86dd
 #define ETH_P_8021Q  0x8100
 #define ETH_P_8021AD 0x88a8
@@ -83,6 +84,7 @@ struct pkt {
 	__u8 tcp_flags;
 	__u8 ttl;
 	bool is_ip;
+	bool is_arp;
 	bool has_l2;
 };
 
@@ -552,6 +554,7 @@ static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
 	reason = parse_l2(p, ctx, hook, &proto);
 	if (reason != FW_REASON_NONE)
 		return reason;
+	p->is_arp = proto == ETH_P_ARP;
 	p->is_ip = proto == ETH_P_IP || proto == ETH_P_IPV6;
 	if (!p->is_ip)
 		return FW_REASON_NONE;

@@ -46,13 +46,16 @@ static __always_inline void count_rule(const struct pkt *p,
 	c->flows += flow;
 }
 
-static __always_inline int finish(const struct pkt *p, const enum fw_hook hook,
-				  enum fw_reason reason)
+static __always_inline int action(const enum fw_hook hook, bool drop)
 {
-	bool drop = reason_is_drop(reason);
-
-	count(p, hook, reason);
 	if (hook == FW_HOOK_XDP)
 		return drop ? XDP_DROP : XDP_PASS;
 	return drop ? TC_SHOT : TC_NEXT;
+}
+
+static __always_inline int finish(const struct pkt *p, const enum fw_hook hook,
+				  enum fw_reason reason)
+{
+	count(p, hook, reason);
+	return action(hook, reason_is_drop(reason));
 }

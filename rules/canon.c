@@ -4,8 +4,9 @@
  * The canonical text of statements, and the names that are made of it.
  *
  * Clauses stand in one order, numbers in one form, lists are merged and sorted;
- * names of defines and sets stay, so that a rule keeps its text, and with it its
- * counter, when what they stand for changes. Parsing the text gives it again.
+ * names of defines and sets stay, so that a rule keeps its text, and with it
+ * its counter, when what they stand for changes. Parsing the text gives it
+ * again.
  */
 #include "canon.h"
 

@@ -72,7 +72,7 @@ static bool check_member(struct fw_scope *scope,
 	return true;
 }
 
-/* An interface in several zones has one mode: that of the zone that names one. */
+/* An interface in several zones has one mode: that of the zone that says it. */
 static bool check_modes(struct fw_scope *scope, const struct fw_ast *ast,
 			struct fw_ast_member *member)
 {

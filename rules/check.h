@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* From the syntax tree to meaning, with everything that can be wrong about it. */
+/* From the syntax tree to meaning, and everything that can be wrong with it. */
 #pragma once
 
 #include "ast.h"

@@ -65,7 +65,7 @@ static bool fill_term(struct check *check, enum fw_field field,
 	term->text = fw_parts_text(check->scope, field, parts);
 	if (!term->text)
 		return out_of_memory(check);
-	if (fw_parts_is_any(check->scope, field, parts))
+	if (fw_parts_is_any(field, parts))
 		return check_any(check, term);
 	if (field != FW_FIELD_ADDRESS && field != FW_FIELD_PORT)
 		return fw_parts_value(check->scope, field, parts, &term->value);
@@ -499,7 +499,16 @@ static bool check_label(struct check *check)
 static bool check_prefix(struct check *check)
 {
 	struct fw_span at = check->rule->ast->prefix;
+	const char *s = fw_span_text(check->rep->sources, at);
+	uint32_t i;
 
+	for (i = 0; i < at.len; i++) {
+		if ((unsigned char)s[i] >= ' ')
+			continue;
+		fw_report_error(check->rep, at,
+				"the prefix holds a control character");
+		return false;
+	}
 	if (at.len <= FW_MAX_PREFIX)
 		return true;
 	fw_report_error(check->rep, at, "the prefix is longer than %d bytes",

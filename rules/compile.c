@@ -107,6 +107,7 @@ int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 	r = add_main(&c, main_name, main_text, main_len);
 	if (r < 0) {
 		fw_program_free(program);
+		fw_sources_done(&c.sources);
 		return r;
 	}
 	fw_parse(&c, &ast);

@@ -105,31 +105,33 @@ format_text(const char *format, va_list args)
 
 /* The part of the line around a place, and where in it the place is. */
 static char *excerpt(const struct fw_sources *sources, struct fw_span at,
-		     uint32_t *ret_caret)
+		     struct fw_place place, uint32_t *ret_caret)
 {
 	const struct fw_text *text = &sources->texts[at.file];
 	const char *here = text->data + at.off;
-	const char *line = memrchr(text->data, '\n', at.off);
-	size_t rest = text->len - at.off;
-	const char *end = memchr(here, '\n', rest);
+	size_t before = place.column - 1;
+	size_t after = text->len - at.off;
+	bool is_cut_before = before > EXCERPT_BEFORE;
+	bool is_cut_after;
 	struct fw_str str = { 0 };
-	bool is_cut;
+	const char *end;
 
-	line = line ? line + 1 : text->data;
-	end = end ? end : text->data + text->len;
-	if (end > here && end[-1] == '\r')
-		end--;
-	if (here - line > EXCERPT_BEFORE) {
-		line = here - EXCERPT_BEFORE;
-		fw_str_puts(&str, ELLIPSIS);
+	if (is_cut_before)
+		before = EXCERPT_BEFORE;
+	/* Lines may be very long: look no further than is shown. */
+	is_cut_after = after > EXCERPT_AFTER;
+	if (is_cut_after)
+		after = EXCERPT_AFTER;
+	end = memchr(here, '\n', after);
+	if (end) {
+		is_cut_after = false;
+		after = (size_t)(end - here);
+		after -= after && end[-1] == '\r';
 	}
-	is_cut = end - here > EXCERPT_AFTER;
-	if (is_cut)
-		end = here + EXCERPT_AFTER;
-	*ret_caret = (uint32_t)(str.n + (size_t)(here - line));
-	fw_str_add(&str, line, (size_t)(end - line));
-	if (is_cut)
-		fw_str_puts(&str, ELLIPSIS);
+	fw_str_puts(&str, is_cut_before ? ELLIPSIS : "");
+	*ret_caret = (uint32_t)(str.n + before);
+	fw_str_add(&str, here - before, before + after);
+	fw_str_puts(&str, is_cut_after ? ELLIPSIS : "");
 	if (!str.is_broken)
 		make_printable(str.s, str.n);
 	return fw_str_take(&str);
@@ -153,7 +155,7 @@ static void record(struct fw_reporter *rep, enum fw_severity severity,
 	m.column = place.column;
 	m.length = at.len ? at.len : 1;
 	m.file = fw_mem_dup(file->name, strlen(file->name));
-	m.source = excerpt(rep->sources, at, &m.caret);
+	m.source = excerpt(rep->sources, at, place, &m.caret);
 	if (!messages || !text || !m.file || !m.source) {
 		rep->is_broken = true;
 		free(text);

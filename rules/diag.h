@@ -72,5 +72,5 @@ bool fw_report_nearest(struct fw_reporter *rep,
 unsigned int fw_edit_distance(const char *a, size_t a_len, const char *b,
 			      size_t b_len, unsigned int limit);
 
-/** @brief First byte that is not UTF-8 text or is a control character, or -1. */
+/** @brief First byte that is not UTF-8 or is a control character, or -1. */
 int64_t fw_text_find_binary(const char *s, size_t len);

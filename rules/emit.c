@@ -4,8 +4,8 @@
  * From the intermediate form to the image of kern/abi.h.
  *
  * Cells: head, stateless rows, stateful rows, then each set that a row names as
- * a descriptor and its boundaries, then the annex. First everything is measured,
- * then it is written: nothing grows.
+ * a descriptor and its boundaries, then the annex. First everything is
+ * measured, then it is written: nothing grows.
  */
 #include <errno.h>
 #include <stdlib.h>

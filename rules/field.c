@@ -74,8 +74,10 @@ static bool add(struct word *w, struct fw_ranges *ranges, struct fw_u128 first,
 static bool add_small(struct word *w, struct fw_ranges *ranges, uint64_t first,
 		      uint64_t last)
 {
-	return add(w, ranges, (struct fw_u128){ .lo = first },
-		   (struct fw_u128){ .lo = last });
+	const struct fw_u128 from = { .lo = first };
+	const struct fw_u128 to = { .lo = last };
+
+	return add(w, ranges, from, to);
 }
 
 static bool is_digit(char c)
@@ -662,30 +664,50 @@ static void print_icmp(const struct fw_scope *scope,
 	print_pairs(value, -1, -1, false, list);
 }
 
-/* Single types by name; ranges, and what has no name, as numbers. */
+static const char *type_name(uint64_t number, bool is_v6)
+{
+	struct pair p;
+	size_t i;
+
+	for (i = 0; type_at(i, &p); i++) {
+		if ((is_v6 ? p.v6 : p.v4) == (int)number)
+			return p.name;
+	}
+	return NULL;
+}
+
+/* A short range of types that all have names is better read by them. */
+#define MAX_NAMED_RANGE 4
+
+static bool is_named_range(const struct fw_range *r, bool is_v6)
+{
+	uint64_t i;
+
+	if (r->last_lo - r->first_lo >= MAX_NAMED_RANGE)
+		return false;
+	for (i = r->first_lo; i <= r->last_lo; i++) {
+		if (!type_name(i, is_v6))
+			return false;
+	}
+	return true;
+}
+
 static void print_types(const struct fw_ranges *ranges, bool is_v6,
 			struct fw_list *list)
 {
-	size_t i, k;
+	size_t i;
+	uint64_t k;
 
 	for (i = 0; i < ranges->n; i++) {
-		struct fw_ranges one = { .r = &ranges->r[i], .n = 1 };
-		uint64_t number = ranges->r[i].first_lo;
-		struct pair p = { 0 };
+		struct fw_range *r = &ranges->r[i];
+		struct fw_ranges one = { .r = r, .n = 1 };
 
-		if (ranges->r[i].last_lo > number) {
+		if (!is_named_range(r, is_v6)) {
 			print_ranges(&one, list);
 			continue;
 		}
-		for (k = 0; type_at(k, &p); k++) {
-			if ((is_v6 ? p.v6 : p.v4) == (int)number)
-				break;
-		}
-		if (p.name) {
-			fw_str_puts(fw_list_next(list), p.name);
-		} else {
-			print_ranges(&one, list);
-		}
+		for (k = r->first_lo; k <= r->last_lo; k++)
+			fw_str_puts(fw_list_next(list), type_name(k, is_v6));
 	}
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * What can be matched: how each kind of value is read and printed. A new kind is
- * a new row of the table in field.c.
+ * What can be matched: how each kind of value is read and printed. A new kind
+ * is a new row of the table in field.c.
  */
 #pragma once
 

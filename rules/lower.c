@@ -65,7 +65,7 @@ static uint64_t zone_mask(const struct fw_term *term)
 	return mask;
 }
 
-/* One family's types and codes as a set of type << 8 | code; -1: any or none. */
+/* Types and codes of one family as a set of type << 8 | code; -1: none. */
 static int32_t lower_types(struct fw_scope *scope, struct fw_set_pool *pool,
 			   const struct fw_checked_rule *rule,
 			   const struct fw_ranges *types,
@@ -168,7 +168,7 @@ static struct fw_ir_row *new_row(struct fw_program *program)
 	return &rows[program->n_rows++];
 }
 
-static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
+static bool lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 		       const struct fw_checked_rule *rule,
 		       struct fw_program *program)
 {
@@ -178,7 +178,7 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	row = new_row(program);
 	if (!row) {
 		scope->c->rep.is_broken = true;
-		return;
+		return false;
 	}
 	row->verdict = rule->ast->verdict;
 	row->dirs = (uint8_t)(1u << rule->ast->dir);
@@ -190,8 +190,10 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	row->src = t[FW_TERM_SRC].set;
 	row->dst = t[FW_TERM_DST].set;
 	lower_l4(scope, pool, rule, row);
-	if (!lower_texts(scope, rule, row))
-		scope->c->rep.is_broken = true;
+	if (lower_texts(scope, rule, row))
+		return true;
+	scope->c->rep.is_broken = true;
+	return false;
 }
 
 void fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
@@ -216,10 +218,9 @@ void fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
 				"many rules that differ in one address or port are one rule with a list or a set");
 			break;
 		}
-		if (fw_check_rule(scope, pool, stmt, &rule)) {
-			lower_rule(scope, pool, &rule, program);
+		if (fw_check_rule(scope, pool, stmt, &rule) &&
+		    lower_rule(scope, pool, &rule, program))
 			fw_shadow_check(&shadow, scope, program, stmt->at);
-		}
 		fw_checked_rule_done(&rule);
 	}
 	fw_shadow_done(&shadow);

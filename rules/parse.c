@@ -148,16 +148,15 @@ static struct fw_item *parse_file(struct fw_parser *p)
 	return item;
 }
 
-static struct fw_item *set_element(struct fw_parser *p, bool *ret_is_one)
+static bool set_element(struct fw_parser *p, struct fw_item **ret)
 {
 	static const char *const later[] = { "dynamic", "timeout", "size",
 					     "on-full", NULL };
 
-	*ret_is_one = true;
-	if (fw_parser_at_word(p, "file"))
-		return parse_file(p);
-	*ret_is_one = fw_parser_refuse_later(p, later);
-	return NULL;
+	if (!fw_parser_at_word(p, "file"))
+		return fw_parser_refuse_later(p, later);
+	*ret = parse_file(p);
+	return true;
 }
 
 static bool parse_set(struct fw_parser *p, struct fw_stmt *stmt)

@@ -8,7 +8,7 @@
 
 #define FW_MAX_INCLUDE_DEPTH 16
 #define FW_MAX_LIST_DEPTH    16
-#define FW_MAX_ITEMS	     (4u << 20) /* in lists; files of sets have no such limit */
+#define FW_MAX_ITEMS	     (4u << 20) /* in lists; not in files */
 
 /**
  * @brief Parse the first file of `c` and all that it includes.

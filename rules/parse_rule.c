@@ -153,6 +153,12 @@ static bool parse_clause(struct fw_parser *p, const struct clause *clause,
 		fw_report_error(&p->c->rep, p->token.at,
 				"'%s' is given twice in one rule",
 				clause->word);
+		if (clause->parse == parse_endpoint) {
+			fw_report_hint(
+				&p->c->rep,
+				"address and port stand together: %s ADDRESS port PORT",
+				clause->word);
+		}
 		fw_report_note(&p->c->rep, *first, "it is given here first");
 		return false;
 	}

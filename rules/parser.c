@@ -324,14 +324,10 @@ struct fw_item *fw_parser_list(struct fw_parser *p, const char *what,
 static struct fw_item *parse_value(struct fw_parser *p, const char *what,
 				   fw_special_fn special, unsigned int depth)
 {
-	struct fw_item *item;
-	bool is_special = false;
+	struct fw_item *item = NULL;
 
-	if (special) {
-		item = special(p, &is_special);
-		if (is_special)
-			return item;
-	}
+	if (special && special(p, &item))
+		return item;
 	if (p->token.kind == FW_TOKEN_OPEN)
 		return fw_parser_list(p, what, special, depth + 1);
 	if (p->token.kind == FW_TOKEN_WORD)

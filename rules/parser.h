@@ -85,9 +85,11 @@ bool fw_parser_at_statement(const struct fw_parser *p);
 bool fw_parser_separators(struct fw_parser *p, struct fw_span open,
 			  bool *ret_is_separated);
 
-/* What an element of a list may be besides an ordinary value. */
-typedef struct fw_item *(*fw_special_fn)(struct fw_parser *p,
-					 bool *ret_is_one);
+/*
+ * What an element of a list may be besides an ordinary value. Returns whether
+ * it was such an element; *ret is NULL if that was wrong.
+ */
+typedef bool (*fw_special_fn)(struct fw_parser *p, struct fw_item **ret);
 
 /** @brief { a, b }, as deep as `depth` already; NULL after an error. */
 struct fw_item *fw_parser_list(struct fw_parser *p, const char *what,

@@ -35,8 +35,10 @@ int fw_ranges_add(struct fw_ranges *ranges, struct fw_u128 first,
 
 int fw_ranges_add_small(struct fw_ranges *ranges, uint64_t first, uint64_t last)
 {
-	return fw_ranges_add(ranges, (struct fw_u128){ .lo = first },
-			     (struct fw_u128){ .lo = last });
+	const struct fw_u128 from = { .lo = first };
+	const struct fw_u128 to = { .lo = last };
+
+	return fw_ranges_add(ranges, from, to);
 }
 
 int fw_ranges_add_all(struct fw_ranges *ranges, const struct fw_ranges *more)

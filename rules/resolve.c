@@ -3,8 +3,8 @@
 /*
  * From words, lists and names to values.
  *
- * A name has no type of its own. What it stands for is worked out once per field
- * that it is used as, and kept: a thousand rules may use a set of a million
+ * A name has no type of its own. What it stands for is worked out once per
+ * field that it is used as, and kept: a thousand rules may use a set of a million
  * addresses.
  */
 #include "resolve.h"
@@ -175,7 +175,7 @@ static bool add_ref(struct fw_scope *scope, enum fw_field field,
 		    const struct fw_item *item, struct fw_parts *parts)
 {
 	struct fw_reporter *rep = &scope->c->rep;
-	const struct fw_symbol **refs;
+	struct fw_ref *refs;
 	struct fw_symbol *symbol;
 	bool was_bad;
 
@@ -203,7 +203,7 @@ static bool add_ref(struct fw_scope *scope, enum fw_field field,
 		return false;
 	}
 	parts->refs = refs;
-	refs[parts->n_refs++] = symbol;
+	refs[parts->n_refs++] = (struct fw_ref){ symbol };
 	parts->has_set |= item->kind == FW_ITEM_SET;
 	return true;
 }
@@ -236,8 +236,8 @@ static bool collect(struct fw_scope *scope, enum fw_field field,
 /* Defines before sets, each in the order of declaration. */
 static int compare_refs(const void *a, const void *b)
 {
-	const struct fw_symbol *x = *(const struct fw_symbol *const *)a;
-	const struct fw_symbol *y = *(const struct fw_symbol *const *)b;
+	const struct fw_symbol *x = ((const struct fw_ref *)a)->symbol;
+	const struct fw_symbol *y = ((const struct fw_ref *)b)->symbol;
 
 	if (x->is_set != y->is_set)
 		return x->is_set ? 1 : -1;
@@ -252,7 +252,7 @@ static void sort_refs(struct fw_parts *parts)
 		return;
 	qsort(parts->refs, parts->n_refs, sizeof(*parts->refs), compare_refs);
 	for (i = 1; i < parts->n_refs; i++) {
-		if (parts->refs[i] != parts->refs[n])
+		if (parts->refs[i].symbol != parts->refs[n].symbol)
 			parts->refs[++n] = parts->refs[i];
 	}
 	parts->n_refs = n + 1;
@@ -278,7 +278,8 @@ bool fw_parts_value(struct fw_scope *scope, enum fw_field field,
 		return false;
 	}
 	for (i = 0; i < parts->n_refs; i++) {
-		const struct fw_value *value = parts->refs[i]->values[field];
+		const struct fw_value *value =
+			parts->refs[i].symbol->values[field];
 
 		if (value && fw_value_add(ret, value) < 0) {
 			scope->c->rep.is_broken = true;
@@ -289,15 +290,15 @@ bool fw_parts_value(struct fw_scope *scope, enum fw_field field,
 	return true;
 }
 
-bool fw_parts_is_any(struct fw_scope *scope, enum fw_field field,
-		     const struct fw_parts *parts)
+bool fw_parts_is_any(enum fw_field field, const struct fw_parts *parts)
 {
 	size_t i;
 
-	(void)scope;
 	for (i = 0; i < parts->n_refs; i++) {
-		if (parts->refs[i]->values[field] &&
-		    parts->refs[i]->values[field]->is_any)
+		const struct fw_value *value =
+			parts->refs[i].symbol->values[field];
+
+		if (value && value->is_any)
 			return true;
 	}
 	return parts->literals.is_any;
@@ -310,7 +311,7 @@ char *fw_parts_text(const struct fw_scope *scope, enum fw_field field,
 	size_t i;
 
 	for (i = 0; i < parts->n_refs && !parts->literals.is_any; i++) {
-		const struct fw_symbol *ref = parts->refs[i];
+		const struct fw_symbol *ref = parts->refs[i].symbol;
 		struct fw_str *str = fw_list_next(&list);
 
 		fw_str_puts(str, ref->is_set ? "@" : "$");

@@ -7,9 +7,14 @@
 
 #define FW_MAX_NAME_DEPTH 32
 
+/* A define or set that a value refers to. */
+struct fw_ref {
+	const struct fw_symbol *symbol;
+};
+
 /* A value as it stands in one place: names it refers to, and the rest. */
 struct fw_parts {
-	const struct fw_symbol **refs; /* sorted, each once */
+	struct fw_ref *refs; /* sorted, each once */
 	size_t n_refs;
 	struct fw_value literals; /* merged */
 	bool has_set;		  /* some of the names are sets */
@@ -43,8 +48,7 @@ bool fw_parts_value(struct fw_scope *scope, enum fw_field field,
 		    const struct fw_parts *parts, struct fw_value *ret);
 
 /** @brief Is `any` among the parts? */
-bool fw_parts_is_any(struct fw_scope *scope, enum fw_field field,
-		     const struct fw_parts *parts);
+bool fw_parts_is_any(enum fw_field field, const struct fw_parts *parts);
 
 /** @brief Canonical text, owned by the caller; NULL without memory. */
 char *fw_parts_text(const struct fw_scope *scope, enum fw_field field,

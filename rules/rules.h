@@ -56,9 +56,9 @@ struct fw_message {
 	uint32_t column;
 	uint32_t length; /* of the marked text, at least 1 */
 	char *text;	 /* "port 70000 is out of range 0-65535" */
-	char *source;	 /* the line of the file; a long one is cut: "...x..." */
-	uint32_t caret;	 /* where in `source` the marked text begins, in bytes */
-	char *hint;	 /* NULL, or what would be right */
+	char *source;	/* the line of the file; a long one is cut: "...x..." */
+	uint32_t caret; /* where in `source` the marked text begins, in bytes */
+	char *hint;	/* NULL, or what would be right */
 };
 
 struct fw_diag {

@@ -170,12 +170,11 @@ static void try_all(const struct fw_scope *scope,
 		    const struct fw_symbols *symbols,
 		    struct fw_nearest *nearest)
 {
-	size_t i;
+	const struct fw_symbol *end = symbols->s + symbols->n;
+	const struct fw_symbol *s;
 
-	for (i = 0; i < symbols->n; i++) {
-		fw_nearest_try(nearest, text_of(scope, symbols->s[i].name),
-			       symbols->s[i].name.len);
-	}
+	for (s = symbols->s; s && s < end; s++)
+		fw_nearest_try(nearest, text_of(scope, s->name), s->name.len);
 }
 
 static bool hint_from(struct fw_scope *scope, const struct fw_symbols *symbols,

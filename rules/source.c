@@ -63,18 +63,33 @@ struct fw_span fw_span_join(struct fw_span first, struct fw_span last)
 	return first;
 }
 
-/* Count the newlines between two offsets. */
-static uint32_t count_lines(const char *data, uint32_t from, uint32_t to)
+static void step_forward(struct fw_cursor *cursor, const char *data,
+			 uint32_t off)
 {
-	const char *end = data + to;
-	const char *p = data + from;
-	uint32_t n = 0;
+	const char *p = data + cursor->off;
+	const char *end = data + off;
 
-	while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
+	while (p < end) {
+		p = memchr(p, '\n', (size_t)(end - p));
+		if (!p)
+			break;
 		p++;
-		n++;
+		cursor->line++;
+		cursor->line_off = (uint32_t)(p - data);
 	}
-	return n;
+	cursor->off = off;
+}
+
+static void step_back(struct fw_cursor *cursor, const char *data, uint32_t off)
+{
+	const char *newline;
+
+	while (cursor->line_off > off) {
+		cursor->line--;
+		newline = memrchr(data, '\n', cursor->line_off - 1);
+		cursor->line_off = newline ? (uint32_t)(newline - data) + 1 : 0;
+	}
+	cursor->off = off;
 }
 
 struct fw_place fw_sources_place(const struct fw_sources *sources,
@@ -82,19 +97,15 @@ struct fw_place fw_sources_place(const struct fw_sources *sources,
 {
 	struct fw_cursor *cursor = &sources->cursors[at.file];
 	const char *data = sources->texts[at.file].data;
-	const char *line;
 
 	if (at.off >= cursor->off) {
-		cursor->line += count_lines(data, cursor->off, at.off);
+		step_forward(cursor, data, at.off);
 	} else {
-		cursor->line -= count_lines(data, at.off, cursor->off);
+		step_back(cursor, data, at.off);
 	}
-	cursor->off = at.off;
-
-	line = memrchr(data, '\n', at.off);
 	return (struct fw_place){
 		.line = cursor->line,
-		.column = at.off - (line ? (uint32_t)(line - data) + 1 : 0) + 1,
+		.column = at.off - cursor->line_off + 1,
 	};
 }
 

@@ -24,6 +24,7 @@ struct fw_place {
 struct fw_cursor {
 	uint32_t off;
 	uint32_t line;
+	uint32_t line_off; /* where that line starts */
 };
 
 struct fw_sources {

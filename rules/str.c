@@ -47,18 +47,19 @@ void fw_str_puts(struct fw_str *str, const char *s)
 
 void fw_str_addf(struct fw_str *str, const char *format, ...)
 {
+	_cleanup_free_ char *text = NULL;
 	va_list args;
 	int n;
 
 	va_start(args, format);
-	n = vsnprintf(NULL, 0, format, args);
+	n = vasprintf(&text, format, args);
 	va_end(args);
-	if (n < 0 || !reserve(str, (size_t)n))
-		return;
-	va_start(args, format);
-	(void)vsnprintf(str->s + str->n, (size_t)n + 1, format, args);
-	va_end(args);
-	str->n += (size_t)n;
+	if (n >= 0) {
+		fw_str_add(str, text, (size_t)n);
+	} else {
+		text = NULL;
+		str->is_broken = true;
+	}
 }
 
 char *fw_str_take(struct fw_str *str)

@@ -67,19 +67,22 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 	if (!next->row_slots)
 		return -ENOMEM;
 	fw_slots_begin(apply->slots);
-	for (int dir = 0; dir < FW_DIR_MAX && r == 0; dir++)
+	for (int dir = 0; dir < FW_DIR_MAX && r == 0; dir++) {
 		r = fw_slots_assign(apply->slots, apply->dp,
 				    fw_default_label((enum fw_dir)dir),
 				    &next->default_slots[dir]);
-	for (size_t i = 0; i < program->n_rows && r == 0; i++)
+	}
+	for (size_t i = 0; i < program->n_rows && r == 0; i++) {
 		r = fw_slots_assign(apply->slots, apply->dp,
 				    program->rows[i].label,
 				    &next->row_slots[i]);
-	if (r == -ENOSPC)
+	}
+	if (r == -ENOSPC) {
 		fw_errorf(
 			reterr,
 			"too many rules: old and new ones have more than %d labels together",
 			FW_MAX_SLOTS - 1);
+	}
 	return r;
 }
 
@@ -111,11 +114,12 @@ static int make_image(struct rules *next, char **reterr)
 		    next->default_slots, &image);
 	if (r == 0)
 		r = fw_rulesets_make(&image, &next->image_fd);
-	if (r == -E2BIG)
+	if (r == -E2BIG) {
 		fw_errorf(
 			reterr,
 			"the rules are too large: they need more than %u cells of %d bytes",
 			FW_MAX_CELLS, FW_CELL_SIZE);
+	}
 	fw_image_done(&image);
 	return r;
 }
@@ -129,9 +133,10 @@ static int make_cover(struct fw_apply *apply, struct rules *next, char **reterr)
 	if (r < 0)
 		return r;
 	r = fw_cover_add(apply->cover, &apply->now.cover, &next->cover);
-	if (r < 0)
+	if (r < 0) {
 		fw_errorf(reterr, "cannot write the interfaces: %s",
 			  strerror(-r));
+	}
 	return r;
 }
 
@@ -250,12 +255,14 @@ static void report(const struct fw_cover_set *before,
 		const struct fw_apply_iface *iface = &after->ifaces[i];
 		const char *old = earlier_error(before, iface->name);
 
-		if (old && !iface->error)
+		if (old && !iface->error) {
 			log_info("interface '%s' is covered, mode %s",
 				 iface->name, fw_mode_name(iface->mode));
-		else if (iface->error && (!old || strcmp(old, iface->error)))
+		} else if (iface->error &&
+			   (!old || strcmp(old, iface->error))) {
 			log_warning("interface '%s' is not covered: %s",
 				    iface->name, iface->error);
+		}
 	}
 }
 
@@ -299,9 +306,10 @@ static void on_changed(void *data)
 	if (!apply->now.program)
 		return;
 	r = refresh(apply);
-	if (r < 0)
+	if (r < 0) {
 		log_warning("cannot follow a change of interfaces: %s",
 			    strerror(-r));
+	}
 }
 
 static const struct fw_ifaces_ops ifaces_ops = {
@@ -400,12 +408,14 @@ static int claim_slots(struct fw_apply *apply, struct rules *rules,
 				   fw_default_label((enum fw_dir)dir),
 				   head->default_slot[dir]);
 	}
-	if (r == 0)
+	if (r == 0) {
 		r = claim_rows(apply, rules, image, head->stateless_off,
 			       head->stateless_n);
-	if (r == 0)
+	}
+	if (r == 0) {
 		r = claim_rows(apply, rules, image, head->rules_off,
 			       head->rules_n);
+	}
 	return r;
 }
 
@@ -497,9 +507,10 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 	if (r < 0)
 		return r;
 	r = adopt(apply);
-	if (r < 0)
+	if (r < 0) {
 		fw_errorf(reterr, "cannot adopt the running rules: %s",
 			  strerror(-r));
+	}
 	return r;
 }
 

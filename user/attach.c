@@ -372,9 +372,10 @@ static int add_filter(const struct fw_attach *attach, enum pin pin,
 
 static bool has_tc(const struct fw_attach *attach, uint32_t ifindex)
 {
-	if (attach->has_tcx)
+	if (attach->has_tcx) {
 		return has_link(attach, PIN_INGRESS, ifindex) &&
 		       has_link(attach, PIN_EGRESS, ifindex);
+	}
 	return has_pinned_filter(attach, PIN_FILTER_IN, ifindex) &&
 	       has_pinned_filter(attach, PIN_FILTER_OUT, ifindex);
 }
@@ -399,12 +400,14 @@ static int ensure_tc(const struct fw_attach *attach, const struct fw_link *link,
 	int r;
 
 	r = ensure_hook(attach, link->ifindex, PIN_INGRESS, PIN_FILTER_IN);
-	if (r == 0)
+	if (r == 0) {
 		r = ensure_hook(attach, link->ifindex, PIN_EGRESS,
 				PIN_FILTER_OUT);
-	if (r < 0)
+	}
+	if (r < 0) {
 		fw_errorf(reterr, "cannot attach to TC of '%s': %s", link->name,
 			  strerror(-r));
+	}
 	return r;
 }
 
@@ -469,20 +472,21 @@ static int add_xdp(const struct fw_attach *attach, uint32_t ifindex,
 static void explain_xdp(const struct fw_link *link, enum fw_iface_mode mode,
 			int r, char **reterr)
 {
-	if (mode == FW_MODE_XDP_GENERIC)
+	if (mode == FW_MODE_XDP_GENERIC) {
 		fw_errorf(reterr,
 			  "'%s' refuses generic XDP (%s): say 'mode tc' for it",
 			  link->name, strerror(-r));
-	else if (r == -EOPNOTSUPP)
+	} else if (r == -EOPNOTSUPP) {
 		fw_errorf(
 			reterr,
 			"the driver of '%s' has no native XDP: say 'mode tc' or 'mode xdp-generic' for it",
 			link->name);
-	else
+	} else {
 		fw_errorf(
 			reterr,
 			"the driver of '%s' refuses native XDP (%s): say 'mode tc' or 'mode xdp-generic' for it",
 			link->name, strerror(-r));
+	}
 }
 
 /*

@@ -14,7 +14,7 @@
 #include "user/util.h"
 
 #define ANSWER_MS 300000 /* a load of millions of prefixes takes a while */
-#define TRIES 3		 /* a daemon may end just when we come */
+#define TRIES	  3	 /* a daemon may end just when we come */
 
 void fw_complain(const char *format, ...)
 {
@@ -107,11 +107,13 @@ static void take_rows(const struct fw_call *call, json_t *items, json_t *rows)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(items, i, row) {
-		if (call->row)
+	json_array_foreach(items, i, row)
+	{
+		if (call->row) {
 			call->row(call->data, row);
-		else
+		} else {
 			(void)json_array_append(rows, row);
+		}
 	}
 }
 
@@ -159,9 +161,9 @@ static int converse(int fd, const struct fw_call *call, unsigned long netns,
 	int r;
 
 	args = call->args ? json_incref(call->args) : json_object();
-	request = json_pack("{s:i, s:s, s:I, s:o}", "version",
-			    FW_PROTO_VERSION, "verb", call->verb, "netns",
-			    (json_int_t)netns, "args", args);
+	request = json_pack("{s:i, s:s, s:I, s:o}", "version", FW_PROTO_VERSION,
+			    "verb", call->verb, "netns", (json_int_t)netns,
+			    "args", args);
 	if (!request)
 		return -ENOMEM;
 	r = fw_frame_put(&out, request, FW_PROTO_MAX_REQUEST);
@@ -182,11 +184,27 @@ static bool is_nobody(int r)
 	       r == -EPIPE;
 }
 
+/* One client starts it, the others wait and use the same one. */
+static int start_and_connect(const struct fw_paths *paths)
+{
+	_cleanup_close_ int lock_fd = -1;
+	int fd;
+
+	lock_fd = fw_start_lock(paths);
+	if (lock_fd < 0)
+		return lock_fd;
+	fd = connect_to(paths->socket);
+	if (!is_nobody(fd))
+		return fd;
+	(void)fw_start_daemon(paths);
+	return connect_to(paths->socket);
+}
+
 /* Connected, or FW_EXIT_*; `ret_fd` is set with FW_EXIT_OK. */
 static enum fw_exit reach(struct fw_cli *cli, const struct fw_call *call,
 			  int *ret_fd)
 {
-	int fd, r;
+	int fd;
 
 	fd = connect_to(cli->paths.socket);
 	if (is_nobody(fd)) {
@@ -198,10 +216,8 @@ static enum fw_exit reach(struct fw_cli *cli, const struct fw_call *call,
 				fw_complain("nothing is loaded");
 			return FW_EXIT_NO_DAEMON;
 		}
-		r = fw_start_daemon(&cli->paths);
-		/* If it did not start, somebody else's may have. */
-		fd = connect_to(cli->paths.socket);
-		if (r < 0 && fd < 0)
+		fd = start_and_connect(&cli->paths);
+		if (is_nobody(fd))
 			return FW_EXIT_NO_DAEMON;
 	}
 	if (fd < 0) {
@@ -251,12 +267,13 @@ static enum fw_exit judge_reply(const struct fw_call *call, const json_t *reply,
 	}
 	error = json_string_value(json_object_get(reply, "error"));
 	status = json_integer_value(json_object_get(reply, "status"));
-	if (!call->silent || status != FW_EXIT_NO_DAEMON)
-		fw_complain("%s", error ? error :
-					  "fwctld has sent no sensible reply");
-	return status >= FW_EXIT_REQUEST && status <= FW_EXIT_KERNEL ?
-		       (enum fw_exit)status :
-		       FW_EXIT_REQUEST;
+	if (!call->silent || status != FW_EXIT_NO_DAEMON) {
+		fw_complain("%s", error ? error
+					: "fwctld has sent no sensible reply");
+	}
+	return status >= FW_EXIT_REQUEST && status <= FW_EXIT_KERNEL
+		       ? (enum fw_exit)status
+		       : FW_EXIT_REQUEST;
 }
 
 static enum fw_exit call_paths(struct fw_cli *cli, const struct fw_call *call,

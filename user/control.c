@@ -23,7 +23,7 @@
 #include "user/util.h"
 
 #define PATIENCE_MS 10000
-#define READ_BYTES 65536u
+#define READ_BYTES  65536u
 
 struct fw_request { /* one client */
 	struct fw_control *control;
@@ -81,10 +81,11 @@ static void client_free(struct fw_request *client)
 	free(client);
 	if (control->clients)
 		return;
-	if (control->is_finishing)
+	if (control->is_finishing) {
 		fw_loop_stop(control->loop);
-	else if (control->config.on_idle)
+	} else if (control->config.on_idle) {
 		control->config.on_idle(control->config.data);
+	}
 }
 
 /* Write what fits; 0 when all is gone, -EAGAIN when the client must read first. */
@@ -157,9 +158,10 @@ static int go_on(struct fw_request *client)
 static const struct fw_verb *find_verb(const struct fw_control *control,
 				       const char *name)
 {
-	for (size_t i = 0; i < control->config.n_verbs; i++)
+	for (size_t i = 0; i < control->config.n_verbs; i++) {
 		if (strcmp(control->config.verbs[i].name, name) == 0)
 			return &control->config.verbs[i];
+	}
 	return NULL;
 }
 
@@ -179,15 +181,17 @@ static void dispatch(struct fw_request *client, json_t *body)
 		return;
 	}
 	if (version != FW_PROTO_VERSION) {
-		fw_reply_error(client, FW_EXIT_NO_DAEMON,
-			       "fwctld %s speaks version %d of the control protocol, fwctl version %lld; restart fwctld",
-			       FW_VERSION, FW_PROTO_VERSION, (long long)version);
+		fw_reply_error(
+			client, FW_EXIT_NO_DAEMON,
+			"fwctld %s speaks version %d of the control protocol, fwctl version %lld; restart fwctld",
+			FW_VERSION, FW_PROTO_VERSION, (long long)version);
 		return;
 	}
 	if (netns != (json_int_t)own) {
-		fw_reply_error(client, FW_EXIT_REQUEST,
-			       "this fwctld serves network namespace net:[%lu], fwctl runs in net:[%lld]; run fwctl there, or give each its own --run-dir",
-			       own, (long long)netns);
+		fw_reply_error(
+			client, FW_EXIT_REQUEST,
+			"this fwctld serves network namespace net:[%lu], fwctl runs in net:[%lld]; run fwctl there, or give each its own --run-dir",
+			own, (long long)netns);
 		return;
 	}
 	verb = find_verb(client->control, name);
@@ -218,9 +222,9 @@ static int serve(struct fw_request *client)
 			client->is_replying = true;
 			client->is_closing = true;
 			fw_reply_error(client, FW_EXIT_REQUEST, "%s",
-				       r == -EMSGSIZE ? "request is too long" :
-				       error	      ? error :
-							strerror(-r));
+				       r == -EMSGSIZE ? "request is too long"
+				       : error	      ? error
+						      : strerror(-r));
 		}
 		r = go_on(client);
 		if (r != 0)
@@ -272,9 +276,10 @@ static void on_client(void *data, uint32_t events)
 	}
 	if (r == 0)
 		r = serve(client);
-	if (r >= 0)
+	if (r >= 0) {
 		r = fw_watch_set(client->watch,
 				 client->is_replying ? EPOLLOUT : EPOLLIN);
+	}
 	if (r < 0)
 		client_free(client);
 }
@@ -332,9 +337,11 @@ void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
 {
 	json_t *last = NULL;
 
-	if (result && fw_json_set(result, "list", json_string(rows->list)) == 0)
+	if (result &&
+	    fw_json_set(result, "list", json_string(rows->list)) == 0) {
 		last = json_pack("{s:i, s:i, s:O}", "version", FW_PROTO_VERSION,
 				 "status", FW_EXIT_OK, "result", result);
+	}
 	json_decref(result);
 	if (!last) {
 		rows->free(rows->data);
@@ -356,10 +363,11 @@ static int array_next(void *data, json_t *items)
 	size_t n = json_array_size(rows->array);
 	size_t end = rows->i + FW_PROTO_ROWS < n ? rows->i + FW_PROTO_ROWS : n;
 
-	for (; rows->i < end; rows->i++)
+	for (; rows->i < end; rows->i++) {
 		if (json_array_append(items,
 				      json_array_get(rows->array, rows->i)) < 0)
 			return -ENOMEM;
+	}
 	return rows->i < n;
 }
 
@@ -371,8 +379,8 @@ static void array_free(void *data)
 	free(rows);
 }
 
-void fw_reply_array(struct fw_request *request, const char *list,
-		    json_t *array, json_t *result)
+void fw_reply_array(struct fw_request *request, const char *list, json_t *array,
+		    json_t *result)
 {
 	struct array_rows *rows;
 
@@ -419,8 +427,7 @@ static int client_new(struct fw_control *control, int fd)
 		return -errno;
 	client->watch =
 		fw_watch_new(control->loop, fd, EPOLLIN, on_client, client);
-	if (!client->watch ||
-	    fw_timer_arm(client->timer, PATIENCE_MS, 0) < 0) {
+	if (!client->watch || fw_timer_arm(client->timer, PATIENCE_MS, 0) < 0) {
 		int r = -errno;
 
 		fw_watch_free(client->watch);
@@ -457,10 +464,11 @@ static void on_accept(void *data, uint32_t events)
 		return;
 	}
 	r = client_new(control, fd);
-	if (r < 0)
+	if (r < 0) {
 		log_warning("cannot serve a client: %s", strerror(-r));
-	else
+	} else {
 		(void)take_fd(&fd);
+	}
 }
 
 /* 0 if nobody answers at the address and what lies there is a socket. */
@@ -524,8 +532,7 @@ static int open_listener(struct fw_control *control)
 	return control->watch ? 0 : -errno;
 }
 
-int fw_control_new(struct fw_loop *loop,
-		   const struct fw_control_config *config,
+int fw_control_new(struct fw_loop *loop, const struct fw_control_config *config,
 		   struct fw_control **ret, char **reterr)
 {
 	struct fw_control *control;
@@ -542,9 +549,10 @@ int fw_control_new(struct fw_loop *loop,
 	}
 	if (r < 0) {
 		fw_errorf(reterr, "cannot listen on '%s': %s", config->path,
-			  r == -EADDRINUSE ? "another fwctld answers there" :
-			  r == -EEXIST ? "there is something that is no socket" :
-					 strerror(-r));
+			  r == -EADDRINUSE ? "another fwctld answers there"
+			  : r == -EEXIST
+				  ? "there is something that is no socket"
+				  : strerror(-r));
 		fw_control_free(control);
 		return r;
 	}

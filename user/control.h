@@ -31,7 +31,7 @@ struct fw_control_config {
 	const struct fw_verb *verbs;
 	size_t n_verbs;
 	void (*on_idle)(void *data); /* the last client is gone; may be NULL */
-	void *data; /* for the handlers */
+	void *data;		     /* for the handlers */
 };
 
 /**
@@ -40,8 +40,7 @@ struct fw_control_config {
  * @param reterr  on failure one line for the user, malloc()ed
  * @return 0, -EADDRINUSE if somebody answers, or another negative errno
  */
-int fw_control_new(struct fw_loop *loop,
-		   const struct fw_control_config *config,
+int fw_control_new(struct fw_loop *loop, const struct fw_control_config *config,
 		   struct fw_control **ret, char **reterr);
 void fw_control_free(struct fw_control *control);
 
@@ -76,5 +75,5 @@ void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
 		   json_t *result);
 
 /** @brief The same with the rows in a JSON array, which is taken. */
-void fw_reply_array(struct fw_request *request, const char *list,
-		    json_t *array, json_t *result);
+void fw_reply_array(struct fw_request *request, const char *list, json_t *array,
+		    json_t *result);

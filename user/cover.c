@@ -84,7 +84,8 @@ int fw_cover_add(const struct fw_cover *cover, const struct fw_cover_set *have,
 	for (size_t i = 0; i < want->n_entries; i++) {
 		entry = &want->entries[i];
 		old = find_entry(have, entry);
-		if (old && memcmp(old, entry, sizeof(*entry)) == 0)
+		if (old && memcmp(&old->value, &entry->value,
+				  sizeof(entry->value)) == 0)
 			continue;
 		r = bpf_map_update_elem(fd, &entry->key, &entry->value,
 					BPF_ANY);
@@ -191,9 +192,10 @@ static void list_ifaces(const struct fw_program *program,
 	for (size_t z = 0; z < program->n_zones && z < FW_MAX_ZONES; z++) {
 		const struct fw_zone *zone = &program->zones[z];
 
-		for (size_t m = 0; m < zone->n; m++)
+		for (size_t m = 0; m < zone->n; m++) {
 			zones[list_iface(set, zone, &zone->members[m])] |= 1ull
 									   << z;
+		}
 	}
 }
 
@@ -265,11 +267,12 @@ int fw_cover_plan(struct fw_cover *cover, const struct fw_ifaces *links,
 
 	r = plan(cover, links, program, gen, &set);
 	if (r < 0) {
-		if (r == -E2BIG)
+		if (r == -E2BIG) {
 			fw_errorf(
 				reterr,
 				"too many interfaces: %zu entries, at most %d",
 				set.n_entries, FW_MAX_IFACES / 2);
+		}
 		fw_cover_set_done(&set);
 		return r;
 	}

@@ -597,7 +597,7 @@ int fw_ctnl_dump_read(struct fw_ctnl *ctnl, unsigned int budget, fw_ctnl_fn fn,
 
 int fw_ctnl_dump_abort(struct fw_ctnl *ctnl)
 {
-	struct mnl_socket *socket;
+	struct mnl_socket *socket = NULL;
 	int r;
 
 	/* Closing is the only way to make the kernel stop. */

@@ -19,6 +19,14 @@ static void on_log(void *data, const struct fw_event *event)
 		fw_rulelog_event(daemon->rulelog, daemon->apply, event);
 }
 
+/* A flow that old rules accepted must not pass as judged by the new ones. */
+static int forget_gen(void *data, uint32_t gen)
+{
+	struct fw_daemon *daemon = data;
+
+	return fw_mirror_forget_gen(daemon->mirror, gen);
+}
+
 static int open_parts(struct fw_daemon *daemon, char **reterr)
 {
 	int r;
@@ -30,8 +38,12 @@ static int open_parts(struct fw_daemon *daemon, char **reterr)
 			 reterr);
 	if (r < 0)
 		return r;
-	return fw_mirror_new(daemon->loop, daemon->datapath, on_log, daemon,
-			     &daemon->mirror, reterr);
+	r = fw_mirror_new(daemon->loop, daemon->datapath, on_log, daemon,
+			  &daemon->mirror, reterr);
+	if (r < 0)
+		return r;
+	fw_apply_set_forget(daemon->apply, forget_gen, daemon);
+	return 0;
 }
 
 int fw_daemon_open(struct fw_daemon *daemon, char **reterr)
@@ -42,9 +54,10 @@ int fw_daemon_open(struct fw_daemon *daemon, char **reterr)
 	if (daemon->datapath)
 		return 0;
 	r = fw_privileges_raise();
-	if (r < 0)
+	if (r < 0) {
 		log_warning("cannot raise capabilities: %s, ignoring",
 			    strerror(-r));
+	}
 	r = open_parts(daemon, &error);
 	if (r < 0) {
 		bool is_fresh = daemon->datapath &&
@@ -58,9 +71,10 @@ int fw_daemon_open(struct fw_daemon *daemon, char **reterr)
 	}
 	free(take_ptr(daemon->open_error));
 	r = fw_privileges_drop(daemon->exit_on_unload);
-	if (r < 0)
+	if (r < 0) {
 		log_warning("cannot drop capabilities: %s, ignoring",
 			    strerror(-r));
+	}
 	return 0;
 }
 
@@ -79,9 +93,10 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr)
 	fw_mirror_free(take_ptr(daemon->mirror));
 	fw_apply_free(take_ptr(daemon->apply));
 	r = fw_datapath_remove(daemon->datapath);
-	if (r < 0)
+	if (r < 0) {
 		fw_errorf(reterr, "cannot remove everything below '%s': %s",
 			  daemon->paths.pin_dir, strerror(-r));
+	}
 	fw_daemon_close(daemon);
 	return r;
 }

@@ -287,9 +287,10 @@ static int load(const char *pin_dir, char **reterr)
 		r = load_skel(skel, reterr);
 	if (r == 0) {
 		r = pin_all(skel, pin_dir);
-		if (r < 0)
+		if (r < 0) {
 			fw_errorf(reterr, "cannot pin below '%s': %s", pin_dir,
 				  strerror(-r));
+		}
 	}
 	fwctl_bpf__destroy(skel);
 	return r;
@@ -392,9 +393,10 @@ static int open_pins(struct fw_datapath *dp, char **reterr)
 
 	r = fw_attach_new(links.text, dp->prog, fw_attach_has_tcx(),
 			  &dp->attach);
-	if (r < 0)
+	if (r < 0) {
 		fw_errorf(reterr, "cannot read the pins in '%s': %s",
 			  links.text, strerror(-r));
+	}
 	return r;
 }
 
@@ -616,9 +618,10 @@ int fw_datapath_purge(const char *pin_dir, char **reterr)
 	(void)libbpf_set_print(on_libbpf);
 	r = remove_set(pin_dir);
 	remove_pin_dir(pin_dir);
-	if (r < 0)
+	if (r < 0) {
 		fw_errorf(reterr, "cannot remove everything below '%s': %s",
 			  pin_dir, strerror(-r));
+	}
 	return r;
 }
 

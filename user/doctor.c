@@ -2,6 +2,7 @@
 
 /* The subcommand doctor: what this kernel and these drivers can do. */
 #include <cap-ng.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -12,6 +13,8 @@
 #include "user/probe.h"
 #include "user/table.h"
 #include "user/util.h"
+
+#define SYSCTL "/proc/sys/net/netfilter/nf_conntrack_"
 
 enum answer {
 	ANSWER_NO,
@@ -33,16 +36,19 @@ static enum answer yes_if(bool is_so)
 
 static void ask_kernel(const struct fw_probe *probe, struct finding *ret)
 {
-	unsigned int major = 0, minor = 0;
+	unsigned long major, minor = 0;
 	struct utsname name;
+	char *end;
 
 	(void)probe;
 	ret->answer = ANSWER_UNKNOWN;
 	if (uname(&name) < 0)
 		return;
 	(void)snprintf(ret->detail, sizeof(ret->detail), "%s", name.release);
-	if (sscanf(name.release, "%u.%u", &major, &minor) == 2)
-		ret->answer = yes_if(major > 6 || (major == 6 && minor >= 1));
+	major = strtoul(name.release, &end, 10);
+	if (*end == '.')
+		minor = strtoul(end + 1, NULL, 10);
+	ret->answer = yes_if(major > 6 || (major == 6 && minor >= 1));
 }
 
 static void ask_btf(const struct fw_probe *probe, struct finding *ret)
@@ -53,10 +59,10 @@ static void ask_btf(const struct fw_probe *probe, struct finding *ret)
 static void ask_kfuncs(const struct fw_probe *probe, struct finding *ret)
 {
 	static const char *const names[] = {
-		"bpf_xdp_ct_lookup",	 "bpf_skb_ct_lookup",
-		"bpf_skb_ct_alloc",	 "bpf_ct_insert_entry",
-		"bpf_ct_set_timeout",	 "bpf_ct_change_timeout",
-		"bpf_ct_set_status",	 "bpf_ct_change_status",
+		"bpf_xdp_ct_lookup",  "bpf_skb_ct_lookup",
+		"bpf_skb_ct_alloc",   "bpf_ct_insert_entry",
+		"bpf_ct_set_timeout", "bpf_ct_change_timeout",
+		"bpf_ct_set_status",  "bpf_ct_change_status",
 		"bpf_ct_release",
 	};
 
@@ -80,8 +86,8 @@ static void ask_frags(const struct fw_probe *probe, struct finding *ret)
 
 static void ask_ringbuf(const struct fw_probe *probe, struct finding *ret)
 {
-	ret->answer = yes_if(
-		fw_probe_has_enum_value(probe, "BPF_MAP_TYPE_RINGBUF"));
+	ret->answer =
+		yes_if(fw_probe_has_enum_value(probe, "BPF_MAP_TYPE_RINGBUF"));
 }
 
 static void ask_caps(const struct fw_probe *probe, struct finding *ret)
@@ -130,41 +136,26 @@ static void ask_hooks(const struct fw_probe *probe, struct finding *ret)
 
 	(void)probe;
 	ret->answer = r < 0 ? ANSWER_UNKNOWN : yes_if(r > 0);
-	if (r >= 0)
-		(void)snprintf(ret->detail, sizeof(ret->detail), "%s",
-			       r ? "active: the kernel makes the entries" :
-				   "inactive: fwctl makes the entries");
-}
-
-static unsigned long read_sysctl(const char *name)
-{
-	unsigned long value = 0;
-	char path[128];
-	FILE *file;
-
-	(void)snprintf(path, sizeof(path), "/proc/sys/net/netfilter/%s", name);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	if (fscanf(file, "%lu", &value) != 1)
-		value = 0;
-	(void)fclose(file);
-	return value;
+	(void)snprintf(ret->detail, sizeof(ret->detail), "%s",
+		       r < 0 ? "unknown: no CONFIG_NETFILTER_NETLINK_HOOK"
+		       : r   ? "active: the kernel makes the entries"
+			     : "inactive: fwctl makes the entries");
 }
 
 static void ask_table(const struct fw_probe *probe, struct finding *ret)
 {
-	unsigned long limit = read_sysctl("nf_conntrack_max");
-	unsigned long buckets = read_sysctl("nf_conntrack_buckets");
+	uint64_t limit, buckets;
 
 	(void)probe;
 	ret->answer = ANSWER_UNKNOWN;
-	if (!limit || !buckets)
+	if (fw_read_number(SYSCTL "max", &limit) < 0 ||
+	    fw_read_number(SYSCTL "buckets", &buckets) < 0)
 		return;
 	/* More than four entries a bucket: lookups walk chains. */
 	ret->answer = yes_if(limit <= 4 * buckets);
 	(void)snprintf(ret->detail, sizeof(ret->detail),
-		       "%lu entries in %lu buckets", limit, buckets);
+		       "%" PRIu64 " entries in %" PRIu64 " buckets", limit,
+		       buckets);
 }
 
 static const struct question {
@@ -174,7 +165,8 @@ static const struct question {
 	const char *without;
 	void (*ask)(const struct fw_probe *probe, struct finding *ret);
 } questions[] = {
-	{ "Linux 6.1", true, "everything", "fwctl was never tried", ask_kernel },
+	{ "Linux 6.1", true, "everything", "fwctl was never tried",
+	  ask_kernel },
 	{ "BTF of the kernel", true, "loading the programs",
 	  "nothing can be loaded; CONFIG_DEBUG_INFO_BTF", ask_btf },
 	{ "conntrack kfuncs", true, "state of flows", "nothing can be loaded",
@@ -228,21 +220,23 @@ static json_t *ifaces_json(struct fw_cli *cli)
 	struct if_nameindex *all;
 	size_t i;
 
-	if (geteuid() == 0 && fw_client_call(cli, &call, &status) == FW_EXIT_OK) {
+	if (geteuid() == 0 &&
+	    fw_client_call(cli, &call, &status) == FW_EXIT_OK) {
 		declared = json_object_get(status, "interfaces");
-		json_array_foreach(declared, i, item)
-			(void)json_array_append_new(
+		json_array_foreach(declared, i, item)(void)
+			json_array_append_new(
 				list,
-				iface_json(fw_json_get_text(item, "name", "?"),
-					   fw_json_get_text(item, "runs",
-							    NULL)));
+				iface_json(
+					fw_json_get_text(item, "name", "?"),
+					fw_json_get_text(item, "runs", NULL)));
 		if (json_array_size(list))
 			return list;
 	}
 	all = if_nameindex();
-	for (i = 0; all && all[i].if_index; i++)
+	for (i = 0; all && all[i].if_index; i++) {
 		(void)json_array_append_new(list,
 					    iface_json(all[i].if_name, NULL));
+	}
 	if (all)
 		if_freenameindex(all);
 	return list;
@@ -255,9 +249,9 @@ static json_t *finding_json(const struct question *question,
 {
 	return json_pack("{s:s, s:o, s:s, s:b, s:s, s:s}", "feature",
 			 question->feature, "here",
-			 finding->answer == ANSWER_UNKNOWN ?
-				 json_null() :
-				 json_boolean(finding->answer == ANSWER_YES),
+			 finding->answer == ANSWER_UNKNOWN
+				 ? json_null()
+				 : json_boolean(finding->answer == ANSWER_YES),
 			 "detail", finding->detail, "required",
 			 question->is_required, "needed_for",
 			 question->needed_for, "without", question->without);
@@ -306,7 +300,8 @@ static void print_features(const json_t *features)
 	size_t i;
 
 	table = fw_table_new("FEATURE|HERE|NEEDED FOR|WITHOUT IT");
-	json_array_foreach(features, i, feature) {
+	json_array_foreach(features, i, feature)
+	{
 		fw_table_cell(table, "%s",
 			      fw_json_get_text(feature, "feature", "?"));
 		fw_table_cell(table, "%s", answer_text(feature));
@@ -326,12 +321,15 @@ static void print_ifaces(const json_t *ifaces)
 	size_t i;
 
 	table = fw_table_new("INTERFACE|DRIVER|>MTU|MODE AUTO GIVES|RUNS NOW");
-	json_array_foreach(ifaces, i, iface) {
-		fw_table_cell(table, "%s", fw_json_get_text(iface, "name", "?"));
+	json_array_foreach(ifaces, i, iface)
+	{
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(iface, "name", "?"));
 		fw_table_cell(table, "%s",
 			      fw_json_get_text(iface, "driver", "?"));
 		fw_table_cell(table, "%lld", fw_json_get(iface, "mtu"));
-		fw_table_cell(table, "%s", fw_json_get_text(iface, "auto", "?"));
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(iface, "auto", "?"));
 		fw_table_cell(table, "%s",
 			      fw_json_get_text(iface, "runs", "-"));
 	}
@@ -359,7 +357,8 @@ enum fw_exit fw_cmd_doctor(struct fw_cli *cli)
 	print_features(json_object_get(result, "features"));
 	(void)putchar('\n');
 	print_ifaces(json_object_get(result, "interfaces"));
-	(void)puts(is_ok ? "\nfwctl can run here" :
-			   "\nfwctl cannot run here: something required is missing");
+	(void)puts(
+		is_ok ? "\nfwctl can run here"
+		      : "\nfwctl cannot run here: something required is missing");
 	return is_ok ? FW_EXIT_OK : FW_EXIT_KERNEL;
 }

@@ -40,40 +40,47 @@ static void print_escaped(FILE *out, const char *text)
 	for (; *text; text++) {
 		unsigned char c = (unsigned char)*text;
 
-		if (c == '\\' || c == '"')
+		if (c == '\\' || c == '"') {
 			(void)fprintf(out, "\\%c", c);
-		else if (c == '\n')
+		} else if (c == '\n') {
 			(void)fputs("\\n", out);
-		else
+		} else {
 			(void)fputc(c < 0x80 ? c : '?', out);
+		}
 	}
 }
 
 /* ---- interfaces and reasons --------------------------------------------------- */
 
+/* One sample with the labels interface, hook and a third one. */
+static void sample(FILE *out, const char *name, const char *ifname,
+		   const char *hook, const char *key, const char *value,
+		   uint64_t number)
+{
+	(void)fprintf(out, "%s{interface=\"", name);
+	print_escaped(out, ifname);
+	(void)fprintf(out, "\",hook=\"%s\",%s=\"%s\"} %" PRIu64 "\n", hook, key,
+		      value, number);
+}
+
 static void write_attached(FILE *out, const struct fw_apply_iface *ifaces,
 			   size_t n)
 {
-	head(out, "fwctl_program_attached", "gauge",
+	static const char *const name = "fwctl_program_attached";
+
+	head(out, name, "gauge",
 	     "Whether programs filter on a declared interface, by the mode that runs.");
 	for (size_t i = 0; i < n; i++) {
 		bool is_attached = ifaces[i].mode != FW_MODE_AUTO;
 		bool has_xdp = is_attached && ifaces[i].mode != FW_MODE_TC;
+		bool is_native = ifaces[i].mode == FW_MODE_XDP;
+		const char *tc = ifaces[i].tcx ? "tcx" : "clsact";
+		const char *xdp = is_native ? "native" : "generic";
 
-		(void)fprintf(out,
-			      "fwctl_program_attached{interface=\"%s\",hook=\"tc\",mode=\"%s\"} %d\n",
-			      ifaces[i].name,
-			      !is_attached  ? "none" :
-			      ifaces[i].tcx ? "tcx" :
-					      "clsact",
-			      is_attached);
-		(void)fprintf(out,
-			      "fwctl_program_attached{interface=\"%s\",hook=\"xdp\",mode=\"%s\"} %d\n",
-			      ifaces[i].name,
-			      !has_xdp			     ? "none" :
-			      ifaces[i].mode == FW_MODE_XDP ? "native" :
-							       "generic",
-			      has_xdp);
+		sample(out, name, ifaces[i].name, "tc", "mode",
+		       is_attached ? tc : "none", is_attached);
+		sample(out, name, ifaces[i].name, "xdp", "mode",
+		       has_xdp ? xdp : "none", has_xdp);
 	}
 }
 
@@ -96,31 +103,52 @@ static struct sums sum_hook(const struct fw_stats *stats, uint32_t slot,
 	return sums;
 }
 
-static void write_verdicts(FILE *out, const struct fw_stats *stats,
-			   const struct fw_apply_iface *ifaces, size_t n,
-			   bool is_bytes)
+static void write_verdict(FILE *out, const struct fw_stats *stats,
+			  const struct fw_apply_iface *iface, bool is_bytes)
 {
 	static const char *const verdicts[] = { "accept", "drop" };
-	const char *name = is_bytes ? "fwctl_bytes_total" :
-				      "fwctl_packets_total";
 
-	head(out, name, "counter",
-	     is_bytes ? "Bytes judged at a hook, by verdict." :
-			"Packets judged at a hook, by verdict.");
-	for (size_t i = 0; i < n * FW_HOOK_MAX * 2; i++) {
-		const struct fw_apply_iface *iface =
-			&ifaces[i / (FW_HOOK_MAX * 2)];
-		int hook = (int)(i / 2 % FW_HOOK_MAX);
+	for (int hook = 0; hook < FW_HOOK_MAX; hook++) {
 		struct sums sums = sum_hook(stats, iface->slot, hook);
 
-		(void)fprintf(
-			out,
-			"%s{interface=\"%s\",hook=\"%s\",verdict=\"%s\"} %" PRIu64
-			"\n",
-			name, iface->name, fw_hook_name((enum fw_hook)hook),
-			verdicts[i % 2],
-			(uint64_t)(is_bytes ? sums.by[i % 2].bytes :
-					      sums.by[i % 2].packets));
+		for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++) {
+			sample(out,
+			       is_bytes ? "fwctl_bytes_total"
+					: "fwctl_packets_total",
+			       iface->name, fw_hook_name((enum fw_hook)hook),
+			       "verdict", verdicts[i],
+			       is_bytes ? sums.by[i].bytes
+					: sums.by[i].packets);
+		}
+	}
+}
+
+static void write_verdicts(FILE *out, const struct fw_stats *stats,
+			   const struct fw_apply_iface *ifaces, size_t n)
+{
+	head(out, "fwctl_packets_total", "counter",
+	     "Packets judged at a hook, by verdict.");
+	for (size_t i = 0; i < n; i++)
+		write_verdict(out, stats, &ifaces[i], false);
+	head(out, "fwctl_bytes_total", "counter",
+	     "Bytes judged at a hook, by verdict.");
+	for (size_t i = 0; i < n; i++)
+		write_verdict(out, stats, &ifaces[i], true);
+}
+
+/* The counters of one reason, if it is one of those that are wanted. */
+static void write_reason(FILE *out, const struct fw_stats *stats,
+			 const struct fw_apply_iface *iface,
+			 enum fw_reason reason, bool is_drop)
+{
+	if (reason == FW_REASON_NONE || fw_reason_is_drop(reason) != is_drop)
+		return;
+	for (int hook = 0; hook < FW_HOOK_MAX; hook++) {
+		sample(out,
+		       is_drop ? "fwctl_drops_total" : "fwctl_passes_total",
+		       iface->name, fw_hook_name((enum fw_hook)hook), "reason",
+		       fw_reason_name(reason),
+		       stats->by[iface->slot][hook][reason].packets);
 	}
 }
 
@@ -128,27 +156,11 @@ static void write_reasons(FILE *out, const struct fw_stats *stats,
 			  const struct fw_apply_iface *ifaces, size_t n,
 			  bool is_drop)
 {
-	const char *name = is_drop ? "fwctl_drops_total" : "fwctl_passes_total";
-
-	head(out, name, "counter",
-	     is_drop ? "Packets dropped, by reason." :
-		       "Packets passed, by reason.");
-	for (size_t i = 0; i < n * FW_HOOK_MAX * FW_REASON_MAX; i++) {
-		int reason = (int)(i % FW_REASON_MAX);
-		int hook = (int)(i / FW_REASON_MAX % FW_HOOK_MAX);
-		const struct fw_apply_iface *iface =
-			&ifaces[i / FW_REASON_MAX / FW_HOOK_MAX];
-
-		if (reason == FW_REASON_NONE ||
-		    fw_reason_is_drop((enum fw_reason)reason) != is_drop)
-			continue;
-		(void)fprintf(
-			out,
-			"%s{interface=\"%s\",hook=\"%s\",reason=\"%s\"} %" PRIu64
-			"\n",
-			name, iface->name, fw_hook_name((enum fw_hook)hook),
-			fw_reason_name((enum fw_reason)reason),
-			(uint64_t)stats->by[iface->slot][hook][reason].packets);
+	for (size_t i = 0; i < n; i++) {
+		for (int reason = 0; reason < FW_REASON_MAX; reason++) {
+			write_reason(out, stats, &ifaces[i],
+				     (enum fw_reason)reason, is_drop);
+		}
 	}
 }
 
@@ -165,9 +177,12 @@ static void write_ifaces(FILE *out, const struct fw_daemon *daemon)
 	if (!n)
 		return;
 	write_attached(out, ifaces, n);
-	write_verdicts(out, stats, ifaces, n, false);
-	write_verdicts(out, stats, ifaces, n, true);
+	write_verdicts(out, stats, ifaces, n);
+	head(out, "fwctl_drops_total", "counter",
+	     "Packets dropped, by reason.");
 	write_reasons(out, stats, ifaces, n, true);
+	head(out, "fwctl_passes_total", "counter",
+	     "Packets passed, by reason.");
 	write_reasons(out, stats, ifaces, n, false);
 }
 
@@ -195,14 +210,16 @@ static size_t read_rules(const struct fw_daemon *daemon,
 	const struct fw_program *program = fw_daemon_program(daemon);
 	size_t n = 0;
 
-	for (size_t i = 0; i < program->n_rows; i++)
+	for (size_t i = 0; i < program->n_rows; i++) {
 		n += add_rule(daemon, seen, fw_apply_row_slot(daemon->apply, i),
 			      program->rows[i].label, &values[n]);
-	for (int dir = 0; dir < FW_DIR_MAX; dir++)
-		n += add_rule(daemon, seen,
-			      fw_apply_default_slot(daemon->apply,
-						    (enum fw_dir)dir),
-			      fw_default_label((enum fw_dir)dir), &values[n]);
+	}
+	for (int dir = 0; dir < FW_DIR_MAX; dir++) {
+		n += add_rule(
+			daemon, seen,
+			fw_apply_default_slot(daemon->apply, (enum fw_dir)dir),
+			fw_default_label((enum fw_dir)dir), &values[n]);
+	}
 	return n;
 }
 
@@ -244,9 +261,9 @@ static void write_rules(FILE *out, const struct fw_daemon *daemon)
 			  offsetof(struct fw_rule_counter, bytes),
 			  "fwctl_rule_bytes_total",
 			  "Bytes of packets that a rule itself decided.");
-	write_rule_metric(out, values, n,
-			  offsetof(struct fw_rule_counter, flows),
-			  "fwctl_rule_flows_total", "Flows that a rule opened.");
+	write_rule_metric(
+		out, values, n, offsetof(struct fw_rule_counter, flows),
+		"fwctl_rule_flows_total", "Flows that a rule opened.");
 }
 
 /* ---- mirror, daemon, process --------------------------------------------------- */
@@ -254,9 +271,9 @@ static void write_rules(FILE *out, const struct fw_daemon *daemon)
 static void write_mirror(FILE *out, const struct fw_daemon *daemon)
 {
 	static const char *const events[] = { "new", "update", "destroy" };
-	static const char *const records[] = { NULL,	   "flow-new",
+	static const char *const records[] = { NULL,	     "flow-new",
 					       "flow-state", "flow-end",
-					       "log",	   "adopt" };
+					       "log",	     "adopt" };
 	struct fw_mirror_stats stats = { 0 };
 
 	fw_mirror_stats(daemon->mirror, &stats);
@@ -267,18 +284,20 @@ static void write_mirror(FILE *out, const struct fw_daemon *daemon)
 	      stats.flows);
 	head(out, "fwctl_mirror_events_total", "counter",
 	     "Events received from ctnetlink.");
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
 		(void)fprintf(out,
 			      "fwctl_mirror_events_total{type=\"%s\"} %" PRIu64
 			      "\n",
 			      events[i], stats.events[i]);
+	}
 	head(out, "fwctl_mirror_records_total", "counter",
 	     "Records received from the programs in the kernel.");
-	for (size_t i = 1; i < ARRAY_SIZE(records); i++)
+	for (size_t i = 1; i < ARRAY_SIZE(records); i++) {
 		(void)fprintf(out,
 			      "fwctl_mirror_records_total{type=\"%s\"} %" PRIu64
 			      "\n",
 			      records[i], stats.records[i]);
+	}
 	whole(out, "fwctl_mirror_overruns_total", "counter",
 	      "Times that events were lost; each leads to a dump.",
 	      stats.overruns);
@@ -318,8 +337,8 @@ static void write_ruleset(FILE *out, const struct fw_daemon *daemon)
 	whole(out, "fwctl_ruleset_generation", "gauge",
 	      "Generation of the running rules; 0: none.",
 	      program ? fw_apply_gen(daemon->apply) : 0);
-	whole(out, "fwctl_ruleset_rules", "gauge",
-	      "Number of rules that run.", program ? program->n_rows : 0);
+	whole(out, "fwctl_ruleset_rules", "gauge", "Number of rules that run.",
+	      program ? program->n_rows : 0);
 }
 
 static void write_conntrack(FILE *out)
@@ -349,29 +368,42 @@ static uint64_t count_fds(void)
 	return n ? n - 1 : 0; /* not the one that reads the directory */
 }
 
+/* Virtual and resident size in pages, which are the first two numbers. */
+static void read_memory(uint64_t ret_pages[2])
+{
+	char line[128] = "";
+	char *end = line;
+	FILE *file;
+
+	ret_pages[0] = 0;
+	ret_pages[1] = 0;
+	file = fopen("/proc/self/statm", "re");
+	if (!file)
+		return;
+	if (fgets(line, sizeof(line), file)) {
+		ret_pages[0] = strtoull(end, &end, 10);
+		ret_pages[1] = strtoull(end, &end, 10);
+	}
+	(void)fclose(file);
+}
+
 static void write_process(FILE *out, const struct fw_daemon *daemon)
 {
-	uint64_t size = 0, resident = 0;
+	uint64_t pages[2];
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct rlimit limit = { 0 };
 	struct timespec cpu = { 0 };
-	FILE *file;
 
-	file = fopen("/proc/self/statm", "re");
-	if (file) {
-		if (fscanf(file, "%" SCNu64 " %" SCNu64, &size, &resident) != 2)
-			size = resident = 0;
-		(void)fclose(file);
-	}
+	read_memory(pages);
 	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
 	(void)getrlimit(RLIMIT_NOFILE, &limit);
 	one(out, "process_cpu_seconds_total", "counter",
 	    "Total user and system CPU time spent in seconds.",
 	    (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9);
 	whole(out, "process_resident_memory_bytes", "gauge",
-	      "Resident memory size in bytes.", resident * page);
+	      "Resident memory size in bytes.", pages[1] * page);
 	whole(out, "process_virtual_memory_bytes", "gauge",
-	      "Virtual memory size in bytes.", size * page);
+	      "Virtual memory size in bytes.", pages[0] * page);
 	whole(out, "process_open_fds", "gauge",
 	      "Number of open file descriptors.", count_fds());
 	whole(out, "process_max_fds", "gauge",
@@ -419,13 +451,15 @@ const char *fw_exposition_trouble(const struct fw_daemon *daemon)
 	struct fw_mirror_stats stats = { 0 };
 	size_t n;
 
-	if (!fw_daemon_program(daemon))
-		return daemon->open_error ? "pinned rules cannot be adopted" :
-					    "no rules are loaded";
+	if (!fw_daemon_program(daemon)) {
+		return daemon->open_error ? "pinned rules cannot be adopted"
+					  : "no rules are loaded";
+	}
 	ifaces = fw_apply_ifaces(daemon->apply, &n);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		if (ifaces[i].ifindex && ifaces[i].mode == FW_MODE_AUTO)
 			return "a declared interface is not filtered";
+	}
 	fw_mirror_stats(daemon->mirror, &stats);
 	return stats.in_sync ? NULL : "the flow table is not in sync";
 }

@@ -69,11 +69,13 @@ static void print_usage(FILE *out)
 		(void)fprintf(out, "  %-18s %s\n", synopsis, commands[i].help);
 	}
 	(void)fputs("\noptions:\n", out);
-	for (size_t i = 0; i < ARRAY_SIZE(option_help); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(option_help); i++) {
 		(void)fprintf(out, "  %-18s %s\n", option_help[i].option,
 			      option_help[i].help);
-	(void)fputs("\nFILE may be - for standard input. See fwctl(8) and fwctl.rules(5).\n",
-		    out);
+	}
+	(void)fputs(
+		"\nFILE may be - for standard input. See fwctl(8) and fwctl.rules(5).\n",
+		out);
 }
 
 /* ---- which subcommand ------------------------------------------------------------ */
@@ -123,9 +125,10 @@ static const struct command *nearest(const char *name)
 
 static const struct command *find_command(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
+	}
 	return NULL;
 }
 
@@ -151,12 +154,13 @@ static const struct command *take_command(char ***argv)
 	if (!command) {
 		const struct command *other = nearest(name);
 
-		if (other)
+		if (other) {
 			fw_complain("unknown command '%s', did you mean '%s'?",
 				    name, other->name);
-		else
+		} else {
 			fw_complain("unknown command '%s', see fwctl --help",
 				    name);
+		}
 		return NULL;
 	}
 	*argv = word;

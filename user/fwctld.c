@@ -25,9 +25,9 @@
 #include "user/rulelog.h"
 #include "user/util.h"
 
-#define LOCK_TRIES 100 /* of LOCK_WAIT_MS: the one before us may be ending */
-#define LOCK_WAIT_MS 50
-#define IDLE_MS 30000 /* started for a client that never came */
+#define LOCK_TRIES   100 /* the one before us may be just ending */
+#define LOCK_WAIT_NS 50000000L
+#define IDLE_MS	     30000 /* started for a client that never came */
 
 struct options {
 	const char *run_dir;
@@ -65,7 +65,7 @@ static int start_dir(struct server *server)
 
 static int start_lock(struct server *server)
 {
-	const struct timespec wait = { .tv_nsec = LOCK_WAIT_MS * 1000000 };
+	const struct timespec wait = { .tv_nsec = LOCK_WAIT_NS };
 	char path[sizeof(server->daemon.paths.run_dir) + 16];
 	_cleanup_close_ int fd = -1;
 
@@ -140,9 +140,9 @@ static int start_signals(struct server *server)
 	server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (server->signal_fd < 0)
 		return -errno;
-	server->signal_watch = fw_watch_new(server->daemon.loop,
-					    server->signal_fd, EPOLLIN,
-					    on_signal, server);
+	server->signal_watch =
+		fw_watch_new(server->daemon.loop, server->signal_fd, EPOLLIN,
+			     on_signal, server);
 	return server->signal_watch ? 0 : -errno;
 }
 
@@ -180,9 +180,10 @@ static int start_metrics(struct server *server)
 	r = fw_metrics_new(daemon, address, &daemon->metrics, &error);
 	if (r >= 0)
 		return 0;
-	if (!error)
+	if (!error) {
 		fw_errorf(&error, "cannot serve metrics on %s: %s", address,
 			  strerror(-r));
+	}
 	/* Nobody asked for the default address, so it is not worth failing. */
 	if (wish) {
 		log_error("%s", error ? error : strerror(-r));
@@ -213,8 +214,8 @@ static int start_datapath(struct server *server)
 		/* Stay, so that `status` can say it and `unload` can end it. */
 		log_error("cannot adopt what is pinned below '%s': %s",
 			  daemon->paths.pin_dir,
-			  daemon->open_error ? daemon->open_error :
-					       strerror(-r));
+			  daemon->open_error ? daemon->open_error
+					     : strerror(-r));
 		return 0;
 	}
 	log_info("adopted generation %u", fw_apply_gen(daemon->apply));
@@ -307,8 +308,8 @@ static int start_notify(struct server *server)
 	}
 	fw_log_bound(server->daemon.paths.log);
 	if (every_ms) {
-		server->watchdog = fw_timer_new(server->daemon.loop,
-						on_watchdog, NULL);
+		server->watchdog =
+			fw_timer_new(server->daemon.loop, on_watchdog, NULL);
 		if (!server->watchdog ||
 		    fw_timer_arm(server->watchdog, every_ms, every_ms) < 0)
 			return -errno;
@@ -352,9 +353,10 @@ static int run(struct server *server)
 
 	while (n < ARRAY_SIZE(parts) && r >= 0) {
 		r = parts[n].start(server);
-		if (r < 0)
+		if (r < 0) {
 			log_error("cannot start: %s: %s", parts[n].name,
 				  strerror(-r));
+		}
 		n++;
 	}
 	if (r >= 0)
@@ -376,9 +378,9 @@ static int await_child(pid_t child, int fd)
 	ssize_t n;
 	char byte;
 
-	do
+	do {
 		n = read(fd, &byte, 1);
-	while (n < 0 && errno == EINTR);
+	} while (n < 0 && errno == EINTR);
 	if (n == 1)
 		return EXIT_SUCCESS;
 	if (waitpid(child, &status, 0) == child && WIFEXITED(status) &&
@@ -530,8 +532,8 @@ static int init(struct server *server, const struct options *options)
 		r = fw_paths_netns(&daemon->netns, &is_first);
 	if (r < 0) {
 		log_error("cannot tell where the socket and pins go: %s",
-			  r == -EINVAL ? "directories must be absolute paths" :
-					 strerror(-r));
+			  r == -EINVAL ? "directories must be absolute paths"
+				       : strerror(-r));
 		return r;
 	}
 	if (options->is_foreground)
@@ -549,8 +551,9 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (geteuid() != 0) {
-		(void)fprintf(stderr,
-			      "fwctld: must be run as root, it loads programs into the kernel\n");
+		(void)fprintf(
+			stderr,
+			"fwctld: must be run as root, it loads programs into the kernel\n");
 		return EXIT_FAILURE;
 	}
 	(void)umask(077);

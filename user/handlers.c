@@ -9,9 +9,9 @@
 #include "user/util.h"
 
 const struct fw_verb fw_daemon_verbs[] = {
-	{ "load", fw_handle_load },   { "unload", fw_handle_unload },
+	{ "load", fw_handle_load },	{ "unload", fw_handle_unload },
 	{ "status", fw_handle_status }, { "rules", fw_handle_rules },
-	{ "flows", fw_handle_flows }, { "sets", fw_handle_sets },
+	{ "flows", fw_handle_flows },	{ "sets", fw_handle_sets },
 };
 const size_t fw_daemon_n_verbs = ARRAY_SIZE(fw_daemon_verbs);
 
@@ -70,8 +70,7 @@ static int parse_texts(const json_t *args, struct texts *ret)
 /* Skip what makes no difference in a path: "//" and "/./". */
 static const char *skip_idle(const char *p)
 {
-	while (p[0] == '/' &&
-	       (p[1] == '/' || (p[1] == '.' && p[2] == '/')))
+	while (p[0] == '/' && (p[1] == '/' || (p[1] == '.' && p[2] == '/')))
 		p += p[1] == '/' ? 1 : 2;
 	return p;
 }
@@ -146,30 +145,16 @@ static int compile(struct fw_request *request, const json_t *args,
 	}
 	r = fw_compile(texts.items[0].name, texts.items[0].data,
 		       texts.items[0].len, read_sent, &texts, &diag, ret);
-	if (r == -EINVAL)
+	if (r == -EINVAL) {
 		reply_diag(request, &diag);
-	else if (r < 0)
+	} else if (r < 0) {
 		fw_reply_error(request, FW_EXIT_REQUEST, "cannot compile: %s",
 			       strerror(-r));
+	}
 	return r;
 }
 
 /* ---- load ------------------------------------------------------------------ */
-
-/*
- * The number that the next rules get may have been used 4095 loads ago, and
- * a flow of that time must not pass as judged by the new rules.
- */
-static void forget_next_gen(struct fw_daemon *daemon)
-{
-	uint32_t gen = fw_apply_gen(daemon->apply);
-	int r;
-
-	r = fw_mirror_forget_gen(daemon->mirror, gen % FW_MARK_GEN_MAX + 1);
-	if (r < 0)
-		log_warning("cannot clear old marks: %s, ignoring",
-			    strerror(-r));
-}
 
 static int replace_rules(struct fw_daemon *daemon, struct fw_program **program,
 			 char **reterr)
@@ -181,7 +166,6 @@ static int replace_rules(struct fw_daemon *daemon, struct fw_program **program,
 	r = fw_daemon_open(daemon, reterr);
 	if (r < 0)
 		return r;
-	forget_next_gen(daemon);
 	r = fw_apply_load(daemon->apply, *program, reterr);
 	if (r < 0) {
 		/* Never leave programs behind that have no rules. */
@@ -207,18 +191,20 @@ static json_t *load_result(const struct fw_daemon *daemon)
 	for (size_t i = 0; idle && i < n; i++) {
 		const struct fw_apply_iface *iface = &ifaces[i];
 
-		if (iface->mode == FW_MODE_AUTO)
+		if (iface->mode == FW_MODE_AUTO) {
 			(void)json_array_append_new(
 				idle,
-				json_pack("{s:s, s:s}", "name", iface->name,
-					  "error",
-					  iface->error ? iface->error : "?"));
+				json_pack("{s:o, s:o}", "name",
+					  fw_json_text(iface->name), "error",
+					  fw_json_text(iface->error
+							       ? iface->error
+							       : "?")));
+		}
 	}
-	return json_pack("{s:I, s:I, s:I, s:O}", "rules",
-			 (json_int_t)program->n_rows, "sets",
-			 (json_int_t)program->n_named_sets, "generation",
-			 (json_int_t)fw_apply_gen(daemon->apply),
-			 "not_covered", idle);
+	return json_pack(
+		"{s:I, s:I, s:I, s:O}", "rules", (json_int_t)program->n_rows,
+		"sets", (json_int_t)program->n_named_sets, "generation",
+		(json_int_t)fw_apply_gen(daemon->apply), "not_covered", idle);
 }
 
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
@@ -266,9 +252,10 @@ void fw_handle_unload(void *data, struct fw_request *request,
 
 	(void)args;
 	was_loaded = fw_datapath_exists(daemon->paths.pin_dir);
-	/* Pins that could not be adopted are taken over here, to remove them. */
 	if (was_loaded && !daemon->datapath) {
 		r = fw_daemon_open(daemon, &error);
+		if (r < 0) /* pins that nobody can adopt, but one can remove */
+			r = fw_datapath_purge(daemon->paths.pin_dir, &error);
 		if (r < 0) {
 			fw_reply_error(request, FW_EXIT_KERNEL, "%s",
 				       error ? error : strerror(-r));

@@ -265,9 +265,10 @@ static bool read_link(const struct nlmsghdr *nlh, struct fw_link *ret)
 	ret->is_up = ifi->ifi_flags & IFF_UP;
 	ret->mtu = get_u32(&table, IFLA_MTU);
 	name = get(&table, IFLA_IFNAME, MNL_TYPE_NUL_STRING);
-	if (name)
+	if (name) {
 		(void)snprintf(ret->name, sizeof(ret->name), "%s",
 			       mnl_attr_get_str(name));
+	}
 	read_linkinfo(&table, ret);
 	if (get_nested(&table, IFLA_XDP, &xdp))
 		ret->xdp_id = get_u32(&xdp, IFLA_XDP_PROG_ID);
@@ -522,9 +523,10 @@ static int want_selves(const struct addrs *addrs, struct selves *ret)
 	base = calloc(addrs->n + 1, sizeof(*base));
 	if (!base)
 		return -ENOMEM;
-	for (size_t i = 0; i < addrs->n; i++)
+	for (size_t i = 0; i < addrs->n; i++) {
 		base[i] = (struct self){ addrs->base[i].addr,
 					 addrs->base[i].kind };
+	}
 	qsort(base, addrs->n, sizeof(*base), compare_selves);
 	for (size_t i = 0; i < addrs->n; i++) {
 		if (n == 0 || memcmp(&base[n - 1].addr, &base[i].addr,
@@ -560,10 +562,11 @@ static int read_selves(int fd, struct selves *ret)
 
 static void write_self(int fd, const struct self *self)
 {
-	if (bpf_map_update_elem(fd, &self->addr, &self->kind, BPF_ANY) < 0)
+	if (bpf_map_update_elem(fd, &self->addr, &self->kind, BPF_ANY) < 0) {
 		log_warning(
 			"no room for an own address: more than %d, ignoring",
 			FW_MAX_SELF);
+	}
 }
 
 /*
@@ -646,10 +649,11 @@ static int on_addr(struct fw_ifaces *ifaces, const struct nlmsghdr *nlh)
 
 	n = read_addr(nlh, addr);
 	for (size_t i = 0; i < n && r == 0; i++) {
-		if (nlh->nlmsg_type == RTM_NEWADDR)
+		if (nlh->nlmsg_type == RTM_NEWADDR) {
 			r = put_addr(&ifaces->addrs, &addr[i]);
-		else
+		} else {
 			cut_addr(&ifaces->addrs, &addr[i]);
+		}
 		ifaces->addrs_changed = true;
 	}
 	return r;
@@ -696,9 +700,10 @@ static int resync(struct fw_ifaces *ifaces)
 	}
 
 	for (size_t i = 0; i < ifaces->links.n; i++) {
-		if (!find_link(&links, ifaces->links.base[i].ifindex))
+		if (!find_link(&links, ifaces->links.base[i].ifindex)) {
 			ifaces->ops->gone(ifaces->data,
 					  ifaces->links.base[i].ifindex);
+		}
 	}
 	free(ifaces->links.base);
 	free(ifaces->addrs.base);
@@ -765,9 +770,10 @@ static void on_readable(void *data, uint32_t events)
 
 	(void)events;
 	r = fw_ifaces_sync(data);
-	if (r < 0)
+	if (r < 0) {
 		log_warning("cannot follow interfaces and addresses: %s",
 			    strerror(-r));
+	}
 }
 
 static int subscribe(struct fw_ifaces *ifaces)

@@ -5,9 +5,8 @@
 
 #include <jansson.h>
 
-static inline const char *fw_json_get_text(const json_t *object,
-					   const char *key,
-					   const char *fallback)
+static inline const char *
+fw_json_get_text(const json_t *object, const char *key, const char *fallback)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 

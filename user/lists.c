@@ -19,8 +19,8 @@ static bool check_loaded(const struct fw_daemon *daemon,
 	if (fw_daemon_program(daemon))
 		return true;
 	fw_reply_error(request, FW_EXIT_NO_DAEMON, "%s",
-		       daemon->open_error ? daemon->open_error :
-					    "nothing is loaded");
+		       daemon->open_error ? daemon->open_error
+					  : "nothing is loaded");
 	return false;
 }
 
@@ -80,8 +80,7 @@ static json_t *default_json(const struct fw_daemon *daemon, enum fw_dir dir)
 	return json;
 }
 
-void fw_handle_rules(void *data, struct fw_request *request,
-		     const json_t *args)
+void fw_handle_rules(void *data, struct fw_request *request, const json_t *args)
 {
 	struct fw_daemon *daemon = data;
 	_cleanup_json_ json_t *list = NULL;
@@ -95,9 +94,10 @@ void fw_handle_rules(void *data, struct fw_request *request,
 	list = json_array();
 	for (size_t i = 0; r == 0 && i < program->n_rows; i++)
 		r = json_array_append_new(list, row_json(daemon, i));
-	for (int dir = 0; r == 0 && dir < FW_DIR_MAX; dir++)
+	for (int dir = 0; r == 0 && dir < FW_DIR_MAX; dir++) {
 		r = json_array_append_new(
 			list, default_json(daemon, (enum fw_dir)dir));
+	}
 	if (r < 0) {
 		fw_reply_error(request, FW_EXIT_KERNEL,
 			       "cannot read the counters of the rules");
@@ -184,7 +184,8 @@ static const char *state_text(const struct fw_flow *flow)
 	if (flow->orig.proto != IPPROTO_TCP)
 		return flow->replied ? "REPLIED" : "UNREPLIED";
 	/* What BPF tracks is newer than what was written back to the kernel. */
-	if (flow->tcp_state != FW_TCP_NONE && flow->tcp_state < FW_TCP_STATE_MAX)
+	if (flow->tcp_state != FW_TCP_NONE &&
+	    flow->tcp_state < FW_TCP_STATE_MAX)
 		return fw_tcp_state_name((enum fw_tcp_state)flow->tcp_state);
 	name = kernel_state_name(flow->kernel_tcp);
 	return name ? name : "NONE";
@@ -205,8 +206,7 @@ static json_t *tuple_json(const struct fw_tuple *tuple)
 	if (tuple->proto == IPPROTO_ICMP || tuple->proto == IPPROTO_ICMPV6) {
 		(void)fw_json_set(json, "id",
 				  json_integer(ntohs(tuple->sport)));
-		(void)fw_json_set(json, "type",
-				  json_integer(tuple->icmp_type));
+		(void)fw_json_set(json, "type", json_integer(tuple->icmp_type));
 	} else if (has_ports) {
 		(void)fw_json_set(json, "source_port",
 				  json_integer(ntohs(tuple->sport)));
@@ -247,13 +247,13 @@ static json_t *flow_json(const struct fw_daemon *daemon,
 		"family", flow->orig.family == FW_AF_IPV4 ? "ipv4" : "ipv6",
 		"original", tuple_json(&flow->orig), "reply",
 		tuple_json(&flow->reply), "state", state_text(flow), "age",
-		flow->opened_ns ? seconds(flow->opened_ns, now_ns) :
-				  json_null(),
+		flow->opened_ns ? seconds(flow->opened_ns, now_ns)
+				: json_null(),
 		"left", seconds(now_ns, flow->expires_ns), "interface",
 		name_or_null(ifname), "rule", name_or_null(label), "direction",
-		flow->slot && flow->dir < FW_DIR_MAX ?
-			json_string(fw_dir_name((enum fw_dir)flow->dir)) :
-			json_null(),
+		flow->slot && flow->dir < FW_DIR_MAX
+			? json_string(fw_dir_name((enum fw_dir)flow->dir))
+			: json_null(),
 		"replied", flow->replied, "assured", flow->assured, "mark",
 		(json_int_t)flow->mark, "table",
 		flow->ct_id ? "conntrack" : "fwctl");
@@ -263,11 +263,13 @@ static int flows_next(void *data, json_t *items)
 {
 	struct flow_list *list = data;
 
-	for (int n = 0; n < FW_PROTO_ROWS && list->i < list->n; n++, list->i++)
-		if (json_array_append_new(items,
-					  flow_json(list->daemon,
-						    &list->flows[list->i])) < 0)
+	for (int n = 0; n < FW_PROTO_ROWS && list->i < list->n;
+	     n++, list->i++) {
+		if (json_array_append_new(
+			    items,
+			    flow_json(list->daemon, &list->flows[list->i])) < 0)
 			return -ENOMEM;
+	}
 	return list->i < list->n;
 }
 
@@ -289,8 +291,7 @@ static bool is_stale(const struct fw_daemon *daemon)
 	return !stats.in_sync;
 }
 
-void fw_handle_flows(void *data, struct fw_request *request,
-		     const json_t *args)
+void fw_handle_flows(void *data, struct fw_request *request, const json_t *args)
 {
 	struct fw_daemon *daemon = data;
 	struct flow_list *list;
@@ -314,11 +315,11 @@ void fw_handle_flows(void *data, struct fw_request *request,
 			       "cannot list the flows: %s", strerror(-r));
 		return;
 	}
-	fw_reply_rows(request,
-		      &(struct fw_rows){ .list = "flows",
-					 .next = flows_next,
-					 .free = flows_free,
-					 .data = list },
-		      json_pack("{s:b}", "stale",
-				refreshed < 0 || is_stale(daemon)));
+	fw_reply_rows(
+		request,
+		&(struct fw_rows){ .list = "flows",
+				   .next = flows_next,
+				   .free = flows_free,
+				   .data = list },
+		json_pack("{s:b}", "stale", refreshed < 0 || is_stale(daemon)));
 }

@@ -11,7 +11,7 @@
 #include "user/util.h"
 
 #define _cleanup_program_ __attribute__((cleanup(program_freep)))
-#define _cleanup_diag_    __attribute__((cleanup(fw_diag_done)))
+#define _cleanup_diag_	  __attribute__((cleanup(fw_diag_done)))
 
 static void program_freep(struct fw_program **program)
 {
@@ -35,24 +35,24 @@ static json_t *message_json(const struct fw_message *message)
 		[FW_SEVERITY_NOTE] = "note",
 	};
 
-	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "severity",
-			 severities[message->severity], "file",
-			 fw_json_text(message->file), "line",
-			 (json_int_t)message->line, "column",
-			 (json_int_t)message->column, "length",
-			 (json_int_t)message->length, "text",
-			 fw_json_text(message->text), "hint",
-			 message->hint ? fw_json_text(message->hint) :
-					 json_null());
+	return json_pack(
+		"{s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "severity",
+		severities[message->severity], "file",
+		fw_json_text(message->file), "line", (json_int_t)message->line,
+		"column", (json_int_t)message->column, "length",
+		(json_int_t)message->length, "text",
+		fw_json_text(message->text), "hint",
+		message->hint ? fw_json_text(message->hint) : json_null());
 }
 
 static json_t *messages_json(const struct fw_diag *diag)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < diag->n; i++)
+	for (size_t i = 0; list && i < diag->n; i++) {
 		(void)json_array_append_new(list,
 					    message_json(&diag->messages[i]));
+	}
 	return list;
 }
 
@@ -128,10 +128,11 @@ static enum fw_exit check_size(const char *name,
 	int r;
 
 	r = measure(program, ret_cells);
-	if (r < 0)
+	if (r < 0) {
 		fw_complain("'%s' does not fit: %s", name,
-			    r == -E2BIG ? "rules and sets need too much memory" :
-					  strerror(-r));
+			    r == -E2BIG ? "rules and sets need too much memory"
+					: strerror(-r));
+	}
 	return r < 0 ? FW_EXIT_REQUEST : FW_EXIT_OK;
 }
 
@@ -140,40 +141,43 @@ static void print_missing(const struct fw_program *program)
 	for (size_t i = 0; i < program->n_zones; i++) {
 		const struct fw_zone *zone = &program->zones[i];
 
-		for (size_t j = 0; j < zone->n; j++)
-			if (!if_nametoindex(zone->members[j].ifname))
-				fw_complain("warning: interface '%s' of zone '%s' does not exist here; it is covered when it appears",
-					    zone->members[j].ifname,
-					    zone->name);
+		for (size_t j = 0; j < zone->n; j++) {
+			if (!if_nametoindex(zone->members[j].ifname)) {
+				fw_complain(
+					"warning: interface '%s' of zone '%s' does not exist here; it is covered when it appears",
+					zone->members[j].ifname, zone->name);
+			}
+		}
 	}
 }
 
 static enum fw_exit print_checked(const struct fw_cli *cli,
-			 const struct fw_program *program,
-			 const struct fw_diag *diag, uint32_t cells)
+				  const struct fw_program *program,
+				  const struct fw_diag *diag, uint32_t cells)
 {
 	const char *name = program->texts[0].name;
 	_cleanup_json_ json_t *json = NULL;
 
 	if (cli->json) {
-		json = json_pack(
-			"{s:o, s:b, s:I, s:I, s:I, s:I, s:o}", "file",
-			fw_json_text(name), "ok", true, "rules",
-			(json_int_t)program->n_rows, "sets",
-			(json_int_t)program->n_named_sets, "image_bytes",
-			(json_int_t)cells * FW_CELL_SIZE, "warnings",
-			(json_int_t)diag->warnings, "messages",
-			messages_json(diag));
+		json = json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:o}", "file",
+				 fw_json_text(name), "ok", true, "rules",
+				 (json_int_t)program->n_rows, "sets",
+				 (json_int_t)program->n_named_sets,
+				 "image_bytes",
+				 (json_int_t)cells * FW_CELL_SIZE, "warnings",
+				 (json_int_t)diag->warnings, "messages",
+				 messages_json(diag));
 		return fw_print_json(json);
 	}
 	if (diag->n)
 		print_diag(diag);
-	if (cli->print)
+	if (cli->print) {
 		fw_program_print(program, stdout);
-	else
+	} else {
 		(void)printf("%s: ok, %zu rules, %zu sets%s\n", name,
 			     program->n_rows, program->n_named_sets,
 			     cli->dry_run ? "; nothing was changed" : "");
+	}
 	return FW_EXIT_OK;
 }
 
@@ -212,15 +216,15 @@ static json_t *texts_json(const struct fw_program *program, bool is_stdin)
 		_cleanup_free_ char *name = NULL;
 
 		/* What is named relative to nothing stays as it is. */
-		name = is_stdin ? strdup(text->name) :
-				  fw_rulefile_absolute(text->name);
+		name = is_stdin ? strdup(text->name)
+				: fw_rulefile_absolute(text->name);
 		if (!name ||
 		    json_array_append_new(
-			    list, json_pack("{s:o, s:o}", "name",
-					    fw_json_bytes(name, strlen(name)),
-					    "data",
-					    fw_json_bytes(text->data,
-							  text->len))) < 0) {
+			    list,
+			    json_pack("{s:o, s:o}", "name",
+				      fw_json_bytes(name, strlen(name)), "data",
+				      fw_json_bytes(text->data, text->len))) <
+			    0) {
 			json_decref(list);
 			return NULL;
 		}
@@ -233,7 +237,8 @@ static void print_not_covered(const json_t *list)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		const char *name, *error;
 
 		name = json_string_value(json_object_get(item, "name"));
@@ -244,8 +249,8 @@ static void print_not_covered(const json_t *list)
 }
 
 static enum fw_exit print_loaded(const struct fw_cli *cli,
-			const struct fw_program *program,
-			const struct fw_diag *diag, json_t *result)
+				 const struct fw_program *program,
+				 const struct fw_diag *diag, json_t *result)
 {
 	json_int_t generation;
 
@@ -319,7 +324,7 @@ enum fw_exit fw_cmd_unload(struct fw_cli *cli)
 	if (cli->json)
 		return fw_print_json(result);
 	was_loaded = json_is_true(json_object_get(result, "was_loaded"));
-	(void)puts(was_loaded ? "unloaded, nothing is filtered any more" :
-				"nothing is loaded");
+	(void)puts(was_loaded ? "unloaded, nothing is filtered any more"
+			      : "nothing is loaded");
 	return FW_EXIT_OK;
 }

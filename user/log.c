@@ -29,7 +29,7 @@ static const struct {
 };
 
 #define MAX_FILE_BYTES (4 << 20)
-#define CHECK_EVERY 64 /* lines */
+#define CHECK_EVERY    64 /* lines */
 
 static enum fw_log_level max_level = FW_LOG_INFO;
 static char *bounded_path; /* what standard error goes to, or NULL */

@@ -25,7 +25,7 @@ void fw_log_bound(const char *path);
 void fw_log(enum fw_log_level level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-#define log_error(...) fw_log(FW_LOG_ERROR, __VA_ARGS__)
+#define log_error(...)	 fw_log(FW_LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) fw_log(FW_LOG_WARNING, __VA_ARGS__)
-#define log_info(...) fw_log(FW_LOG_INFO, __VA_ARGS__)
-#define log_debug(...) fw_log(FW_LOG_DEBUG, __VA_ARGS__)
+#define log_info(...)	 fw_log(FW_LOG_INFO, __VA_ARGS__)
+#define log_debug(...)	 fw_log(FW_LOG_DEBUG, __VA_ARGS__)

@@ -72,9 +72,10 @@ void fw_loop_free(struct fw_loop *loop)
 {
 	if (!loop)
 		return;
-	if (loop->n_watches)
+	if (loop->n_watches) {
 		log_warning("%zu watches outlive the event loop",
 			    loop->n_watches);
+	}
 	(void)close(loop->epoll_fd);
 	free(loop);
 }
@@ -156,8 +157,8 @@ int fw_watch_set(struct fw_watch *watch, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = watch };
 
-	if (epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_MOD, watch->fd,
-		      &event) < 0)
+	if (epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) <
+	    0)
 		return -errno;
 	return 0;
 }
@@ -229,10 +230,11 @@ int fw_timer_arm(struct fw_timer *timer, uint64_t first_ms, uint64_t every_ms)
 		.it_interval = to_timespec(every_ms),
 	};
 
-	if (first_ms == FW_TIMER_NEVER)
+	if (first_ms == FW_TIMER_NEVER) {
 		spec = (struct itimerspec){ 0 };
-	else if (!first_ms) /* a zero would disarm it */
+	} else if (!first_ms) { /* a zero would disarm it */
 		spec.it_value.tv_nsec = 1;
+	}
 	if (timerfd_settime(timer->fd, 0, &spec, NULL) < 0)
 		return -errno;
 	return 0;

@@ -31,8 +31,7 @@ int fw_watch_set(struct fw_watch *watch, uint32_t events);
 void fw_watch_free(struct fw_watch *watch);
 
 /** @brief A timer of CLOCK_MONOTONIC, not armed yet; NULL with errno set. */
-struct fw_timer *fw_timer_new(struct fw_loop *loop, fw_timer_fn fn,
-			      void *data);
+struct fw_timer *fw_timer_new(struct fw_loop *loop, fw_timer_fn fn, void *data);
 
 #define FW_TIMER_NEVER UINT64_MAX
 

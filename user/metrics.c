@@ -21,7 +21,7 @@
 #include "user/util.h"
 
 #define MAX_CLIENTS 16u
-#define TIMEOUT_S 10u
+#define TIMEOUT_S   10u
 
 struct fw_metrics {
 	struct fw_daemon *daemon;
@@ -48,9 +48,10 @@ static enum MHD_Result respond(struct MHD_Connection *connection,
 	}
 	result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
 					 type);
-	if (result == MHD_YES && status == MHD_HTTP_METHOD_NOT_ALLOWED)
+	if (result == MHD_YES && status == MHD_HTTP_METHOD_NOT_ALLOWED) {
 		result = MHD_add_response_header(
 			response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	}
 	if (result == MHD_YES)
 		result = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
@@ -73,9 +74,10 @@ static enum MHD_Result respond_health(struct fw_metrics *metrics,
 {
 	const char *trouble = fw_exposition_trouble(metrics->daemon);
 
-	if (trouble)
-		return respond_text(connection,
-				    MHD_HTTP_SERVICE_UNAVAILABLE, trouble);
+	if (trouble) {
+		return respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+				    trouble);
+	}
 	return respond_text(connection, MHD_HTTP_OK, "ok");
 }
 
@@ -109,9 +111,10 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 		return MHD_YES;
 	}
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 &&
-	    strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+	    strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
 		return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 				    "only GET and HEAD are answered");
+	}
 	if (strcmp(url, "/metrics") == 0)
 		return respond_metrics(metrics, connection);
 	if (strcmp(url, "/healthz") == 0)
@@ -173,9 +176,9 @@ static int parse_address(const char *text, union address *ret,
 		ret->v6.sin6_family = AF_INET6;
 		ret->v6.sin6_port = htons((uint16_t)port);
 		*ret_len = sizeof(ret->v6);
-		return inet_pton(AF_INET6, host, &ret->v6.sin6_addr) == 1 ?
-			       0 :
-			       -EINVAL;
+		return inet_pton(AF_INET6, host, &ret->v6.sin6_addr) == 1
+			       ? 0
+			       : -EINVAL;
 	}
 	(void)snprintf(host, sizeof(host), "%.*s", (int)n, text);
 	ret->v4.sin_family = AF_INET;
@@ -194,9 +197,10 @@ static int listen_at(const char *text, int *ret_fd, char **reterr)
 
 	r = parse_address(text, &address, &len);
 	if (r < 0) {
-		fw_errorf(reterr,
-			  "'%s' is no address for metrics; give ADDR:PORT, [ADDR6]:PORT or off",
-			  text);
+		fw_errorf(
+			reterr,
+			"'%s' is no address for metrics; give ADDR:PORT, [ADDR6]:PORT or off",
+			text);
 		return r;
 	}
 	fd = socket(address.any.sa_family,

@@ -31,8 +31,9 @@
 #define RETRY_MS	    1000ull /* after a dump that failed */
 #define OVERRUN_GAP_MS	    200ull  /* between dumps that overruns ask for */
 #define OVERRUN_SHARE	    3ull /* and as many times the length of the last */
-#define DUMP_ATTEMPTS	    3u	 /* of dumps that are interrupted */
-#define DUMP_PIECES	    8u	 /* read in one turn of the loop, 32 KiB each */
+#define DUMP_LIMIT_MS	    60000ull
+#define DUMP_ATTEMPTS	    3u /* of dumps that are interrupted */
+#define DUMP_PIECES	    8u /* read in one turn of the loop, 32 KiB each */
 #define EVENTS_PER_TURN	    256u
 #define RECORDS_PER_TURN    4096u
 #define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
@@ -553,13 +554,23 @@ static void on_records(void *data, uint32_t events)
 	resync_if_stale(mirror);
 }
 
+/* A dump that does not go on must not keep all others away. */
+static void end_stuck_dump(struct fw_mirror *mirror)
+{
+	if (fw_now_ns() < mirror->begin_ns + DUMP_LIMIT_MS * NS_PER_MS)
+		return;
+	stop_watching(mirror);
+	(void)end_dump(mirror, -ETIMEDOUT);
+}
+
 static void on_tick(void *data)
 {
 	struct fw_mirror *mirror = data;
 
+	(void)read_records(mirror);
 	if (mirror->dump_watch)
-		return;
-	if (fw_now_ns() >= mirror->next_ns)
+		end_stuck_dump(mirror);
+	else if (fw_now_ns() >= mirror->next_ns)
 		start_dump(mirror, 1);
 	else
 		reap_if_full(mirror);

@@ -34,9 +34,8 @@ void fw_notify(const char *state)
 			  strlen(path));
 
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    sendto(fd, state, strlen(state), MSG_NOSIGNAL,
-		   (struct sockaddr *)&addr, len) < 0)
+	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL,
+			     (struct sockaddr *)&addr, len) < 0)
 		log_debug("cannot notify systemd: %m");
 }
 
@@ -68,8 +67,9 @@ int fw_notify_listen_fd(void)
 	    getsockopt(LISTEN_FD, SOL_SOCKET, SO_ACCEPTCONN, &is_listening,
 		       &len) < 0 ||
 	    type != SOCK_STREAM || !is_listening) {
-		log_warning("descriptor %d is not a listening stream socket, ignoring it",
-			    LISTEN_FD);
+		log_warning(
+			"descriptor %d is not a listening stream socket, ignoring it",
+			LISTEN_FD);
 		return -1;
 	}
 	if (fcntl(LISTEN_FD, F_SETFD, FD_CLOEXEC) < 0 ||

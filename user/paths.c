@@ -61,8 +61,8 @@ int fw_paths_netns(unsigned long *ret_inode, bool *ret_is_first)
 	*ret_inode = (unsigned long)own.st_ino;
 	if (stat("/proc/1/ns/net", &first) < 0)
 		return errno == EACCES ? compare_cookie(ret_is_first) : -errno;
-	*ret_is_first = own.st_ino == first.st_ino &&
-			own.st_dev == first.st_dev;
+	*ret_is_first =
+		own.st_ino == first.st_ino && own.st_dev == first.st_dev;
 	return 0;
 }
 
@@ -138,9 +138,10 @@ static int make_dir(const char *dir, char **reterr)
 		return -ENOTDIR;
 	}
 	if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH))) {
-		fw_errorf(reterr,
-			  "directory '%s' can be written to by others; it must belong to root and have mode 0700",
-			  dir);
+		fw_errorf(
+			reterr,
+			"directory '%s' can be written to by others; it must belong to root and have mode 0700",
+			dir);
 		return -EPERM;
 	}
 	return 0;

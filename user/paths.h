@@ -12,8 +12,8 @@
 struct fw_paths {
 	char run_dir[108 - 16]; /* /run/fwctl, or /run/fwctl/netns-INODE */
 	char socket[108];	/* run_dir/fwctl.sock */
-	char log[108];		/* run_dir/fwctld.log, of a daemon that fwctl starts */
-	char pin_dir[128];	/* /sys/fs/bpf/fwctl[/netns-INODE] */
+	char log[108]; /* run_dir/fwctld.log, of a daemon that fwctl starts */
+	char pin_dir[128]; /* /sys/fs/bpf/fwctl[/netns-INODE] */
 };
 
 /**

@@ -22,7 +22,7 @@ static const struct {
 };
 
 const char *fw_address_print(char buf[FW_ADDR_TEXT], const struct fw_addr *addr,
-			  uint8_t family)
+			     uint8_t family)
 {
 	const void *bytes = family == FW_AF_IPV4 ? &addr->w[3] : &addr->w[0];
 
@@ -39,20 +39,22 @@ const char *fw_endpoint_print(char buf[FW_ENDPOINT_TEXT],
 	char text[FW_ADDR_TEXT];
 
 	(void)fw_address_print(text, addr, family);
-	if (!port)
+	if (!port) {
 		(void)snprintf(buf, FW_ENDPOINT_TEXT, "%s", text);
-	else if (family == FW_AF_IPV4)
+	} else if (family == FW_AF_IPV4) {
 		(void)snprintf(buf, FW_ENDPOINT_TEXT, "%s:%u", text, port);
-	else
+	} else {
 		(void)snprintf(buf, FW_ENDPOINT_TEXT, "[%s]:%u", text, port);
+	}
 	return buf;
 }
 
 const char *fw_protocol_print(char buf[8], uint8_t protocol)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
 		if (protocols[i].number == protocol)
 			return protocols[i].name;
+	}
 	(void)snprintf(buf, 8, "%u", protocol);
 	return buf;
 }

@@ -36,9 +36,10 @@ struct fw_probe *fw_probe_new(void)
 	probe = calloc(1, sizeof(*probe));
 	if (probe) {
 		probe->kernel = btf__load_vmlinux_btf();
-		if (probe->kernel)
+		if (probe->kernel) {
 			probe->conntrack = btf__load_module_btf("nf_conntrack",
 								probe->kernel);
+		}
 	}
 	(void)libbpf_set_print(old_print);
 	return probe;
@@ -64,7 +65,8 @@ bool fw_probe_has_func(const struct fw_probe *probe, const char *name)
 	    btf__find_by_name_kind(probe->kernel, name, BTF_KIND_FUNC) > 0)
 		return true;
 	return probe->conntrack &&
-	       btf__find_by_name_kind(probe->conntrack, name, BTF_KIND_FUNC) > 0;
+	       btf__find_by_name_kind(probe->conntrack, name, BTF_KIND_FUNC) >
+		       0;
 }
 
 static bool has_value(const struct btf *btf, const struct btf_type *type,
@@ -86,7 +88,8 @@ bool fw_probe_has_enum_value(const struct fw_probe *probe, const char *name)
 	if (!probe->kernel)
 		return false;
 	for (__u32 id = 1; id < btf__type_cnt(probe->kernel); id++) {
-		const struct btf_type *type = btf__type_by_id(probe->kernel, id);
+		const struct btf_type *type =
+			btf__type_by_id(probe->kernel, id);
 
 		if (btf_is_enum(type) && has_value(probe->kernel, type, name))
 			return true;

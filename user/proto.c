@@ -202,9 +202,10 @@ json_t *fw_json_text(const char *text)
 	copy = strdup(text);
 	if (!copy)
 		return NULL;
-	for (char *p = copy; *p; p++)
+	for (char *p = copy; *p; p++) {
 		if ((uint8_t)*p >= 0x80)
 			*p = '?';
+	}
 	return json_string(copy);
 }
 

@@ -19,20 +19,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FW_PROTO_VERSION 1
+#define FW_PROTO_VERSION     1
 #define FW_PROTO_MAX_REQUEST (64u << 20)
-#define FW_PROTO_MAX_REPLY (16u << 20) /* one frame; lists come in several */
+#define FW_PROTO_MAX_REPLY   (16u << 20) /* one frame; lists come in several */
 #define FW_PROTO_MAX_CLIENTS 64
-#define FW_PROTO_HEADER 4
-#define FW_PROTO_ROWS 256 /* rows of a list in one frame */
+#define FW_PROTO_HEADER	     4
+#define FW_PROTO_ROWS	     256 /* rows of a list in one frame */
 
 /* Exit status of fwctl, and "status" of a reply. */
 enum fw_exit {
 	FW_EXIT_OK = 0,
-	FW_EXIT_REQUEST = 1,   /* the rule file or the request is wrong */
-	FW_EXIT_USAGE = 2,     /* wrong usage of the command line */
-	FW_EXIT_NO_DAEMON = 3, /* none reached or started, or nothing is loaded */
-	FW_EXIT_KERNEL = 4,    /* the kernel refused */
+	FW_EXIT_REQUEST = 1, /* the rule file or the request is wrong */
+	FW_EXIT_USAGE = 2,   /* wrong usage of the command line */
+	FW_EXIT_NO_DAEMON =
+		3,	    /* none reached or started, or nothing is loaded */
+	FW_EXIT_KERNEL = 4, /* the kernel refused */
 };
 
 /* Bytes on their way in or out; data[head..len) are still to be used. */

@@ -66,9 +66,9 @@ static void print_tables(const json_t *result)
 	if (limit)
 		(void)printf(" (%lld %%)", entries * 100 / limit);
 	(void)printf("\nflow table  %s, %lld flows\n",
-		     json_is_true(json_object_get(mirror, "in_sync")) ?
-			     "in sync" :
-			     "stale, being read again",
+		     json_is_true(json_object_get(mirror, "in_sync"))
+			     ? "in sync"
+			     : "stale, being read again",
 		     fw_json_get(mirror, "flows"));
 }
 
@@ -80,12 +80,13 @@ static void print_daemon(const json_t *daemon)
 	(void)printf("daemon      fwctld %s, process %lld\n",
 		     fw_json_get_text(daemon, "version", "?"),
 		     fw_json_get(daemon, "pid"));
-	if (error)
+	if (error) {
 		(void)printf("metrics     off: %s\n", error);
-	else if (metrics)
+	} else if (metrics) {
 		(void)printf("metrics     http://%s/metrics\n", metrics);
-	else
+	} else {
 		(void)puts("metrics     off");
+	}
 	if (json_is_true(json_object_get(daemon, "last_load_failed")))
 		(void)puts("last load   failed, the rules above go on");
 }
@@ -97,15 +98,21 @@ static void print_interfaces(const json_t *list)
 	size_t i;
 
 	table = fw_table_new("INTERFACE|ZONE|>INDEX|MODE|RUNS|WHY");
-	json_array_foreach(list, i, iface) {
-		fw_table_cell(table, "%s", fw_json_get_text(iface, "name", "?"));
-		fw_table_cell(table, "%s", fw_json_get_text(iface, "zone", "-"));
+	json_array_foreach(list, i, iface)
+	{
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(iface, "name", "?"));
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(iface, "zone", "-"));
 		fw_table_cell(table, "%lld", fw_json_get(iface, "ifindex"));
 		fw_table_cell(table, "%s",
 			      fw_json_get_text(iface, "wanted", "?"));
-		fw_table_cell(table, "%s", fw_json_get_text(iface, "runs", "?"));
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(iface, "runs", "?"));
 		fw_table_cell(table, "%s", fw_json_get_text(iface, "why", ""));
 	}
+	if (!json_array_size(list))
+		(void)puts("no interface is declared, nothing is filtered");
 	fw_table_print(table, stdout);
 }
 
@@ -128,8 +135,7 @@ static void print_hooks(const json_t *list)
 	size_t i;
 
 	table = fw_table_new("HOOK|>ACCEPTED|>BYTES|>DROPPED|>BYTES");
-	json_array_foreach(list, i, hook)
-		hook_cells(table, hook);
+	json_array_foreach(list, i, hook) hook_cells(table, hook);
 	(void)putchar('\n');
 	fw_table_print(table, stdout);
 }
@@ -141,9 +147,10 @@ static long long sum_hook(const json_t *reason, const char *hook)
 	long long sum = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(reason, "by"), i, part)
-		if (strcmp(fw_json_get_text(part, "hook", ""), hook) == 0)
-			sum += fw_json_get(part, "packets");
+	json_array_foreach(
+		json_object_get(reason, "by"), i,
+		part) if (strcmp(fw_json_get_text(part, "hook", ""), hook) == 0)
+		sum += fw_json_get(part, "packets");
 	return sum;
 }
 
@@ -154,12 +161,12 @@ static void print_reasons(const json_t *list, bool is_drop, bool all)
 	size_t i;
 
 	table = fw_table_new(
-		is_drop ?
-			"DROPPED BECAUSE|>XDP|>INGRESS|>EGRESS|>PACKETS|MEANING" :
-			"PASSED BECAUSE|>XDP|>INGRESS|>EGRESS|>PACKETS|MEANING");
+		is_drop ? "DROPPED BECAUSE|>XDP|>INGRESS|>EGRESS|>PACKETS|MEANING"
+			: "PASSED BECAUSE|>XDP|>INGRESS|>EGRESS|>PACKETS|MEANING");
 	if (!table)
 		return;
-	json_array_foreach(list, i, reason) {
+	json_array_foreach(list, i, reason)
+	{
 		if (json_is_true(json_object_get(reason, "drop")) != is_drop ||
 		    (!all && !fw_json_get(reason, "packets")))
 			continue;
@@ -173,10 +180,11 @@ static void print_reasons(const json_t *list, bool is_drop, bool all)
 			      fw_json_get_text(reason, "text", ""));
 	}
 	(void)putchar('\n');
-	if (fw_table_rows(table))
+	if (fw_table_rows(table)) {
 		fw_table_print(table, stdout);
-	else
+	} else {
 		(void)puts("nothing has been dropped");
+	}
 }
 
 /* The result, or an exit status that has been explained to the user. */
@@ -201,10 +209,11 @@ static enum fw_exit check_loaded(const json_t *result)
 
 	if (json_is_true(json_object_get(result, "loaded")))
 		return FW_EXIT_OK;
-	if (problem)
+	if (problem) {
 		fw_complain("what is pinned cannot be adopted: %s", problem);
-	else
+	} else {
 		fw_complain("nothing is loaded");
+	}
 	return problem ? FW_EXIT_KERNEL : FW_EXIT_NO_DAEMON;
 }
 
@@ -242,15 +251,14 @@ static void print_iface_hooks(const json_t *list)
 	size_t i, j;
 
 	table = fw_table_new("INTERFACE|HOOK|>ACCEPTED|>BYTES|>DROPPED|>BYTES");
-	json_array_foreach(list, i, iface) {
-		json_array_foreach(json_object_get(iface, "hooks"), j, hook) {
-			fw_table_cell(table, "%s",
-				      fw_json_get_text(iface, "name", "?"));
-			hook_cells(table, hook);
-		}
-	}
-	(void)putchar('\n');
-	fw_table_print(table, stdout);
+	json_array_foreach(list, i, iface){ json_array_foreach(
+		json_object_get(iface, "hooks"), j, hook){ fw_table_cell(
+		table, "%s", fw_json_get_text(iface, "name", "?"));
+	hook_cells(table, hook);
+}
+}
+(void)putchar('\n');
+fw_table_print(table, stdout);
 }
 
 enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli)

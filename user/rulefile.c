@@ -33,16 +33,18 @@ static bool is_caller(uid_t uid)
 static int check_trust(struct fw_rulefiles *files, const struct stat *st)
 {
 	if (st->st_uid != 0 && !is_caller(st->st_uid)) {
-		(void)snprintf(files->error, sizeof(files->error),
-			       "belongs to user %u; it must belong to root or to you",
-			       st->st_uid);
+		(void)snprintf(
+			files->error, sizeof(files->error),
+			"belongs to user %u; it must belong to root or to you",
+			st->st_uid);
 		files->is_untrusted = true;
 		return -EPERM;
 	}
 	if (st->st_mode & (S_IWGRP | S_IWOTH)) {
-		(void)snprintf(files->error, sizeof(files->error),
-			       "can be written to by others (mode %04o); chmod go-w it",
-			       st->st_mode & 07777);
+		(void)snprintf(
+			files->error, sizeof(files->error),
+			"can be written to by others (mode %04o); chmod go-w it",
+			st->st_mode & 07777);
 		files->is_untrusted = true;
 		return -EPERM;
 	}
@@ -61,12 +63,13 @@ static int check_file(struct fw_rulefiles *files, int fd)
 			       strerror(-r));
 		return r;
 	}
-	if (S_ISDIR(st.st_mode))
+	if (S_ISDIR(st.st_mode)) {
 		error = "is a directory";
-	else if (!S_ISREG(st.st_mode))
+	} else if (!S_ISREG(st.st_mode)) {
 		error = "is not a regular file; give - for standard input";
-	else if (st.st_size > FW_PROTO_MAX_REQUEST)
+	} else if (st.st_size > FW_PROTO_MAX_REQUEST) {
 		error = "is larger than 64 MiB";
+	}
 	if (error) {
 		(void)snprintf(files->error, sizeof(files->error), "%s", error);
 		return -EINVAL;

@@ -8,9 +8,9 @@
 #include "rules/rules.h"
 
 struct fw_rulefiles {
-	bool is_strict;	    /* for a load: only root's and the caller's files */
-	bool is_untrusted;  /* a file was refused because of its owner or mode */
-	char error[160];    /* of the last file that could not be read */
+	bool is_strict;	   /* for a load: only root's and the caller's files */
+	bool is_untrusted; /* a file was refused because of its owner or mode */
+	char error[160];   /* of the last file that could not be read */
 };
 
 /**

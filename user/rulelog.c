@@ -19,9 +19,9 @@
 #include "user/print.h"
 #include "user/util.h"
 
-#define BURST 100u
+#define BURST	   100u
 #define PER_SECOND 20u
-#define REPORT_MS 5000
+#define REPORT_MS  5000
 
 struct fw_rulelog {
 	struct fw_timer *timer;
@@ -106,9 +106,10 @@ static void print_details(char *buf, size_t size, const struct fw_event *event)
 	size_t n = 0;
 
 	if (event->tuple.proto == IPPROTO_TCP) {
-		for (size_t i = 0; flags[i]; i++)
+		for (size_t i = 0; flags[i]; i++) {
 			if (event->tcp_flags & 1u << i)
 				set[n++] = flags[i];
+		}
 		set[n] = '\0';
 		(void)snprintf(buf, size, " flags %s", n ? set : "none");
 	} else if (event->tuple.proto == IPPROTO_ICMP ||
@@ -130,20 +131,21 @@ static void print_line(const struct fw_apply *apply,
 	char protocol[8], details[32];
 
 	print_details(details, sizeof(details), event);
-	log_info("%s%s%s %s on %s (%s): %s %s -> %s%s len %u, rule %s, reason %s",
-		 row && row->prefix ? row->prefix : "",
-		 row && row->prefix ? " " : "",
-		 fw_verdict_name((enum fw_verdict)event->verdict),
-		 fw_dir_name((enum fw_dir)event->dir),
-		 ifname ? ifname : "an unknown interface",
-		 fw_hook_name((enum fw_hook)event->hook),
-		 fw_protocol_print(protocol, tuple->proto),
-		 fw_endpoint_print(from, &tuple->saddr, ntohs(tuple->sport),
-				   tuple->family),
-		 fw_endpoint_print(to, &tuple->daddr, ntohs(tuple->dport),
-				   tuple->family),
-		 details, event->len, label ? label : "?",
-		 fw_reason_name((enum fw_reason)event->reason));
+	log_info(
+		"%s%s%s %s on %s (%s): %s %s -> %s%s len %u, rule %s, reason %s",
+		row && row->prefix ? row->prefix : "",
+		row && row->prefix ? " " : "",
+		fw_verdict_name((enum fw_verdict)event->verdict),
+		fw_dir_name((enum fw_dir)event->dir),
+		ifname ? ifname : "an unknown interface",
+		fw_hook_name((enum fw_hook)event->hook),
+		fw_protocol_print(protocol, tuple->proto),
+		fw_endpoint_print(from, &tuple->saddr, ntohs(tuple->sport),
+				  tuple->family),
+		fw_endpoint_print(to, &tuple->daddr, ntohs(tuple->dport),
+				  tuple->family),
+		details, event->len, label ? label : "?",
+		fw_reason_name((enum fw_reason)event->reason));
 }
 
 void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,
@@ -154,9 +156,10 @@ void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,
 	if (event->verdict >= FW_VERDICT_MAX || event->dir >= FW_DIR_MAX ||
 	    event->hook >= FW_HOOK_MAX || event->reason >= FW_REASON_MAX)
 		return;
-	if (take_token(log))
+	if (take_token(log)) {
 		print_line(apply, event);
-	else
+	} else {
 		suppress(log, 1);
+	}
 	suppress(log, event->suppressed);
 }

@@ -59,12 +59,15 @@ static enum fw_exit show(struct fw_cli *cli, const struct list *list)
 		return status;
 	if (cli->json)
 		return fw_print_json(result);
-	if (json_is_true(json_object_get(result, "stale")))
-		fw_complain("warning: the flow table is not in sync with the kernel's");
-	if (fw_table_rows(table))
+	if (json_is_true(json_object_get(result, "stale"))) {
+		fw_complain(
+			"warning: the flow table is not in sync with the kernel's");
+	}
+	if (fw_table_rows(table)) {
 		fw_table_print(table, stdout);
-	else
+	} else {
 		(void)puts(list->empty);
+	}
 	return FW_EXIT_OK;
 }
 
@@ -78,10 +81,11 @@ static void rule_row(struct fw_table *table, const json_t *row)
 	fw_table_cell(table, "%lld", fw_json_get(row, "packets"));
 	fw_table_cell(table, "%lld", fw_json_get(row, "bytes"));
 	fw_table_cell(table, "%lld", fw_json_get(row, "flows"));
-	if (file)
+	if (file) {
 		fw_table_cell(table, "%s:%lld", file, fw_json_get(row, "line"));
-	else
+	} else {
 		fw_table_cell(table, "-");
+	}
 	fw_table_cell(table, "%s", fw_json_get_text(row, "text", ""));
 }
 
@@ -123,14 +127,15 @@ static void endpoint_text(char *buf, size_t size, const json_t *tuple,
 	const char *address = fw_json_get_text(tuple, address_key, "?");
 	const json_t *port = json_object_get(tuple, port_key);
 
-	if (!port)
+	if (!port) {
 		(void)snprintf(buf, size, "%s", address);
-	else if (strchr(address, ':'))
+	} else if (strchr(address, ':')) {
 		(void)snprintf(buf, size, "[%s]:%lld", address,
 			       (long long)json_integer_value(port));
-	else
+	} else {
 		(void)snprintf(buf, size, "%s:%lld", address,
 			       (long long)json_integer_value(port));
+	}
 }
 
 static void tuple_cell(struct fw_table *table, const json_t *tuple)
@@ -139,30 +144,30 @@ static void tuple_cell(struct fw_table *table, const json_t *tuple)
 	char from[80], to[80];
 
 	endpoint_text(from, sizeof(from), tuple, "source", "source_port");
-	endpoint_text(to, sizeof(to), tuple, "destination",
-		      "destination_port");
-	if (id)
+	endpoint_text(to, sizeof(to), tuple, "destination", "destination_port");
+	if (id) {
 		fw_table_cell(table, "%s -> %s id %lld", from, to,
 			      (long long)json_integer_value(id));
-	else
+	} else {
 		fw_table_cell(table, "%s -> %s", from, to);
+	}
 }
 
 static void duration_cell(struct fw_table *table, const json_t *value)
 {
 	long long s = json_integer_value(value);
 
-	if (!json_is_integer(value))
+	if (!json_is_integer(value)) {
 		fw_table_cell(table, "?");
-	else if (s < 100)
+	} else if (s < 100) {
 		fw_table_cell(table, "%llds", s);
-	else if (s < 6000)
+	} else if (s < 6000) {
 		fw_table_cell(table, "%lldm%02llds", s / 60, s % 60);
-	else if (s < 360000)
+	} else if (s < 360000) {
 		fw_table_cell(table, "%lldh%02lldm", s / 3600, s / 60 % 60);
-	else
-		fw_table_cell(table, "%lldd%02lldh", s / 86400,
-			      s / 3600 % 24);
+	} else {
+		fw_table_cell(table, "%lldd%02lldh", s / 86400, s / 3600 % 24);
+	}
 }
 
 static void flow_row(struct fw_table *table, const json_t *row)
@@ -182,27 +187,25 @@ static void wide_row(struct fw_table *table, const json_t *row)
 	flow_row(table, row);
 	fw_table_cell(table, "%s", fw_json_get_text(row, "direction", "?"));
 	fw_table_cell(table, "%s%s",
-		      json_is_true(json_object_get(row, "replied")) ? "replied" :
-								      "-",
-		      json_is_true(json_object_get(row, "assured")) ?
-			      ",assured" :
-			      "");
+		      json_is_true(json_object_get(row, "replied")) ? "replied"
+								    : "-",
+		      json_is_true(json_object_get(row, "assured")) ? ",assured"
+								    : "");
 	fw_table_cell(table, "0x%08llx",
 		      (unsigned long long)fw_json_get(row, "mark"));
 	fw_table_cell(table, "%s", fw_json_get_text(row, "table", "?"));
 }
 
-#define FLOW_COLUMNS                                                           \
-	"PROTO|ORIGINAL|REPLY|STATE|>AGE|>LEFT|INTERFACE|RULE"
+#define FLOW_COLUMNS "PROTO|ORIGINAL|REPLY|STATE|>AGE|>LEFT|INTERFACE|RULE"
 
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
 {
 	static const struct list narrow = { "flows", FLOW_COLUMNS,
 					    "there are no flows", flow_row };
-	static const struct list wide = {
-		"flows", FLOW_COLUMNS "|DIRECTION|SEEN|MARK|TABLE",
-		"there are no flows", wide_row
-	};
+	static const struct list wide = { "flows",
+					  FLOW_COLUMNS
+					  "|DIRECTION|SEEN|MARK|TABLE",
+					  "there are no flows", wide_row };
 
 	return show(cli, cli->wide ? &wide : &narrow);
 }

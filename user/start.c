@@ -13,14 +13,15 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "user/fwctl.h"
 #include "user/util.h"
 
-#define DEADLINE_MS 30000
-#define TAIL_BYTES 4096
+#define DEADLINE_MS   30000
+#define TAIL_BYTES    4096
 #define MAX_LOG_BYTES (4 << 20)
 
 /* Where to look, relative to the directory of fwctl. */
@@ -129,19 +130,39 @@ static void show_log(int fd, off_t start)
 	(void)fprintf(stderr, "%s%s", buf, buf[n - 1] == '\n' ? "" : "\n");
 }
 
-int fw_start_daemon(const struct fw_paths *paths)
+int fw_start_lock(const struct fw_paths *paths)
 {
+	uint64_t end_ns = fw_now_ns() + DEADLINE_MS * 1000000ull;
+	const struct timespec wait = { .tv_nsec = 20000000 };
+	char path[sizeof(paths->run_dir) + 16];
 	_cleanup_free_ char *error = NULL;
-	_cleanup_close_ int log_fd = -1, read_fd = -1;
-	off_t log_start = 0;
-	int fds[2], r;
-	pid_t child;
+	_cleanup_close_ int fd = -1;
+	int r;
 
 	r = fw_paths_make_run_dir(paths, &error);
 	if (r < 0) {
 		fw_complain("%s", error ? error : strerror(-r));
 		return r;
 	}
+	(void)snprintf(path, sizeof(path), "%s/start.lock", paths->run_dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || fw_now_ns() > end_ns)
+			return -errno;
+		(void)nanosleep(&wait, NULL);
+	}
+	return take_fd(&fd);
+}
+
+int fw_start_daemon(const struct fw_paths *paths)
+{
+	_cleanup_close_ int log_fd = -1, read_fd = -1;
+	off_t log_start = 0;
+	int fds[2], r;
+	pid_t child;
+
 	log_fd = open_log(paths, &log_start);
 	if (log_fd < 0) {
 		fw_complain("cannot open '%s': %s", paths->log,
@@ -161,10 +182,9 @@ int fw_start_daemon(const struct fw_paths *paths)
 	if (r == -ECHILD)
 		(void)waitpid(child, NULL, 0);
 	if (r < 0) {
-		fw_complain(r == -ETIMEDOUT ?
-				    "fwctld was started but is not ready after %d s; its log:" :
-				    "fwctld did not start within %d s; its log:",
-			    DEADLINE_MS / 1000);
+		fw_complain(r == -ETIMEDOUT
+				    ? "fwctld is not ready yet; its log:"
+				    : "fwctld did not start; its log:");
 		show_log(log_fd, log_start);
 	}
 	return r;

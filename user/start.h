@@ -6,6 +6,16 @@
 #include "user/paths.h"
 
 /**
+ * @brief Make the run directory and wait until nobody else starts a daemon.
+ *
+ * Whoever gets the lock looks again whether a daemon answers by now.
+ *
+ * @return a descriptor that holds the lock until it is closed, or a negative
+ *         errno
+ */
+int fw_start_lock(const struct fw_paths *paths);
+
+/**
  * @brief Start fwctld in the background and wait until it listens.
  *
  * It ends by itself when nothing is loaded any more. If it does not come up,

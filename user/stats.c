@@ -26,12 +26,16 @@
 _Static_assert(sizeof(struct fw_counter) % 8 == 0, "fw_counter");
 _Static_assert(sizeof(struct fw_rule_counter) % 8 == 0, "fw_rule_counter");
 
-static size_t n_cpus(void)
+/* Room for `n` values of each CPU, and how many CPUs there are. */
+static void *alloc_values(size_t n, size_t size, size_t *ret_cpus)
 {
-	int n;
+	int cpus;
 
-	n = libbpf_num_possible_cpus();
-	return n > 0 ? (size_t)n : 0;
+	cpus = libbpf_num_possible_cpus();
+	if (cpus <= 0)
+		return NULL;
+	*ret_cpus = (size_t)cpus;
+	return calloc(n, (size_t)cpus * size);
 }
 
 /*
@@ -84,11 +88,11 @@ int fw_stats_read(const struct fw_datapath *dp, struct fw_stats *ret)
 	struct fw_counter *sums = &ret->by[0][0][0];
 	uint64_t used = fw_datapath_slots(dp);
 	uint32_t keys[PER_SLOT];
-	size_t cpus = n_cpus();
+	size_t cpus;
 	int r;
 
-	values = calloc(PER_SLOT, cpus * sizeof(*values));
-	if (!values || cpus == 0)
+	values = alloc_values(PER_SLOT, sizeof(*values), &cpus);
+	if (!values)
 		return -ENOMEM;
 
 	memset(ret, 0, sizeof(*ret));
@@ -114,11 +118,11 @@ int fw_stats_rule(const struct fw_datapath *dp, uint32_t slot,
 {
 	_cleanup_free_ struct fw_rule_counter *values = NULL;
 	struct fw_rule_counter sum = { 0 };
-	size_t cpus = n_cpus();
+	size_t cpus;
 	int r;
 
-	values = calloc(cpus, sizeof(*values));
-	if (!values || cpus == 0)
+	values = alloc_values(1, sizeof(*values), &cpus);
+	if (!values)
 		return -ENOMEM;
 	r = bpf_map_lookup_elem(fw_datapath_map(dp, FW_MAP_RULE_STATS), &slot,
 				values);
@@ -137,10 +141,10 @@ int fw_stats_rule(const struct fw_datapath *dp, uint32_t slot,
 int fw_stats_rule_clear(const struct fw_datapath *dp, uint32_t slot)
 {
 	_cleanup_free_ struct fw_rule_counter *zero = NULL;
-	size_t cpus = n_cpus();
+	size_t cpus;
 
-	zero = calloc(cpus, sizeof(*zero));
-	if (!zero || cpus == 0)
+	zero = alloc_values(1, sizeof(*zero), &cpus);
+	if (!zero)
 		return -ENOMEM;
 	return bpf_map_update_elem(fw_datapath_map(dp, FW_MAP_RULE_STATS),
 				   &slot, zero, BPF_ANY);
@@ -150,12 +154,12 @@ int fw_stats_iface_clear(const struct fw_datapath *dp, uint32_t slot)
 {
 	int fd = fw_datapath_map(dp, FW_MAP_STATS);
 	_cleanup_free_ struct fw_counter *zero = NULL;
-	size_t cpus = n_cpus();
+	size_t cpus;
 	uint32_t key;
 	int r;
 
-	zero = calloc(cpus, sizeof(*zero));
-	if (!zero || cpus == 0)
+	zero = alloc_values(1, sizeof(*zero), &cpus);
+	if (!zero)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < PER_SLOT; i++) {
 		key = slot * PER_SLOT + i;

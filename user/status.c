@@ -2,7 +2,6 @@
 
 /* The verb `status`: everything that one look at the firewall should show. */
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "user/daemon.h"
@@ -10,26 +9,14 @@
 #include "user/util.h"
 
 #define PROC_COUNT "/proc/sys/net/netfilter/nf_conntrack_count"
-#define PROC_MAX "/proc/sys/net/netfilter/nf_conntrack_max"
-
-static uint64_t read_number(const char *path)
-{
-	uint64_t value = 0;
-	FILE *file;
-
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	if (fscanf(file, "%" SCNu64, &value) != 1)
-		value = 0;
-	(void)fclose(file);
-	return value;
-}
+#define PROC_MAX   "/proc/sys/net/netfilter/nf_conntrack_max"
 
 void fw_conntrack_fill(uint64_t *ret_entries, uint64_t *ret_limit)
 {
-	*ret_entries = read_number(PROC_COUNT);
-	*ret_limit = read_number(PROC_MAX);
+	*ret_entries = 0;
+	*ret_limit = 0;
+	(void)fw_read_number(PROC_COUNT, ret_entries);
+	(void)fw_read_number(PROC_MAX, ret_limit);
 }
 
 static json_t *time_text(time_t when)
@@ -65,10 +52,12 @@ static void sum_verdicts(const struct fw_stats *stats, size_t first,
 			 size_t last, size_t hook, struct fw_counter ret[2])
 {
 	memset(ret, 0, 2 * sizeof(*ret));
-	for (size_t slot = first; slot <= last; slot++)
-		for (size_t reason = 0; reason < FW_REASON_MAX; reason++)
+	for (size_t slot = first; slot <= last; slot++) {
+		for (size_t reason = 0; reason < FW_REASON_MAX; reason++) {
 			add(&ret[fw_reason_is_drop((enum fw_reason)reason)],
 			    &stats->by[slot][hook][reason]);
+		}
+	}
 }
 
 static json_t *hooks_json(const struct fw_stats *stats, size_t first,
@@ -94,11 +83,11 @@ static const char *runs_text(const struct fw_apply_iface *iface)
 {
 	switch (iface->mode) {
 	case FW_MODE_XDP:
-		return iface->tcx ? "native XDP + TC (tcx)" :
-				    "native XDP + TC (clsact)";
+		return iface->tcx ? "native XDP + TC (tcx)"
+				  : "native XDP + TC (clsact)";
 	case FW_MODE_XDP_GENERIC:
-		return iface->tcx ? "generic XDP + TC (tcx)" :
-				    "generic XDP + TC (clsact)";
+		return iface->tcx ? "generic XDP + TC (tcx)"
+				  : "generic XDP + TC (clsact)";
 	case FW_MODE_TC:
 		return iface->tcx ? "TC (tcx)" : "TC (clsact)";
 	case FW_MODE_AUTO:
@@ -115,9 +104,9 @@ static const char *why_text(const struct fw_apply_iface *iface)
 		return "interface does not exist";
 	if (iface->wanted != FW_MODE_AUTO)
 		return "the rules say so";
-	return iface->mode == FW_MODE_TC ?
-		       "auto: virtual interface, XDP would cost it TSO" :
-		       "auto: physical interface";
+	return iface->mode == FW_MODE_TC
+		       ? "auto: virtual interface, XDP would cost it TSO"
+		       : "auto: physical interface";
 }
 
 static json_t *iface_json(const struct fw_apply_iface *iface,
@@ -125,12 +114,11 @@ static json_t *iface_json(const struct fw_apply_iface *iface,
 {
 	return json_pack(
 		"{s:o, s:o, s:I, s:s, s:s, s:b, s:b, s:s, s:o, s:o}", "name",
-		fw_json_text(iface->name), "zone",
-		text_or_null(iface->zone), "ifindex",
-		(json_int_t)iface->ifindex, "wanted",
+		fw_json_text(iface->name), "zone", text_or_null(iface->zone),
+		"ifindex", (json_int_t)iface->ifindex, "wanted",
 		fw_mode_name(iface->wanted), "mode",
-		iface->mode == FW_MODE_AUTO ? "none" :
-					      fw_mode_name(iface->mode),
+		iface->mode == FW_MODE_AUTO ? "none"
+					    : fw_mode_name(iface->mode),
 		"tcx", iface->tcx, "attached", iface->mode != FW_MODE_AUTO,
 		"runs", runs_text(iface), "why", fw_json_text(why_text(iface)),
 		"hooks", hooks_json(stats, iface->slot, iface->slot));
@@ -144,10 +132,12 @@ static json_t *ifaces_json(const struct fw_daemon *daemon,
 	size_t n;
 
 	ifaces = fw_apply_ifaces(daemon->apply, &n);
-	for (size_t i = 0; list && i < n; i++)
-		if (ifaces[i].slot < FW_MAX_IFSLOTS)
+	for (size_t i = 0; list && i < n; i++) {
+		if (ifaces[i].slot < FW_MAX_IFSLOTS) {
 			(void)json_array_append_new(
 				list, iface_json(&ifaces[i], stats));
+		}
+	}
 	return list;
 }
 
@@ -157,9 +147,10 @@ static const char *slot_name(const struct fw_daemon *daemon, size_t slot)
 	size_t n;
 
 	ifaces = fw_apply_ifaces(daemon->apply, &n);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		if (ifaces[i].slot == slot)
 			return ifaces[i].name;
+	}
 	return NULL;
 }
 
@@ -191,9 +182,8 @@ static json_t *reason_json(const struct fw_daemon *daemon,
 		}
 	}
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "reason",
-			 fw_reason_name(reason), "text",
-			 fw_reason_text(reason), "drop",
-			 fw_reason_is_drop(reason), "packets",
+			 fw_reason_name(reason), "text", fw_reason_text(reason),
+			 "drop", fw_reason_is_drop(reason), "packets",
 			 fw_json_u64(sum.packets), "bytes",
 			 fw_json_u64(sum.bytes), "by", by);
 }
@@ -203,10 +193,11 @@ static json_t *reasons_json(const struct fw_daemon *daemon,
 {
 	json_t *list = json_array();
 
-	for (int reason = 0; list && reason < FW_REASON_MAX; reason++)
+	for (int reason = 0; list && reason < FW_REASON_MAX; reason++) {
 		(void)json_array_append_new(
 			list,
 			reason_json(daemon, stats, (enum fw_reason)reason));
+	}
 	return list;
 }
 
@@ -216,21 +207,23 @@ static json_t *rules_json(const struct fw_daemon *daemon,
 	json_t *files = json_array(), *defaults = json_object();
 	time_t since = fw_apply_time(daemon->apply);
 
-	for (size_t i = 0; i < program->n_texts; i++)
+	for (size_t i = 0; i < program->n_texts; i++) {
 		(void)json_array_append_new(
 			files, fw_json_text(program->texts[i].name));
-	for (int dir = 0; dir < FW_DIR_MAX; dir++)
+	}
+	for (int dir = 0; dir < FW_DIR_MAX; dir++) {
 		(void)json_object_set_new(
 			defaults, fw_dir_name((enum fw_dir)dir),
 			json_string(fw_verdict_name(
-				(enum fw_verdict)program->default_verdict[dir])));
-	return json_pack("{s:o, s:I, s:o, s:I, s:I, s:I, s:o}", "files", files,
-			 "generation", (json_int_t)fw_apply_gen(daemon->apply),
-			 "since", time_text(since), "since_seconds",
-			 (json_int_t)since, "rules",
-			 (json_int_t)program->n_rows, "sets",
-			 (json_int_t)program->n_named_sets, "defaults",
-			 defaults);
+				(enum fw_verdict)
+					program->default_verdict[dir])));
+	}
+	return json_pack(
+		"{s:o, s:I, s:o, s:I, s:I, s:I, s:o}", "files", files,
+		"generation", (json_int_t)fw_apply_gen(daemon->apply), "since",
+		time_text(since), "since_seconds", (json_int_t)since, "rules",
+		(json_int_t)program->n_rows, "sets",
+		(json_int_t)program->n_named_sets, "defaults", defaults);
 }
 
 static json_t *mirror_json(const struct fw_daemon *daemon)
@@ -239,31 +232,30 @@ static json_t *mirror_json(const struct fw_daemon *daemon)
 	json_t *age;
 
 	fw_mirror_stats(daemon->mirror, &stats);
-	age = stats.last_sync_ns ?
-		      json_real((double)(fw_now_ns() - stats.last_sync_ns) /
-				1e9) :
-		      json_null();
+	age = stats.last_sync_ns
+		      ? json_real((double)(fw_now_ns() - stats.last_sync_ns) /
+				  1e9)
+		      : json_null();
 	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:f}", "in_sync",
 			 stats.in_sync, "flows", fw_json_u64(stats.flows),
 			 "overruns", fw_json_u64(stats.overruns), "resyncs",
 			 fw_json_u64(stats.resyncs), "state_writes",
 			 fw_json_u64(stats.state_writes), "last_sync_age", age,
-			 "last_duration",
-			 (double)stats.last_duration_ns / 1e9);
+			 "last_duration", (double)stats.last_duration_ns / 1e9);
 }
 
 static json_t *daemon_json(const struct fw_daemon *daemon)
 {
-	return json_pack(
-		"{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b}", "version",
-		FW_VERSION, "pid", (json_int_t)getpid(), "started",
-		time_text(daemon->started), "run_dir", daemon->paths.run_dir,
-		"pin_dir", daemon->paths.pin_dir, "metrics",
-		text_or_null(daemon->metrics_address), "metrics_error",
-		text_or_null(daemon->metrics_error), "loads",
-		fw_json_u64(daemon->loads), "failed_loads",
-		fw_json_u64(daemon->failed_loads), "last_load_failed",
-		daemon->last_load_failed);
+	return json_pack("{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b}",
+			 "version", FW_VERSION, "pid", (json_int_t)getpid(),
+			 "started", time_text(daemon->started), "run_dir",
+			 daemon->paths.run_dir, "pin_dir",
+			 daemon->paths.pin_dir, "metrics",
+			 text_or_null(daemon->metrics_address), "metrics_error",
+			 text_or_null(daemon->metrics_error), "loads",
+			 fw_json_u64(daemon->loads), "failed_loads",
+			 fw_json_u64(daemon->failed_loads), "last_load_failed",
+			 daemon->last_load_failed);
 }
 
 static json_t *conntrack_json(void)
@@ -271,8 +263,8 @@ static json_t *conntrack_json(void)
 	uint64_t entries, limit;
 
 	fw_conntrack_fill(&entries, &limit);
-	return json_pack("{s:o, s:o}", "entries", fw_json_u64(entries),
-			 "limit", fw_json_u64(limit));
+	return json_pack("{s:o, s:o}", "entries", fw_json_u64(entries), "limit",
+			 fw_json_u64(limit));
 }
 
 static int add_loaded(const struct fw_daemon *daemon, json_t *result)
@@ -289,9 +281,9 @@ static int add_loaded(const struct fw_daemon *daemon, json_t *result)
 		return r;
 	r = fw_json_set(result, "rules", rules_json(daemon, program));
 	r |= fw_json_set(result, "interfaces", ifaces_json(daemon, stats));
-	r |= fw_json_set(result, "self_addresses",
-			 json_integer((json_int_t)fw_apply_self_count(
-				 daemon->apply)));
+	r |= fw_json_set(
+		result, "self_addresses",
+		json_integer((json_int_t)fw_apply_self_count(daemon->apply)));
 	r |= fw_json_set(result, "mirror", mirror_json(daemon));
 	r |= fw_json_set(result, "packets",
 			 hooks_json(stats, 0, FW_MAX_IFSLOTS - 1));
@@ -308,10 +300,10 @@ void fw_handle_status(void *data, struct fw_request *request,
 	int r = 0;
 
 	(void)args;
-	result = json_pack("{s:b, s:o, s:o, s:o}", "loaded", is_loaded,
-			   "problem", text_or_null(daemon->open_error),
-			   "daemon", daemon_json(daemon), "conntrack",
-			   conntrack_json());
+	result =
+		json_pack("{s:b, s:o, s:o, s:o}", "loaded", is_loaded,
+			  "problem", text_or_null(daemon->open_error), "daemon",
+			  daemon_json(daemon), "conntrack", conntrack_json());
 	if (result && is_loaded)
 		r = add_loaded(daemon, result);
 	if (r < 0) {

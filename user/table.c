@@ -97,12 +97,11 @@ static void print_row(const struct fw_table *table, char *const *cells,
 {
 	for (size_t i = 0; i < table->n_columns; i++) {
 		bool is_last = i + 1 == table->n_columns;
-		int width = is_last && !table->is_right[i] ? 0 :
-							     table->width[i];
+		int width =
+			is_last && !table->is_right[i] ? 0 : table->width[i];
 
-		(void)fprintf(out, "%*s%s",
-			      table->is_right[i] ? width : -width, cells[i],
-			      is_last ? "\n" : "  ");
+		(void)fprintf(out, "%*s%s", table->is_right[i] ? width : -width,
+			      cells[i], is_last ? "\n" : "  ");
 	}
 }
 

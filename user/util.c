@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Formatted error texts. */
+/* Formatted error texts, and numbers out of /proc. */
 #include "user/util.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 
 void fw_errorf(char **ret_text, const char *format, ...)
@@ -21,4 +23,29 @@ void fw_errorf(char **ret_text, const char *format, ...)
 	/* The earlier text may be one of the arguments: free it last. */
 	free(*ret_text);
 	*ret_text = n < 0 ? NULL : text;
+}
+
+int fw_read_number(const char *path, uint64_t *ret)
+{
+	_cleanup_close_ int fd = -1;
+	unsigned long long value;
+	char text[32];
+	ssize_t n;
+	char *end;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno)
+		return -errno;
+	if (end == text)
+		return -EINVAL;
+	*ret = value;
+	return 0;
 }

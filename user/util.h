@@ -20,7 +20,7 @@ static inline void fw_closep(const int *fd)
 		(void)close(*fd);
 }
 
-#define _cleanup_free_ __attribute__((cleanup(fw_freep)))
+#define _cleanup_free_	__attribute__((cleanup(fw_freep)))
 #define _cleanup_close_ __attribute__((cleanup(fw_closep)))
 
 static inline int take_fd(int *fd)
@@ -31,11 +31,11 @@ static inline int take_fd(int *fd)
 	return r;
 }
 
-#define take_ptr(p)                                                            \
-	({                                                                     \
-		__typeof__(p) take_ptr_tmp = (p);                              \
-		(p) = NULL;                                                    \
-		take_ptr_tmp;                                                  \
+#define take_ptr(p)                               \
+	({                                        \
+		__typeof__(p) take_ptr_tmp = (p); \
+		(p) = NULL;                       \
+		take_ptr_tmp;                     \
 	})
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -57,3 +57,6 @@ static inline uint64_t fw_now_ns(void)
  */
 void fw_errorf(char **ret_text, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/** @brief Read the one number in a file of /proc or /sys; 0 or a negative errno. */
+int fw_read_number(const char *path, uint64_t *ret);

@@ -81,10 +81,11 @@ void send_frames(const char *name, unsigned int n)
 
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	assert_true(fd >= 0);
-	for (unsigned int i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i++) {
 		assert_int_equal(sendto(fd, frame, sizeof(frame), 0,
 					(struct sockaddr *)&to, sizeof(to)),
 				 sizeof(frame));
+	}
 }
 
 uint64_t packets_at(const struct fw_datapath *dp, uint32_t slot,
@@ -228,9 +229,10 @@ struct fw_program *compile(const char *text)
 
 	r = fw_compile("test.conf", text, strlen(text), NULL, NULL, &diag,
 		       &program);
-	if (r < 0)
+	if (r < 0) {
 		fail_msg("test rules: %s",
 			 diag.n ? diag.messages[0].text : strerror(-r));
+	}
 	fw_diag_done(&diag);
 	return program;
 }

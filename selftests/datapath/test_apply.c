@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static void fail_to_load(struct daemon *d, const char *text, int want,
 static const struct fw_apply_iface *iface(const struct daemon *d,
 					  const char *name)
 {
+	static const struct fw_apply_iface none;
 	const struct fw_apply_iface *list;
 	size_t n;
 
@@ -102,7 +104,7 @@ static const struct fw_apply_iface *iface(const struct daemon *d,
 			return &list[i];
 	}
 	fail_msg("interface '%s' is not declared", name);
-	return NULL;
+	return &none;
 }
 
 /* Slot of the row with this label; it has to be its owner. */
@@ -410,6 +412,71 @@ static void renamed_interface_is_covered(void **state)
 	wait_until(d.loop, dpc_is_gone, &d);
 	assert_int_equal(count_tcx("dpx", true), 0);
 	stop(&d);
+}
+
+/* A process whose only worth is its network namespace. */
+static pid_t make_other_namespace(void)
+{
+	int fds[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNET) < 0 || write(fds[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			(void)pause();
+	}
+	(void)close(fds[1]);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	(void)close(fds[0]);
+	return pid;
+}
+
+static void end_other_namespace(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Let an interface come back under a name that no rule knows. */
+static void bring_back(pid_t other, const char *name)
+{
+	run("nsenter -t %d -n ip link set %s name dpx", other, name);
+	run("nsenter -t %d -n ip link set dpx netns %d", other, getpid());
+	assert_int_not_equal(index_of("dpx"), 0);
+}
+
+static void interface_that_moves_away_is_let_go(void **state)
+{
+	pid_t other = make_other_namespace();
+	struct daemon d = start();
+
+	(void)state;
+	run("ip link add name dpc type veth peer name dpd");
+	load(&d, RULES_ONE);
+	assert_true(dpc_is_covered(&d));
+	run("ip link set dpc netns %d", other);
+	wait_until(d.loop, dpc_is_gone, &d);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2);
+	bring_back(other, "dpc");
+	assert_int_equal(count_tcx("dpx", true), 0);
+	stop(&d);
+
+	/* The same while no daemon looks. */
+	run("ip link set dpa netns %d", other);
+	d = start();
+	assert_int_equal(iface(&d, "dpa")->ifindex, 0);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), 2);
+	run("ip link del dpx");
+	bring_back(other, "dpa");
+	assert_int_equal(count_tcx("dpx", true), 0);
+	assert_int_equal(native_xdp("dpx"), 0);
+	stop(&d);
+	end_other_namespace(other);
 }
 
 static void failure_at_run_time_is_kept_and_retried(void **state)
@@ -853,6 +920,7 @@ int main(void)
 		TEST(new_interface_is_covered),
 		TEST(same_number_again_is_covered),
 		TEST(renamed_interface_is_covered),
+		TEST(interface_that_moves_away_is_let_go),
 		TEST(failure_at_run_time_is_kept_and_retried),
 		TEST(vlan_device_is_known_by_its_tag),
 		TEST(own_addresses_are_current),

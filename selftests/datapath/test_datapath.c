@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +140,47 @@ static void other_file_system_is_refused(void **state)
 			 -EINVAL);
 	assert_non_null(strstr(error, "/sys/fs/bpf"));
 	assert_int_equal(count_files("/tmp/fwctl-pins"), -1);
+}
+
+/*
+ * In a child, because it may join the mounts of process 1, as it should. What
+ * it makes there it removes.
+ */
+static void open_without_bpffs(void)
+{
+	struct fw_datapath *dp;
+	bool is_mounted;
+	int r;
+
+	while (fw_bpffs_holds("/sys/fs/bpf") && umount("/sys/fs/bpf") == 0)
+		;
+	if (fw_bpffs_holds("/sys/fs/bpf"))
+		_exit(2);
+	if (fw_datapath_open(PIN_DIR, &dp, NULL) < 0)
+		_exit(3);
+	is_mounted = fw_bpffs_holds("/sys/fs/bpf");
+	r = fw_datapath_remove(dp);
+	fw_datapath_free(dp);
+	_exit(is_mounted && r == 0 ? 0 : 4);
+}
+
+static void missing_file_system_is_mounted(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNS) == 0)
+			open_without_bpffs();
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_false(fw_datapath_exists(PIN_DIR));
 }
 
 static void second_owner_is_refused(void **state)
@@ -484,6 +527,7 @@ int main(void)
 		TEST(remove_leaves_nothing),
 		TEST(open_directory_is_refused),
 		TEST(other_file_system_is_refused),
+		TEST(missing_file_system_is_mounted),
 		TEST(second_owner_is_refused),
 		TEST(partial_set_is_swept_away),
 		TEST(foreign_pin_is_refused),

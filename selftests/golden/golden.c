@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * Compiles one rule file and prints one view of it: what golden.py compares with
- * the files beside it.
+ * Compiles one rule file and prints one view of it, which golden.py compares
+ * with the files in cases/.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -87,12 +87,13 @@ int main(int argc, char **argv)
 	r = fw_compile(argv[2], text.data, text.len, read_file, NULL, &diag,
 		       &program);
 	fw_diag_print(&diag, stderr, false);
-	if (r == 0 && strcmp(argv[1], "print") == 0)
+	if (r == 0 && strcmp(argv[1], "print") == 0) {
 		fw_program_print(program, stdout);
-	else if (r == 0 && strcmp(argv[1], "dump") == 0)
+	} else if (r == 0 && strcmp(argv[1], "dump") == 0) {
 		fw_program_dump(program, stdout);
-	else if (r == 0 && strcmp(argv[1], "emit") == 0)
+	} else if (r == 0 && strcmp(argv[1], "emit") == 0) {
 		r = emit(program);
+	}
 	fw_program_free(program);
 	fw_diag_done(&diag);
 	free(text.name);

@@ -13,14 +13,14 @@ from typing import Callable, NamedTuple
 
 from .lab import CLIENT, LAN, SERVER, TOP, WAN, Lab
 from .netns import wait_for
-from .packets import (TCP, UDP, echo_reply, fragment, frame, icmp_error, ip, spoofed_self, tcp,
+from .packets import (TCP, UDP, echo_reply, fragment, frame, ip, spoofed_self, tcp,
                       unknown_error)
 from .traffic import TcpEcho, UdpEcho, ping, tcp_connect, tcp_talk, tcp_try, udp_try
 
 RULES = TOP / "rules" / "examples" / "demo.conf"
 METRICS = ("127.0.0.1", 9477)
-METRICS_SHOWN = ("fwctl_drops_total", "fwctl_rule_packets_total", "fwctl_mirror_flows",
-                 "fwctl_conntrack_entries")
+METRICS_SHOWN = ("fwctl_drops_total", "fwctl_rule_packets_total", "fwctl_rule_flows_total",
+                 "fwctl_mirror_flows", "fwctl_conntrack_entries")
 
 
 class Row(NamedTuple):
@@ -64,9 +64,10 @@ def crafted(build):
     return send
 
 
-def wrong_error(family):
-    """An ICMP error that nobody asked for, about a connection that never was."""
-    return unknown_error(family)
+def blocked(family):
+    """From an address of the blocklist."""
+    source = {4: "203.0.113.130", 6: "2001:db8:bad::1"}[family]
+    return ip(family, src=source) / UDP(sport=4000, dport=53)
 
 
 def half_handshake(lab, family):
@@ -91,16 +92,46 @@ def idle_connection(lab, family):
     return "lives on" if seconds > 86400 else f"gone in {seconds} s"
 
 
-def refused_by_server(lab, family):
-    """UDP to a port where the server does not listen: its ICMP error comes back."""
-    return udp_try(lab.client, SERVER[family], 5353, timeout=0.6)
-
-
 ROWS = [
-    Row("TCP  client → server, port 80", "answered", talk(tcp_try, "client", SERVER, 80),
+    Row("TCP  client → server port 80", "answered", talk(tcp_try, "client", SERVER, 80),
         "rule web"),
-    Row("UDP  client → server, port 53", "answered", talk(udp_try, "client", SERVER, 53),
+    Row("       then silent for hours", "lives on", idle_connection, "rule web"),
+    Row("       half a handshake", "gone in 120 s", half_handshake, "rule web"),
+    Row("UDP  client → server port 53", "answered", talk(udp_try, "client", SERVER, 53),
         "rule dns"),
+    Row("ping client → server", "answered", pinged("client", SERVER), "rule ping-through"),
+    Row("       with 60 000 bytes", "answered", pinged("client", SERVER, 60000),
+        "rule ping-through"),
+    Row("ping client → firewall", "answered", pinged("client", WAN), "rule ping"),
+    Row("TCP  client → firewall port 22", "answered", talk(tcp_try, "client", WAN, 22),
+        "rule ssh"),
+    Row("TCP  server → client port 80", "answered", talk(tcp_try, "server", CLIENT, 80),
+        "rule outbound"),
+    Row("UDP  server → client, closed port", "refused", talk(udp_try, "server", CLIENT, 9),
+        "rule outbound; ICMP error related"),
+    Row("TCP  firewall → server port 80", "answered", talk(tcp_try, "firewall", SERVER, 80),
+        "default-out"),
+    Row("TCP  client → server port 8080", "silence", talk(tcp_try, "client", SERVER, 8080),
+        "default-forward at xdp"),
+    Row("TCP  client → server port 23", "refused", talk(tcp_try, "client", SERVER, 23),
+        "rule no-telnet at egress, reject"),
+    Row("UDP  client → firewall port 53", "silence", talk(udp_try, "client", WAN, 53),
+        "default-in at xdp"),
+    Row("ping firewall's far side", "answered", pinged("client", LAN), "rule ping"),
+    Row("UDP  from a blocklisted address", "dropped", crafted(blocked), "rule blocked at xdp"),
+    Row("UDP  from the firewall's own address", "dropped", crafted(spoofed_self),
+        "spoofed-self at xdp"),
+    Row("TCP  without SYN", "dropped", crafted(lambda f: tcp(f, "A")), "tcp-no-syn at xdp"),
+    Row("TCP  FIN+PSH+URG (XMAS)", "dropped", crafted(lambda f: tcp(f, "FPU")),
+        "tcp-xmas at xdp"),
+    Row("TCP  without flags (NULL)", "dropped", crafted(lambda f: tcp(f, "")),
+        "tcp-null at xdp"),
+    Row("ICMP error about no known flow", "dropped", crafted(unknown_error),
+        "icmp-unrelated at xdp"),
+    Row("ICMP echo reply nobody asked for", "dropped", crafted(lambda f: echo_reply(f, 4242)),
+        "icmp-no-request at xdp"),
+    Row("fragment without a first one", "dropped",
+        crafted(lambda f: fragment(f, 100, False, bytes(64))), "fragment-orphan at xdp"),
 ]
 
 
@@ -112,26 +143,36 @@ class Look:
 
     def __init__(self, lab):
         self.packets = lab.counters()
-        self.rules = {r["label"]: r["packets"] + r["flows"] for r in lab.show("rules")["rules"]}
+        rules = lab.show("rules")["rules"]
+        self.used = {r["label"]: r["packets"] + r["flows"] for r in rules}
+        self.denying = {r["label"] for r in rules
+                        if {"drop", "reject"} & set(r["text"].split()[:3])}
+
+    def since(self, older):
+        """Labels that were used, written as in the table: those that accept, that deny."""
+        labels = [x for x, n in self.used.items() if n != older.used.get(x, 0)]
+        words = {x: x if x.startswith("default-") else f"rule {x}" for x in labels}
+        return ([words[x] for x in labels if x not in self.denying],
+                [words[x] for x in labels if x in self.denying])
 
 
 def deciders(before, after):
     """Who decided between two looks, as the table says it."""
     gained = after.packets - before.packets
-    labels = [f"rule {label}" if not label.startswith("default-") else label
-              for label, n in after.rules.items() if n != before.rules.get(label, 0)]
-    drops = gained.drops()
-    reasons = {(reason, hook) for (_, hook, reason), n in gained.values.items()
-               if n and reason in drops}
+    accepting, denying = after.since(before)
+    # What the hosts say to each other by themselves is accepted by a default, too.
+    accepting = [x for x in accepting if x.startswith("rule ")] or accepting
     words = []
-    for reason, hook in sorted(reasons):
+    for hook, reason in sorted({(h, r) for (_, h, r), n in gained.values.items() if n}):
         if reason in ("rule", "default"):
-            words += [f"{label} at {hook}" for label in labels]
+            words += [f"{label} at {hook}" for label in denying]
         elif reason == "reject":
-            words += [f"{label}, reject" for label in labels]
-        else:
+            words += [f"{label} at {hook}, reject" for label in denying]
+        elif reason in gained.drops():
             words.append(f"{reason} at {hook}")
-    return ", ".join(words or labels)
+    if not words and gained.get("related"):
+        accepting = [f"{label}; ICMP error related" for label in accepting]
+    return ", ".join(words or accepting)
 
 
 def play(lab, row, family):
@@ -212,11 +253,17 @@ def first_lines(text, n):
 
 
 def show_flows(lab, screen):
-    """The flow table and the kernel's own view of it."""
-    screen.head("fwctl show flows")
-    first_lines(lab.fwctl("show", "flows").out, 9)
-    screen.head("conntrack -L, without any nftables or iptables rule")
-    first_lines("\n".join(x for x in lab.conntrack() if x.startswith("tcp")), 2)
+    """The flow table and the kernel's own view of it, while two connections are open."""
+    with tcp_connect(lab.client, SERVER[4], 80) as s4, tcp_connect(lab.client, SERVER[6], 80) as s6:
+        tcp_talk(s4)
+        tcp_talk(s6)
+        entries = wait_for(lambda: [x for x in lab.conntrack() if "ESTABLISHED" in x], 3)
+        screen.head("fwctl show flows")
+        title, *flows = lab.fwctl("show", "flows").out.splitlines()
+        flows.sort(key=lambda x: "ESTABLISHED" not in x)
+        first_lines("\n".join([title, *flows]), 7)
+        screen.head("conntrack -L, without any nftables or iptables rule")
+        print("\n".join(entries[:2]))
 
 
 def show_counters(lab, screen):
@@ -243,7 +290,8 @@ def show_metrics(lab, screen):
             body += more
     lines = [x for x in body.decode().splitlines()
              if x.startswith(METRICS_SHOWN) and not x.endswith(" 0")]
-    shown = [x for name in METRICS_SHOWN for x in lines if x.startswith(name)][:8]
+    shown = [x for name in METRICS_SHOWN
+             for x in [y for y in lines if y.startswith(name)][:2]]
     print("\n".join(shown) or "nothing")
     return 0 if shown else 1
 
@@ -254,13 +302,13 @@ def run(screen):
         print("client (eth0) ── fw-wan [firewall] fw-lan ── (eth0) server, network namespaces\n"
               f"$ fwctl load {RULES.relative_to(TOP)}")
         loaded = lab.fwctl("load", RULES)
-        first_lines(loaded.out + loaded.err, 3)
+        first_lines((loaded.out + loaded.err).replace(f"{TOP}/", ""), 3)
         print()
         with TcpEcho(lab.server, "::", 80), UdpEcho(lab.server, "::", 53), \
-                TcpEcho(lab.client, "::", 80):
+                TcpEcho(lab.client, "::", 80), TcpEcho(lab.firewall, "::", 22):
             wrong = show_table(lab, screen)
-        wrong += show_replies(lab, screen)
-        show_flows(lab, screen)
+            wrong += show_replies(lab, screen)
+            show_flows(lab, screen)
         show_counters(lab, screen)
         wrong += show_metrics(lab, screen)
         return wrong

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counts what a suite reports: python3 -m lab.tally meson|junit FILE [ALLOWED-SKIP...]
 
-Prints each failure and each skipped test with its reason, then "PASSED FAILED".
-A skipped test counts as failed unless its name matches one of ALLOWED-SKIP.
+Prints each failure, the reasons of skipped tests, then "PASSED FAILED". A skipped
+test counts as failed unless its name matches one of ALLOWED-SKIP.
 """
 
+import collections
 import fnmatch
 import json
 import sys
@@ -38,15 +39,17 @@ def junit(path):
 def main():
     reader, path, *allowed = sys.argv[1:]
     passed = failed = 0
+    skipped = collections.Counter()
     for name, outcome, detail in {"meson": meson, "junit": junit}[reader](path):
         if outcome == "passed":
             passed += 1
-            continue
-        if outcome == "skipped" and any(fnmatch.fnmatch(name, p) for p in allowed):
-            print(f"skipped  {name}: {detail}")
-            continue
-        failed += 1
-        print(f"{outcome:8} {name}: {detail}")
+        elif outcome == "skipped" and any(fnmatch.fnmatch(name, p) for p in allowed):
+            skipped[detail] += 1
+        else:
+            failed += 1
+            print(f"{outcome:8} {name}: {detail}")
+    for reason, n in skipped.items():
+        print(f"skipped  {n}: {reason}")
     print(passed, failed)
 
 

@@ -389,6 +389,47 @@ static void test_messages_name_their_entry(void **state)
 	free(ctnl);
 }
 
+/* A message of a dump, as the socket that asked would read it. */
+static int say(const struct mnl_socket *socket, uint32_t seq, uint16_t type,
+	       uint16_t flags, int error, bool *is_interrupted)
+{
+	char buf[64] __attribute__((aligned(8)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = (uint16_t)(NLM_F_MULTI | flags);
+	nlh->nlmsg_seq = seq;
+	nlh->nlmsg_pid = mnl_socket_get_portid(socket);
+	memcpy(mnl_nlmsg_put_extra_header(nlh, sizeof(error)), &error,
+	       sizeof(error));
+	return dump_control(socket, 7, nlh, is_interrupted);
+}
+
+static void test_ends_of_a_dump(void **state)
+{
+	const uint16_t entry = NFNL_SUBSYS_CTNETLINK << 8;
+	struct mnl_socket *socket = NULL;
+	bool intr = false;
+
+	(void)state;
+	if (open_socket(0, 0, &socket) < 0)
+		skip();
+	assert_int_equal(say(socket, 7, entry, 0, 0, &intr), 0);
+	assert_int_equal(say(socket, 7, NLMSG_DONE, 0, 0, &intr), 1);
+	/* of a dump that was given up */
+	assert_int_equal(say(socket, 6, NLMSG_DONE, 0, 0, &intr), 0);
+	assert_int_equal(say(socket, 6, NLMSG_ERROR, 0, -EPERM, &intr), 0);
+	/* refused, ended by an error, lost */
+	assert_int_equal(say(socket, 7, NLMSG_ERROR, 0, -EPERM, &intr), -EPERM);
+	assert_int_equal(say(socket, 7, NLMSG_DONE, 0, -ENOMEM, &intr),
+			 -ENOMEM);
+	assert_int_equal(say(socket, 7, NLMSG_OVERRUN, 0, 0, &intr), -ENOBUFS);
+	/* whole, but not of one moment */
+	assert_int_equal(say(socket, 7, entry, NLM_F_DUMP_INTR, 0, &intr), 0);
+	assert_int_equal(say(socket, 7, NLMSG_DONE, 0, 0, &intr), -EINTR);
+	close_socket(&socket);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_mutated),
 		cmocka_unit_test(test_noise),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_ends_of_a_dump),
 		cmocka_unit_test(test_messages_name_their_entry),
 	};
 

@@ -80,4 +80,4 @@ def pytest_runtest_makereport(item, call):
     if report.failed and call.when == "call":
         lab = item.funcargs.get("lab") or item.funcargs.get("own_lab")
         if lab is not None:
-            report.sections.append(("fwctld.log", lab.daemon_log()[-4000:]))
+            report.sections.append(("fwctld.log", "\n".join(lab.daemon_log().splitlines()[-6:])))

@@ -14,7 +14,7 @@ both = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out accept\ndefault forward drop\n"
 FOREIGN = """
 __attribute__((section("xdp"), used)) int foreign(void *ctx) { return 2; }
-char license[] __attribute__((section("license"), used)) = "GPL";
+char LICENSE[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
@@ -34,7 +34,7 @@ def load(lab, names, text=DENY, check=True):
 def test_reload_adds_and_removes(own_lab, family):
     """An interface that the new file does not name is left alone, and taken back."""
     lab = own_lab
-    with TcpEcho(lab.firewall, "::", 9), TcpEcho(lab.firewall, "0.0.0.0", 9):
+    with TcpEcho(lab.firewall, "::", 9):
         load(lab, {"wan": "fw-wan", "lan": "fw-lan"})
         assert tcp_try(lab.server, WAN[family], 9, timeout=0.2) == "timeout"
         load(lab, {"wan": "fw-wan"})
@@ -52,7 +52,7 @@ def test_one_zone_of_two_interfaces(own_lab, family):
     lab.fwctl("load", lab.write("z.conf", f"interface all = {{ fw-wan {{ mode {lab.mode} }}, "
                                 f"fw-lan {{ mode {lab.mode} }} }}\n" + DENY
                                 + "accept in on all proto tcp to port 9 label nine\n"))
-    with TcpEcho(lab.firewall, "::", 9), TcpEcho(lab.firewall, "0.0.0.0", 9):
+    with TcpEcho(lab.firewall, "::", 9):
         before = lab.counters()
         assert tcp_try(lab.client, WAN[family], 9) == "ok"
         assert tcp_try(lab.server, WAN[family], 9) == "ok"

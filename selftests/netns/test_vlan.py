@@ -1,13 +1,51 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Real traffic over VLAN devices, one and two tags deep."""
+"""Tagged traffic: judged on the parent by its rules, or on a VLAN device of its own."""
+
+import itertools
 
 import pytest
 
 from lab.lab import RULES, WAN, Lab
+from lab.packets import TAGS, TCP, UDP, echo_request, frame, ip
 from lab.traffic import TcpEcho, UdpEcho, ping, tcp_try, udp_try
 
 ADDRESS = {4: ("203.0.113.2", "203.0.113.1", 24), 6: ("2001:db8:3::2", "2001:db8:3::1", 64)}
 DENY = "default in drop\ndefault out accept\ndefault forward drop\n"
+# Flows of ICMP outlive a test, so each test pings with an identifier of its own.
+idents = itertools.count(9000)
+TAGGED = {name: tags for name, tags in TAGS.items() if tags}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("tags", TAGGED.values(), ids=TAGGED.keys())
+def test_new_flows(lab, family, tags):
+    """A tagged packet opens a flow if the rules of the parent's zone say so."""
+    lab.load(DENY + "accept in on wan proto { tcp, udp } to self port 7 label seven\n"
+             "accept in on wan proto icmp type echo-request label ping\n")
+    self = WAN[family]
+    good = [ip(family, dst=self) / UDP(sport=700, dport=7),
+            ip(family, dst=self) / TCP(sport=701, dport=7, flags="S"),
+            echo_request(family, next(idents), dst=self)]
+    bad = [ip(family, dst=self) / UDP(sport=700, dport=8),
+           ip(family, dst=self) / TCP(sport=701, dport=8, flags="S")]
+    before = lab.counters()
+    lab.client.send_raw("eth0", [frame(p, tags) for p in good + bad])
+    gained = lab.gain(before, lambda c: c.get("default", lab.hook, "fw-wan") == 2)
+    assert gained.drops() == {"default": 2}, gained
+    assert gained.get("new", "ingress", "fw-wan") == 3, gained
+    lines = [line for line in lab.conntrack() if "dport=7 " in line]
+    assert len(lines) == 2 and not [x for x in lab.conntrack() if "dport=8 " in x], lines
+    before = lab.counters()
+    lab.client.send_raw("eth0", [frame(p, tags) for p in good])
+    gained = lab.gain(before, lambda c: c.get("established", lab.hook, "fw-wan") == 3)
+    assert not gained.drops(), gained
+
+
+def can_make_vlan_devices():
+    """False on kernels without 8021q."""
+    with Lab() as lab:
+        return lab.client.run("ip", "link", "add", "link", "eth0", "name", "probe", "type",
+                              "vlan", "id", "5", check=False).returncode == 0
 
 
 def add_vlan(ns, parent, name, tag, protocol="802.1Q"):
@@ -19,6 +57,8 @@ def add_vlan(ns, parent, name, tag, protocol="802.1Q"):
 
 def tagged_lab(lab, depth):
     """Give client and firewall `vlan` devices, one or two tags deep."""
+    if not can_make_vlan_devices():
+        pytest.skip("this kernel has no VLAN devices (8021q)")
     for i, (ns, parent) in enumerate(((lab.client, "eth0"), (lab.firewall, "fw-wan"))):
         if depth == 2:
             add_vlan(ns, parent, "outer", 20, "802.1ad")

@@ -280,9 +280,13 @@ def test_vlan_depth(fw, family, hook):
 @pytest.mark.parametrize("hook", ("xdp", "ingress", "egress"))
 def test_not_ip(fw, hook):
     arp = bytes(Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=SELF4))
-    assert fw.run(hook, arp)["reason"] == "non-ip"
+    lldp = bytes(Ether(dst="01:80:c2:00:00:0e", type=0x88CC) / Raw(b"\x00" * 46))
+    for packet in (arp, lldp):
+        assert fw.run(hook, packet)["reason"] == "non-ip"
     fw.rules("interface wan = if0\noption non-ip drop\n")
-    assert fw.run(hook, arp)["reason"] == "non-ip-drop"
+    assert fw.run(hook, lldp)["reason"] == "non-ip-drop"
+    # a host that drops ARP has locked itself out
+    assert fw.run(hook, arp)["reason"] == "non-ip"
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -43,9 +43,11 @@ static void test_nearest(void **state)
 
 	(void)state;
 	fw_nearest_try_word(&n, "port");
+	assert_null(n.best);
+	fw_nearest_try_word(&n, "proto");
 	fw_nearest_try_word(&n, "on");
-	assert_int_equal(n.best_len, 4);
-	assert_memory_equal(n.best, "port", 4);
+	assert_int_equal(n.best_len, 5);
+	assert_memory_equal(n.best, "proto", 5);
 	/* Two letters must not become any other two. */
 	n = fw_nearest_to("xy", 2);
 	fw_nearest_try_word(&n, "on");
@@ -56,7 +58,8 @@ static void test_binary(void **state)
 {
 	(void)state;
 	assert_int_equal(fw_text_find_binary("plain\ttext\r\n", 12), -1);
-	assert_int_equal(fw_text_find_binary("gr\xc3\xbcn \xe2\x82\xac", 9), -1);
+	assert_int_equal(fw_text_find_binary("gr\xc3\xbcn \xe2\x82\xac", 9),
+			 -1);
 	assert_int_equal(fw_text_find_binary("a\0b", 3), 1);
 	assert_int_equal(fw_text_find_binary("ab\x1b", 3), 2);
 	assert_int_equal(fw_text_find_binary("\xff", 1), 0);
@@ -88,6 +91,7 @@ static void test_place(void **state)
 
 static void check_cut(size_t before, size_t after)
 {
+	static const char word[] = "wrong";
 	size_t len = before + 5 + after;
 	struct fw_diag diag = { 0 };
 	struct fw_program *program = NULL;
@@ -96,10 +100,9 @@ static void check_cut(size_t before, size_t after)
 
 	assert_non_null(text);
 	memset(text, ' ', len);
-	memcpy(text + before, "wrong", 5);
-	assert_int_equal(fw_compile("t", text, len, NULL, NULL, &diag,
-				    &program),
-			 -22);
+	memcpy(text + before, word, sizeof(word) - 1);
+	assert_int_equal(
+		fw_compile("t", text, len, NULL, NULL, &diag, &program), -22);
 	free(text);
 	m = &diag.messages[0];
 	assert_int_equal(m->column, before + 1);

@@ -40,21 +40,14 @@ static void check_tokens(const char *text, const struct want *want)
 static void test_kinds(void **state)
 {
 	const struct want want[] = {
-		{ FW_TOKEN_WORD, "accept" },
-		{ FW_TOKEN_WORD, "lan" },
-		{ FW_TOKEN_ARROW, "->" },
-		{ FW_TOKEN_NOT, "!" },
-		{ FW_TOKEN_OPEN, "{" },
-		{ FW_TOKEN_WORD, "wan" },
-		{ FW_TOKEN_COMMA, "," },
-		{ FW_TOKEN_DEFINE, "$web" },
-		{ FW_TOKEN_SET, "@bad" },
-		{ FW_TOKEN_CLOSE, "}" },
-		{ FW_TOKEN_EQUALS, "=" },
-		{ FW_TOKEN_STRING, "\"a b\"" },
-		{ FW_TOKEN_NEWLINE, ";" },
-		{ FW_TOKEN_NEWLINE, "\n" },
-		{ FW_TOKEN_END, NULL },
+		{ FW_TOKEN_WORD, "accept" }, { FW_TOKEN_WORD, "lan" },
+		{ FW_TOKEN_ARROW, "->" },    { FW_TOKEN_NOT, "!" },
+		{ FW_TOKEN_OPEN, "{" },	     { FW_TOKEN_WORD, "wan" },
+		{ FW_TOKEN_COMMA, "," },     { FW_TOKEN_DEFINE, "$web" },
+		{ FW_TOKEN_SET, "@bad" },    { FW_TOKEN_CLOSE, "}" },
+		{ FW_TOKEN_EQUALS, "=" },    { FW_TOKEN_STRING, "\"a b\"" },
+		{ FW_TOKEN_NEWLINE, ";" },   { FW_TOKEN_NEWLINE, "\n" },
+		{ FW_TOKEN_END, "" },
 	};
 
 	(void)state;
@@ -69,7 +62,7 @@ static void test_words(void **state)
 		{ FW_TOKEN_WORD, "echo-request" },
 		{ FW_TOKEN_WORD, "eth0.100" },
 		{ FW_TOKEN_WORD, "-" },
-		{ FW_TOKEN_END, NULL },
+		{ FW_TOKEN_END, "" },
 	};
 
 	(void)state;
@@ -85,7 +78,7 @@ static void test_bad(void **state)
 		{ FW_TOKEN_WORD, "b" },	      { FW_TOKEN_BAD, "$" },
 		{ FW_TOKEN_WORD, "c" },	      { FW_TOKEN_BAD, "\"open" },
 		{ FW_TOKEN_NEWLINE, "\n" },   { FW_TOKEN_BAD, "@" },
-		{ FW_TOKEN_BAD, "\xc3\xa4" }, { FW_TOKEN_END, NULL },
+		{ FW_TOKEN_BAD, "\xc3\xa4" }, { FW_TOKEN_END, "" },
 	};
 
 	(void)state;
@@ -96,7 +89,7 @@ static void test_byte_order_mark(void **state)
 {
 	const struct want want[] = {
 		{ FW_TOKEN_WORD, "a" },
-		{ FW_TOKEN_END, NULL },
+		{ FW_TOKEN_END, "" },
 	};
 
 	(void)state;

@@ -66,10 +66,11 @@ static void test_has(void **state)
 		fw_ranges_add_small(&ranges, i * 10, i * 10 + 3);
 	fw_ranges_merge(&ranges);
 	assert_int_equal(ranges.n, 100);
-	for (i = 0; i < 1100; i++)
-		assert_int_equal(fw_ranges_has(&ranges,
-					       (struct fw_u128){ .lo = i }),
-				 i < 1000 && i % 10 <= 3);
+	for (i = 0; i < 1100; i++) {
+		assert_int_equal(
+			fw_ranges_has(&ranges, (struct fw_u128){ .lo = i }),
+			i < 1000 && i % 10 <= 3);
+	}
 	fw_ranges_done(&ranges);
 }
 
@@ -110,10 +111,10 @@ static void test_range_text(void **state)
 
 static void test_not_addresses(void **state)
 {
-	static const char *const bad[] = { "",	      "1.2.3",	 "1.2.3.4.5",
-					   "01.2.3.4", "1.2.3.256", ":",
-					   ":::",     "1::2::3", "g::",
-					   "1.2.3.4 " };
+	static const char *const bad[] = {
+		"",  "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.256",
+		":", ":::",   "1::2::3",   "g::",      "1.2.3.4 "
+	};
 	struct fw_address a;
 	size_t i;
 

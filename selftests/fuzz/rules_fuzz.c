@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Any bytes as a rule file, and any bytes as an image.
+ *
+ * What compiles must print as text that compiles and prints the same, and its
+ * image must give its texts back. Built with -DFW_LIBFUZZER for libFuzzer;
+ * otherwise main() replays the files and folders that it is given.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "rules/rules.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What must hold; a debugger or the sanitizer shows who asked. */
+static void must(bool is_true)
+{
+	if (!is_true)
+		abort();
+}
+
+/* Every file that the rules name is this one. */
+static int read_fixed(void *ctx, const char *name, struct fw_text *ret,
+		      const char **reterr)
+{
+	static const char text[] = "192.0.2.0/24\n2001:db8::/32\n";
+
+	(void)ctx;
+	if (strstr(name, "none")) {
+		*reterr = "no such file";
+		return -ENOENT;
+	}
+	ret->name = strdup(name);
+	ret->data = strdup(text);
+	ret->len = sizeof(text) - 1;
+	return ret->name && ret->data ? 0 : -ENOMEM;
+}
+
+static struct fw_program *compile(const char *text, size_t len)
+{
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+	char *printed = NULL;
+	size_t n = 0;
+	FILE *out;
+	int r;
+
+	r = fw_compile("fuzz.conf", text, len, read_fixed, NULL, &diag,
+		       &program);
+	must((r == 0) == (diag.errors == 0));
+	must((r == 0) == (program != NULL));
+	out = open_memstream(&printed, &n);
+	must(out);
+	fw_diag_print(&diag, out, true);
+	(void)fclose(out);
+	free(printed);
+	fw_diag_done(&diag);
+	return program;
+}
+
+static char *print(const struct fw_program *program)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out;
+
+	out = open_memstream(&text, &n);
+	must(out);
+	fw_program_print(program, out);
+	(void)fclose(out);
+	return text;
+}
+
+static void check_image(const struct fw_program *program)
+{
+	static const uint32_t default_slots[FW_DIR_MAX] = { 1, 2, 3 };
+	struct fw_image image = { 0 };
+	struct fw_text *texts;
+	uint32_t *slots;
+	size_t i, n;
+
+	slots = calloc(program->n_rows + 1, sizeof(*slots));
+	must(slots);
+	must(fw_emit(program, 1, slots, default_slots, &image) == 0);
+	free(slots);
+	must(fw_image_texts(&image, &texts, &n) == 0);
+	must(n == program->n_texts);
+	for (i = 0; i < n; i++) {
+		must(strcmp(texts[i].name, program->texts[i].name) == 0);
+		must(texts[i].len == program->texts[i].len);
+		must(memcmp(texts[i].data, program->texts[i].data,
+			    texts[i].len) == 0);
+	}
+	fw_texts_free(texts, n);
+	fw_image_done(&image);
+}
+
+static void check_fixed_point(const struct fw_program *program)
+{
+	struct fw_program *again;
+	char *first = print(program);
+	char *second;
+	size_t i;
+
+	again = compile(first, strlen(first));
+	must(again);
+	second = print(again);
+	must(strcmp(first, second) == 0);
+	must(again->n_rows == program->n_rows);
+	for (i = 0; i < again->n_rows; i++) {
+		must(strcmp(again->rows[i].label, program->rows[i].label) == 0);
+		must(again->rows[i].flags == program->rows[i].flags);
+		must(again->rows[i].families == program->rows[i].families);
+	}
+	fw_program_free(again);
+	free(first);
+	free(second);
+}
+
+/* The bytes as an image: a head that fits, so that the annex is reached. */
+static void check_any_image(const uint8_t *data, size_t size)
+{
+	size_t n_cells = 1 + (size + FW_CELL_SIZE - 1) / FW_CELL_SIZE;
+	struct fw_image image = { .n_cells = (uint32_t)n_cells };
+	struct fw_text *texts;
+	size_t n;
+
+	image.cells = calloc(n_cells, sizeof(*image.cells));
+	must(image.cells);
+	image.cells[0].head.magic = FW_IMAGE_MAGIC;
+	image.cells[0].head.abi = FW_ABI_VERSION;
+	image.cells[0].head.n_cells = (uint32_t)n_cells;
+	image.cells[0].head.annex_off = 1;
+	image.cells[0].head.annex_len = (uint32_t)size;
+	if (size)
+		memcpy(image.cells[0].bytes + FW_CELL_SIZE, data, size);
+	if (fw_image_texts(&image, &texts, &n) == 0)
+		fw_texts_free(texts, n);
+	/* And the bytes as the head itself. */
+	if (size) {
+		memcpy(image.cells[0].bytes, data,
+		       size < FW_CELL_SIZE ? size : FW_CELL_SIZE);
+	}
+	if (fw_image_texts(&image, &texts, &n) == 0)
+		fw_texts_free(texts, n);
+	fw_image_done(&image);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fw_program *program;
+
+	check_any_image(data, size);
+	program = compile((const char *)data, size);
+	if (program) {
+		check_image(program);
+		check_fixed_point(program);
+	}
+	fw_program_free(program);
+	return 0;
+}
+
+#ifndef FW_LIBFUZZER
+
+static int replay_file(const char *name)
+{
+	static uint8_t data[4 << 20];
+	size_t n;
+	FILE *file;
+
+	file = fopen(name, "re");
+	if (!file) {
+		fprintf(stderr, "cannot open '%s': %s\n", name,
+			strerror(errno));
+		return -errno;
+	}
+	n = fread(data, 1, sizeof(data), file);
+	(void)fclose(file);
+	(void)LLVMFuzzerTestOneInput(data, n);
+	return 0;
+}
+
+static int replay(const char *name, unsigned int *n)
+{
+	char path[4096];
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+	int r = 0;
+
+	if (stat(name, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode)) {
+		(*n)++;
+		return replay_file(name);
+	}
+	dir = opendir(name);
+	if (!dir)
+		return -errno;
+	while (r == 0 && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", name,
+			       entry->d_name);
+		r = replay(path, n);
+	}
+	(void)closedir(dir);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int n = 0;
+	int i, r;
+
+	for (i = 1; i < argc; i++) {
+		r = replay(argv[i], &n);
+		if (r < 0) {
+			fprintf(stderr, "cannot replay '%s': %s\n", argv[i],
+				strerror(-r));
+			return 1;
+		}
+	}
+	printf("1..1\nok 1 - %u inputs\n", n);
+	return n ? 0 : 1;
+}
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Memory that runs out: every allocation of a compilation fails once. Nothing
+ * may crash or leak (the sanitizers look), and nothing half-done may come out.
+ *
+ * The linker sends malloc() and its kin of rules/ here (-Wl,--wrap).
+ */
+#include <stdlib.h>
+
+#include "rules_helper.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static long countdown = -1; /* allocations until one fails; -1: none does */
+
+static bool fails(void)
+{
+	return countdown >= 0 && countdown-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
+static const char good[] =
+	"interface wan = eth0 { mode xdp }\n"
+	"interface lan = { eth1, eth2 }\n"
+	"define web = { 80, 443, 8000-8100 }\n"
+	"define more = { $web, ssh }\n"
+	"define unused = 1\n"
+	"set bad { 198.51.100.0/24, 2001:db8::/32 }\n"
+	"set worse { @bad, self }\n"
+	"include \"more.conf\"\n"
+	"default in drop log\n"
+	"drop stateless in on wan from { @worse, 192.0.2.1 } label bad\n"
+	"accept in on wan to self port $more log \"web \"\n"
+	"accept forward lan -> !wan proto icmp4 type 8 code !0\n"
+	"accept forward lan -> !wan proto icmp4 type 8 code !0\n";
+
+static const char wrong[] = "accept in on wna\nacept in\n"
+			    "set x { file \"none.txt\" }\n"
+			    "drop in from { 10.0.0.1/8, ::ffff:1.2.3.4 }\n"
+			    "accept in proto tcp from ::1 to 1.1.1.1\n";
+
+static const struct test_file files[] = {
+	{ "more.conf", "accept in proto udp from port !53\n" },
+	{ NULL, NULL },
+};
+
+static int use_program(struct fw_program *program)
+{
+	static const uint32_t default_slots[FW_DIR_MAX] = { 0 };
+	uint32_t slots[16] = { 0 };
+	struct fw_image image = { 0 };
+	struct fw_text *texts = NULL;
+	size_t n = 0;
+	int r;
+
+	assert_true(program->n_rows <= 16);
+	r = fw_emit(program, 1, slots, default_slots, &image);
+	if (r == 0)
+		r = fw_image_texts(&image, &texts, &n);
+	if (r == 0)
+		assert_int_equal(n, program->n_texts);
+	fw_texts_free(texts, n);
+	fw_image_done(&image);
+	return r;
+}
+
+static int compile(const char *text)
+{
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+	int r;
+
+	r = fw_compile("test.conf", text, strlen(text), test_read,
+		       (void *)(uintptr_t)files, &diag, &program);
+	if (r == 0) {
+		r = use_program(program);
+	} else {
+		assert_null(program);
+	}
+	fw_program_free(program);
+	fw_diag_done(&diag);
+	return r;
+}
+
+/* Let one allocation after the other fail until none is left to. */
+static void fail_each(const char *text, int want)
+{
+	long n;
+	int r;
+
+	for (n = 0;; n++) {
+		countdown = n;
+		r = compile(text);
+		if (countdown >= 0)
+			break;
+		assert_true(r == -12 || r == want);
+	}
+	countdown = -1;
+	assert_int_equal(r, want);
+	assert_in_range(n, 20, 100000);
+}
+
+static void test_good(void **state)
+{
+	(void)state;
+	fail_each(good, 0);
+}
+
+static void test_wrong(void **state)
+{
+	(void)state;
+	fail_each(wrong, -22);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_wrong),
+	};
+
+	return cmocka_run_group_tests_name("alloc", tests, NULL, NULL);
+}

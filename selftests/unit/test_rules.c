@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The compiler as its callers see it: labels, files, limits, warnings. */
+#include <stdlib.h>
+
+#include "rules_helper.h"
+
+/* The label of the first rule of a text, owned by the caller. */
+static char *label_of(const char *text)
+{
+	struct fw_program *program = compile_good(text, NULL);
+	char *label = strdup(program->rows[0].label);
+
+	fw_program_free(program);
+	assert_non_null(label);
+	return label;
+}
+
+static void same_label(const char *a, const char *b, bool is_same)
+{
+	char *x = label_of(a);
+	char *y = label_of(b);
+
+	assert_int_equal(strcmp(x, y) == 0, is_same);
+	free(x);
+	free(y);
+}
+
+static void test_labels(void **state)
+{
+	char *label = label_of("accept in proto tcp to port ssh\n");
+
+	(void)state;
+	/* Changing this name loses counters at the next reload. */
+	assert_string_equal(label, "accept-in-tcp-22-54154c04");
+	free(label);
+	same_label("accept in proto tcp to port 22\n",
+		   "# other place\n\naccept in to port ssh proto tcp\n", true);
+	same_label("accept in to port { 80, 81, 90 }\n",
+		   "accept in proto { udp, tcp } to port { 90, 80-81 }\n",
+		   true);
+	same_label("define a = 80\naccept in to port $a\n",
+		   "define a = 81\naccept in to port $a\n", true);
+	same_label("accept in to port 80\n", "accept in to port 81\n", false);
+	same_label("accept in\n", "drop in\n", false);
+	same_label("accept in label x.y_z-1\n", "drop in label x.y_z-1\n",
+		   true);
+}
+
+static void test_label_charset(void **state)
+{
+	static const char *const texts[] = {
+		"accept in\n",
+		"reject stateless forward proto !tcp\n",
+		"accept in proto { 200, 201 }\n",
+		"accept in proto icmp6 type !neighbour-solicitation\n",
+		"accept in proto icmp type certification-path-advertisement\n",
+		"accept in to port !{ 1-2, 60000-65535 }\n",
+	};
+	static const char good[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		char *label = label_of(texts[i]);
+
+		assert_in_range(strlen(label), 1, 63);
+		assert_int_equal(strspn(label, good), strlen(label));
+		free(label);
+	}
+}
+
+static void test_shared_label(void **state)
+{
+	struct fw_program *program =
+		compile_good("accept in proto tcp label web\n"
+			     "accept in proto udp label web\n",
+			     NULL);
+
+	(void)state;
+	assert_string_equal(program->rows[0].label, "web");
+	assert_string_equal(program->rows[1].label, "web");
+	fw_program_free(program);
+}
+
+static void test_row_places(void **state)
+{
+	static const struct test_file files[] = {
+		{ "sub/a.conf", "\n\n  drop in proto tcp\n" },
+		{ NULL, NULL },
+	};
+	struct fw_program *program = compile_good(
+		"include \"./sub/a.conf\"\n\taccept in log \"x y\"\n", files);
+
+	(void)state;
+	assert_string_equal(program->rows[0].file, "sub/a.conf");
+	assert_int_equal(program->rows[0].line, 3);
+	assert_int_equal(program->rows[0].column, 3);
+	assert_string_equal(program->rows[1].file, "test.conf");
+	assert_int_equal(program->rows[1].line, 2);
+	assert_int_equal(program->rows[1].column, 2);
+	assert_string_equal(program->rows[1].prefix, "x y");
+	assert_null(program->rows[0].prefix);
+	fw_program_free(program);
+}
+
+static void expect_error(const char *text, const struct test_file *files,
+			 const char *message)
+{
+	struct fw_diag diag;
+
+	compile_bad(text, files, &diag);
+	assert_string_equal(diag.messages[0].text, message);
+	fw_diag_done(&diag);
+}
+
+static void test_includes(void **state)
+{
+	static const struct test_file loop[] = {
+		{ "a.conf", "include \"b.conf\"\n" },
+		{ "b.conf", "include \"a.conf\"\n" },
+		{ NULL, NULL },
+	};
+	static const struct test_file twice[] = {
+		{ "a.conf", "accept in proto tcp\n" },
+		{ NULL, NULL },
+	};
+	struct fw_program *program;
+
+	(void)state;
+	expect_error("include \"a.conf\"\n", loop, "'a.conf' includes itself");
+	expect_error("include \"no.conf\"\n", loop,
+		     "cannot read 'no.conf': no such file");
+	expect_error("include \"\"\n", loop, "the path is empty");
+	program =
+		compile_good("include \"a.conf\"\ninclude \"a.conf\"\n", twice);
+	assert_int_equal(program->n_rows, 2);
+	assert_int_equal(program->n_texts, 2);
+	fw_program_free(program);
+}
+
+/* a.conf includes aa.conf includes aaa.conf ... */
+static int read_deeper(void *ctx, const char *name, struct fw_text *ret,
+		       const char **reterr)
+{
+	int n;
+
+	(void)ctx;
+	(void)reterr;
+	n = asprintf(&ret->data, "include \"a%s\"\n", name);
+	if (n < 0)
+		return -12;
+	ret->name = strdup(name);
+	ret->len = (size_t)n;
+	return ret->name ? 0 : -12;
+}
+
+static void test_include_depth(void **state)
+{
+	const char text[] = "include \"a\"\n";
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+
+	(void)state;
+	assert_int_equal(fw_compile("t", text, sizeof(text) - 1, read_deeper,
+				    NULL, &diag, &program),
+			 -22);
+	assert_int_equal(diag.errors, 1);
+	assert_string_equal(diag.messages[0].text,
+			    "files include each other deeper than 16");
+	fw_diag_done(&diag);
+}
+
+static void test_without_reader(void **state)
+{
+	const char text[] = "set a { file \"a.txt\" }\n";
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+
+	(void)state;
+	assert_int_equal(fw_compile("t", text, sizeof(text) - 1, NULL, NULL,
+				    &diag, &program),
+			 -22);
+	assert_string_equal(diag.messages[0].text,
+			    "cannot read 'a.txt': files cannot be read here");
+	fw_diag_done(&diag);
+}
+
+static void test_named_sets(void **state)
+{
+	static const struct test_file files[] = {
+		{ "s.txt", "# head\r\n10.0.0.0/25\r\n\n 10.0.0.128/25 # two\n"
+			   "2001:db8::/32\nself" },
+		{ NULL, NULL },
+	};
+	struct fw_program *program = compile_good(
+		"set s { file \"s.txt\", 192.0.2.1 }\n"
+		"set all { @s\n 198.51.100.7, }\ndrop in from { @all, @s }\n",
+		files);
+
+	(void)state;
+	assert_int_equal(program->n_named_sets, 2);
+	assert_string_equal(program->named_sets[0].name, "s");
+	assert_int_equal(program->named_sets[0].v4, 2);
+	assert_int_equal(program->named_sets[0].v6, 1);
+	assert_int_equal(program->named_sets[1].v4, 3);
+	assert_true(program->sets[program->named_sets[0].set].has_self);
+	fw_program_free(program);
+}
+
+static void test_modes(void **state)
+{
+	struct fw_program *p = compile_good(
+		"interface a = { eth0, eth1 { mode tc } } { mode xdp }\n"
+		"interface b = eth0\n"
+		"interface c = \"we@rd\" { mode xdp-generic }\n",
+		NULL);
+
+	(void)state;
+	assert_int_equal(p->n_zones, 3);
+	assert_int_equal(p->zones[0].members[0].mode, FW_MODE_XDP);
+	assert_int_equal(p->zones[0].members[1].mode, FW_MODE_TC);
+	/* One interface has one mode, whatever the zone. */
+	assert_int_equal(p->zones[1].members[0].mode, FW_MODE_XDP);
+	assert_int_equal(p->zones[2].members[0].mode, FW_MODE_XDP_GENERIC);
+	assert_string_equal(p->zones[2].members[0].ifname, "we@rd");
+	fw_program_free(p);
+}
+
+/* A text of `n` lines: head, number, tail. */
+static char *repeat(const char *head, const char *tail, unsigned int n)
+{
+	size_t len = strlen(head) + strlen(tail) + 8;
+	char *text = malloc(n * len + 1);
+	size_t at = 0;
+	unsigned int i;
+
+	assert_non_null(text);
+	text[0] = '\0';
+	for (i = 0; i < n; i++) {
+		at += (size_t)snprintf(text + at, len, "%s%u%s\n", head,
+				       i % 60000, tail);
+	}
+	return text;
+}
+
+static void test_limits(void **state)
+{
+	char *text = repeat("interface z", " = eth0", FW_MAX_ZONES + 9);
+	struct fw_diag diag;
+	struct fw_program *program;
+
+	(void)state;
+	compile_bad(text, NULL, &diag);
+	assert_int_equal(diag.errors, 1);
+	assert_string_equal(diag.messages[0].text,
+			    "more than 64 interface statements");
+	assert_int_equal(diag.messages[0].line, 65);
+	fw_diag_done(&diag);
+	free(text);
+
+	text = repeat("accept in to port ", "", FW_MAX_RULES + 9);
+	compile_bad(text, NULL, &diag);
+	assert_int_equal(diag.errors, 1); /* and that no interface is there */
+	assert_string_equal(diag.messages[1].text, "more than 16384 rules");
+	assert_int_equal(diag.messages[1].line, FW_MAX_RULES + 1);
+	fw_diag_done(&diag);
+	free(text);
+
+	text = repeat("accept in to port ", "", FW_MAX_RULES);
+	program = compile_good(text, NULL);
+	assert_int_equal(program->n_rows, FW_MAX_RULES);
+	fw_program_free(program);
+	free(text);
+}
+
+/* All warnings of a text that is right, as their lines. */
+static size_t warnings(const char *text, uint32_t *lines, size_t max)
+{
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+	size_t i, n = 0;
+
+	assert_int_equal(fw_compile("t", text, strlen(text), NULL, NULL, &diag,
+				    &program),
+			 0);
+	for (i = 0; i < diag.n; i++) {
+		if (diag.messages[i].severity == FW_SEVERITY_WARNING && n < max)
+			lines[n++] = diag.messages[i].line;
+	}
+	fw_diag_done(&diag);
+	fw_program_free(program);
+	return n;
+}
+
+static void test_warnings(void **state)
+{
+	uint32_t lines[8] = { 0 };
+
+	(void)state;
+	assert_int_equal(warnings("", lines, 8), 1); /* no interface */
+	assert_int_equal(warnings("interface a = eth0\n"
+				  "define x = 1\n"
+				  "set y { 192.0.2.1 }\n"
+				  "accept in proto tcp to port { 80, 443 }\n"
+				  "drop in proto tcp to port { 443, 80 } log\n"
+				  "accept out\n"
+				  "drop out to 192.0.2.1\n"
+				  "accept in to port { 80, 443 }\n",
+				  lines, 8),
+			 4);
+	assert_int_equal(lines[0], 2);
+	assert_int_equal(lines[1], 3);
+	assert_int_equal(lines[2], 5);
+	assert_int_equal(lines[3], 7);
+	/* Stateless rules are another list; essentials fall through. */
+	assert_int_equal(warnings("interface a = eth0\n"
+				  "drop stateless in\n"
+				  "drop in\n"
+				  "accept in type neighbour-solicitation\n",
+				  lines, 8),
+			 0);
+}
+
+static void test_names(void **state)
+{
+	int i;
+
+	(void)state;
+	assert_string_equal(fw_reason_name(FW_REASON_DROP_TCP_NO_SYN),
+			    "tcp-no-syn");
+	assert_true(fw_reason_is_drop(FW_REASON_DROP_INTERNAL));
+	assert_false(fw_reason_is_drop(FW_REASON_ESTABLISHED));
+	for (i = 0; i < FW_REASON_MAX; i++)
+		assert_true(strlen(fw_reason_text((enum fw_reason)i)) > 3);
+	assert_string_equal(fw_reason_name((enum fw_reason)255), "?");
+	assert_string_equal(fw_verdict_name(FW_REJECT), "reject");
+	assert_string_equal(fw_verdict_name((enum fw_verdict)99), "?");
+	assert_string_equal(fw_dir_name(FW_DIR_FORWARD), "forward");
+	assert_string_equal(fw_default_label(FW_DIR_OUT), "default-out");
+	assert_string_equal(fw_hook_name(FW_HOOK_EGRESS), "egress");
+	assert_string_equal(fw_tcp_state_name(FW_TCP_ESTABLISHED),
+			    "ESTABLISHED");
+	assert_string_equal(fw_mode_name(FW_MODE_XDP_GENERIC), "xdp-generic");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_label_charset),
+		cmocka_unit_test(test_shared_label),
+		cmocka_unit_test(test_row_places),
+		cmocka_unit_test(test_includes),
+		cmocka_unit_test(test_include_depth),
+		cmocka_unit_test(test_without_reader),
+		cmocka_unit_test(test_named_sets),
+		cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_names),
+	};
+
+	return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
+}
