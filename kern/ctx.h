@@ -70,17 +70,29 @@ static __always_inline __u32 ctx_ifindex(void *ctx, const enum fw_hook hook)
 	return ((struct __sk_buff *)ctx)->ifindex;
 }
 
+/* True if the device has Ethernet headers; tun, wg and ipsecN have none. */
+static __always_inline bool ctx_is_ether(void *ctx, const enum fw_hook hook)
+{
+	struct sk_buff *skb = ctx;
+
+	return hook == FW_HOOK_XDP ||
+	       BPF_CORE_READ(skb, dev, type) == 1; /* ARPHRD_ETHER */
+}
+
 /*
- * True if the frame begins with an Ethernet header. XDP is attached to such
- * devices only; tun, wg or ipsecN hand TC bare IP packets.
+ * True if the frame still has its Ethernet header. On 6.18, TC behind generic
+ * XDP does not see it: data begins at the network header.
  */
 static __always_inline bool ctx_has_l2(void *ctx, const enum fw_hook hook)
 {
 	struct sk_buff *skb = ctx;
+	unsigned char *head, *data;
 
 	if (hook == FW_HOOK_XDP)
 		return true;
-	return BPF_CORE_READ(skb, dev, type) == 1; /* ARPHRD_ETHER */
+	head = BPF_CORE_READ(skb, head);
+	data = BPF_CORE_READ(skb, data);
+	return head + BPF_CORE_READ(skb, network_header) != data;
 }
 
 /* The namespace of the device the packet is on; for hooks_active() only. */

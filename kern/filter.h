@@ -56,6 +56,63 @@ static __always_inline bool find_iface(struct pkt *p, struct run *r)
 	return true;
 }
 
+/* Where the stack would forward the packet to; 0: nowhere. */
+static __always_inline __u32 route_out(void *ctx, const struct pkt *p)
+{
+	const struct fw_tuple *t = &p->tuple;
+	struct bpf_fib_lookup fib = {};
+	long err;
+
+	fib.ifindex = p->rx_ifindex;
+	fib.l4_protocol = t->proto;
+	fib.sport = t->sport;
+	fib.dport = t->dport;
+	if (t->family == FW_AF_IPV4) {
+		fib.family = 2; /* AF_INET */
+		fib.ipv4_src = t->saddr.w[3];
+		fib.ipv4_dst = t->daddr.w[3];
+	} else {
+		fib.family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib.ipv6_src, &t->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &t->daddr, sizeof(fib.ipv6_dst));
+	}
+	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (err != BPF_FIB_LKUP_RET_SUCCESS &&
+	    err != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    err != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return 0;
+	return fib.ifindex;
+}
+
+/*
+ * The interface that a forwarded packet will leave by is needed and unknown.
+ * If it is one of ours, its egress hook decides; if not, nobody would, so we
+ * judge with what the routing table says: no zone.
+ */
+static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
+					   __u32 gen)
+{
+	__u32 ifindex = route_out(ctx, p);
+
+	return ifindex && iface_find(gen, ifindex, 0);
+}
+
+/*
+ * A DHCP server may send its answer to the address that it gives, which is not
+ * ours yet (RFC 2131 section 4.1). It is for us if the stack would not forward
+ * it, or only back to where it came from.
+ */
+static __always_inline bool offers_address(void *ctx, const struct pkt *p)
+{
+	__u32 ifindex;
+
+	if (p->key.family != FW_AF_IPV4 || p->key.sport != 67 ||
+	    !(p->key.flags & FW_KEY_ESSENTIAL))
+		return false;
+	ifindex = route_out(ctx, p);
+	return !ifindex || ifindex == p->rx_ifindex;
+}
+
 /*
  * Direction and zones of the flow whose opener's tuple is in p->key, from a
  * packet of that direction or (reply) of the other. False: this hook cannot
@@ -80,7 +137,7 @@ static __always_inline bool locate(struct pkt *p, const struct run *r,
 	if (to_us && !(dst & FW_SELF_BROADCAST))
 		k->flags |= FW_KEY_DST_SELF;
 	if (!egress && !reply)
-		to_us |= addr_is_multicast(&k->daddr, k->family);
+		to_us |= p->offered || addr_is_multicast(&k->daddr, k->family);
 	k->in_zones = egress == reply ? r->zones : other;
 	k->out_zones = egress == reply ? other : r->zones;
 	if (from_us || (egress && !reply && !p->in_ifindex)) {
@@ -147,39 +204,6 @@ static __always_inline void decided(const struct pkt *p, const struct run *r,
 	count_rule(p, &p->res, flow);
 	if (p->res.flags & FW_RESULT_LOG)
 		event_log(p, hook, &p->res, reason, r->gen);
-}
-
-/*
- * The interface that a forwarded packet will leave by is needed and unknown.
- * If it is one of ours, its egress hook decides; if not, nobody would, so we
- * judge with what the routing table says: no zone.
- */
-static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
-					   __u32 gen)
-{
-	const struct fw_tuple *t = &p->tuple;
-	struct bpf_fib_lookup fib = {};
-	long err;
-
-	fib.ifindex = p->rx_ifindex;
-	fib.l4_protocol = t->proto;
-	fib.sport = t->sport;
-	fib.dport = t->dport;
-	if (t->family == FW_AF_IPV4) {
-		fib.family = 2; /* AF_INET */
-		fib.ipv4_src = t->saddr.w[3];
-		fib.ipv4_dst = t->daddr.w[3];
-	} else {
-		fib.family = 10; /* AF_INET6 */
-		__builtin_memcpy(fib.ipv6_src, &t->saddr, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &t->daddr, sizeof(fib.ipv6_dst));
-	}
-	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
-	if (err != BPF_FIB_LKUP_RET_SUCCESS &&
-	    err != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    err != BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return false;
-	return iface_find(gen, fib.ifindex, 0) != NULL;
 }
 
 /*
@@ -411,6 +435,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 		reason = check_addresses(p);
 		if (reason != FW_REASON_NONE)
 			return reason;
+		p->offered = offers_address(ctx, p);
 	}
 	if (p->frag != PKT_WHOLE && r->head->options & FW_OPT_FRAG_DROP)
 		return FW_REASON_DROP_FRAG_OPTION;

@@ -85,7 +85,9 @@ struct pkt {
 	__u8 ttl;
 	bool is_ip;
 	bool is_arp;
-	bool has_l2;
+	bool offered;  /* an address, to us: see offers_address() */
+	bool is_ether; /* the device */
+	bool has_l2;   /* the frame, as this hook sees it */
 };
 
 /* Where the flow came in, also if the leaving interface judged it. */
@@ -128,11 +130,11 @@ parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
 		tags = 1;
 	}
 	if (!p->has_l2) {
-		*ret_proto = bpf_ntohs((__be16)skb->protocol);
-		return FW_REASON_NONE;
-	}
-	if (ctx_load(ctx, hook, 12, &proto, sizeof(proto)))
+		proto = (__be16)skb->protocol;
+		off = 0;
+	} else if (ctx_load(ctx, hook, 12, &proto, sizeof(proto))) {
 		return FW_REASON_DROP_TRUNCATED;
+	}
 	for (int i = 0; i <= FW_MAX_VLAN_TAGS; i++) {
 		if (proto != bpf_htons(ETH_P_8021Q) &&
 		    proto != bpf_htons(ETH_P_8021AD))
@@ -549,7 +551,8 @@ static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
 	__u16 proto = 0;
 
 	p->len = ctx_len(ctx, hook);
-	p->has_l2 = ctx_has_l2(ctx, hook);
+	p->is_ether = ctx_is_ether(ctx, hook);
+	p->has_l2 = p->is_ether && ctx_has_l2(ctx, hook);
 	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	reason = parse_l2(p, ctx, hook, &proto);
 	if (reason != FW_REASON_NONE)

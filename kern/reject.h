@@ -216,12 +216,21 @@ static __always_inline int swap_macs(struct __sk_buff *skb)
  * that came from elsewhere, to where it came from. Returns the action, or -1
  * if there is no answer and the packet is to be dropped in silence.
  */
-static __always_inline int reject(struct __sk_buff *skb, const struct pkt *p,
+static __always_inline int reject(struct __sk_buff *skb, struct pkt *p,
 				  const enum fw_hook hook)
 {
 	bool back = hook == FW_HOOK_EGRESS && p->in_ifindex &&
 		    p->key.dir != FW_DIR_OUT;
+	bool bare = p->is_ether && !p->has_l2;
 
+	/* room for a new Ethernet header in place of the one that is hidden */
+	if (bare) {
+		if (bpf_skb_change_head(skb, 14, 0))
+			return -1;
+		p->l3_off += 14;
+		p->l4_off += 14;
+		p->l3_end += 14;
+	}
 	if (p->key.proto == IPPROTO_TCP ? reject_reset(skb, p)
 					: reject_icmp(skb, p))
 		return -1;
@@ -230,6 +239,8 @@ static __always_inline int reject(struct __sk_buff *skb, const struct pkt *p,
 	skb->tc_index = TC_INDEX_OWN;
 	if (back)
 		return (int)bpf_redirect_neigh(p->in_ifindex, NULL, 0, 0);
+	if (bare)
+		return (int)bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
 	return (int)bpf_redirect(skb->ifindex,
 				 hook == FW_HOOK_EGRESS ? BPF_F_INGRESS : 0);
 }

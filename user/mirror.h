@@ -26,11 +26,11 @@ struct fw_flow {
 	uint64_t opened_ns;    /* CLOCK_MONOTONIC; 0: not known */
 	uint64_t expires_ns;   /* CLOCK_MONOTONIC */
 	uint32_t mark;
-	uint32_t status; /* IPS_* */
+	uint32_t status;  /* IPS_* */
 	uint32_t ifindex; /* of the hook that judged it; 0: not known */
 	uint32_t slot;	  /* counter of the rule that let it in; 0: not known */
 	uint32_t ct_id;	  /* 0: one of our own flows (echo, other protocols) */
-	uint8_t tcp_state; /* enum fw_tcp_state; TCP only */
+	uint8_t tcp_state;  /* enum fw_tcp_state; TCP only */
 	uint8_t kernel_tcp; /* TCP_CONNTRACK_* as the kernel has it */
 	uint8_t dir;	    /* enum fw_dir */
 	bool replied;
@@ -40,10 +40,10 @@ struct fw_flow {
 struct fw_mirror_stats {
 	bool in_sync;
 	uint64_t flows;
-	uint64_t events[3];   /* ctnetlink: new, update, destroy */
-	uint64_t records[6];  /* ring buffer, by enum fw_event_type */
-	uint64_t overruns;    /* ENOBUFS, truncation, interrupted dump */
-	uint64_t resyncs;     /* dumps completed */
+	uint64_t events[3];    /* ctnetlink: new, update, destroy */
+	uint64_t records[6];   /* ring buffer, by enum fw_event_type */
+	uint64_t overruns;     /* ENOBUFS, truncation, interrupted dump */
+	uint64_t resyncs;      /* dumps completed */
 	uint64_t state_writes; /* TCP states written back to conntrack */
 	uint64_t last_sync_ns; /* CLOCK_MONOTONIC; 0: never */
 	uint64_t last_duration_ns;
