@@ -8,7 +8,7 @@ import pytest
 from lab.lab import CLIENT, SERVER, WAN
 from lab.netns import wait_for
 from lab.packets import TCP, frame, ip
-from lab.traffic import TcpEcho, UdpEcho, ping, tcp_connect, tcp_talk, udp_try
+from lab.traffic import TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, udp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
@@ -169,4 +169,5 @@ def test_deleted_entry_goes(lab):
         before = lab.counters()
         s.settimeout(0.3)
         assert not tcp_talk(s)
+        cut(s)
         lab.gain(before, lambda c: c.get("tcp-no-syn", lab.hook, "fw-wan") >= 1)

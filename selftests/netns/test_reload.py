@@ -9,7 +9,7 @@ import pytest
 
 from lab.lab import SERVER, WAN, Lab, plain_build
 from lab.packets import stream
-from lab.traffic import Flood, TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+from lab.traffic import Flood, TcpEcho, UdpEcho, cut, tcp_connect, tcp_talk, tcp_try, udp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
@@ -81,7 +81,7 @@ class Sink:
         self._s.close()
 
 
-def reload_under_flood(lab, family, times, pps=4000):
+def reload_under_flood(lab, family, times, pps=8000):
     """Reload `times` times; every packet of the flood must fare as both files say."""
     files = [lab.write(f"{name}.conf", with_labels(text).format(mode=lab.mode))
              for name, text in (("a", FILE_A), ("b", FILE_B))]
@@ -167,6 +167,8 @@ def test_denied_flow_is_cut(lab, family, proto):
             before = lab.counters()
             s.settimeout(0.3)
             assert not tcp_talk(s)
+            if proto == "tcp":
+                cut(s)
             gained = lab.gain(before, lambda c: c.get("reload") >= 1)
             # XDP leaves running flows of older rules to TC.
             assert gained.get("reload", "ingress", "fw-wan") >= 1, gained

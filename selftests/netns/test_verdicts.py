@@ -5,7 +5,7 @@ import pytest
 
 from lab.lab import CLIENT, SERVER, WAN
 from lab.packets import UDP, frame, ip, stream
-from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+from lab.traffic import TcpEcho, UdpEcho, cut, tcp_connect, tcp_talk, tcp_try, udp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
@@ -85,6 +85,7 @@ def test_stateless_drop_cuts_running_flow(lab, family):
         before = lab.counters()
         s.settimeout(0.3)
         assert not tcp_talk(s)
+        cut(s)
         gained = lab.gain(before, lambda c: c.get("rule", lab.hook, "fw-wan") >= 1)
         assert gained.get("established", iface="fw-wan") == 0, gained
         assert lab.rule("cut")["packets"] >= 1

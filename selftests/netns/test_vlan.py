@@ -16,6 +16,7 @@ idents = itertools.count(9000)
 TAGGED = {name: tags for name, tags in TAGS.items() if tags}
 
 
+@pytest.mark.modes("xdp", "tc", "xdp-generic")
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("tags", TAGGED.values(), ids=TAGGED.keys())
 def test_new_flows(lab, family, tags):
