@@ -1,31 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/*
- * The directory on a bpf file system that holds our pins.
- *
- * A pin lives as long as the mounted file system that it is on. `ip netns exec`
- * gives its command a mount namespace of its own with a fresh /sys: what is
- * mounted there is gone when the command ends, and the pins with it, and the
- * links with the pins - the firewall would silently end with the daemon. So the
- * first thing to do about a missing bpf file system is to join the mount
- * namespace of process 1, where everybody's pins are.
- */
+/* The directory on a bpf file system that holds our pins. */
 #include "user/bpffs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
+#include "user/mounts.h"
 #include "user/util.h"
-
-#define BPFFS_ROOT "/sys/fs/bpf"
 
 bool fw_bpffs_holds(const char *path)
 {
@@ -34,39 +23,22 @@ bool fw_bpffs_holds(const char *path)
 	return statfs(path, &fs) == 0 && (uint32_t)fs.f_type == BPF_FS_MAGIC;
 }
 
-/* Join the mounts of process 1; staying where we are is no error. */
-static void join_first_mounts(void)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat ours, first;
-
-	fd = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &first) < 0)
-		return;
-	if (stat("/proc/self/ns/mnt", &ours) < 0)
-		return;
-	if (ours.st_ino == first.st_ino && ours.st_dev == first.st_dev)
-		return;
-	/* Refused while threads share our directory; then we mount below. */
-	(void)setns(fd, CLONE_NEWNS);
-}
-
 static int mount_root(char **reterr)
 {
 	int r;
 
-	if (fw_bpffs_holds(BPFFS_ROOT))
+	if (fw_bpffs_holds(FW_BPFFS_ROOT))
 		return 0;
-	join_first_mounts();
-	if (fw_bpffs_holds(BPFFS_ROOT))
+	fw_mounts_join_outer();
+	if (fw_bpffs_holds(FW_BPFFS_ROOT))
 		return 0;
 
-	if (mount("bpf", BPFFS_ROOT, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+	if (mount("bpf", FW_BPFFS_ROOT, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		  "mode=0700") == 0)
 		return 0;
 	r = -errno;
 	fw_errorf(reterr, "cannot mount a bpf file system on %s: %s",
-		  BPFFS_ROOT, strerror(-r));
+		  FW_BPFFS_ROOT, strerror(-r));
 	return r;
 }
 
@@ -131,7 +103,7 @@ static int make_each(char *path, char **reterr)
 		fw_errorf(
 			reterr,
 			"'%s' is not on a bpf file system: choose a directory below %s",
-			path, BPFFS_ROOT);
+			path, FW_BPFFS_ROOT);
 		return -EINVAL;
 	}
 	return 0;
@@ -153,7 +125,7 @@ int fw_bpffs_make(const char *path, char **reterr)
 	memcpy(copy, path, len);
 	copy[len] = '\0';
 
-	if (strncmp(copy, BPFFS_ROOT "/", sizeof(BPFFS_ROOT)) == 0) {
+	if (strncmp(copy, FW_BPFFS_ROOT "/", sizeof(FW_BPFFS_ROOT)) == 0) {
 		r = mount_root(reterr);
 		if (r < 0)
 			return r;

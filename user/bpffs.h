@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+#define FW_BPFFS_ROOT "/sys/fs/bpf" /* where Linux mounts it */
+
 /** @brief True if `path` exists and is on a bpf file system. */
 bool fw_bpffs_holds(const char *path);
 
@@ -16,7 +18,7 @@ bool fw_bpffs_holds(const char *path);
  *
  * Directories that exist already are checked: nobody but root may enter.
  * Below /sys/fs/bpf a bpf file system is mounted if there is none. The process
- * may end up in the mount namespace of process 1, with / as its directory: do
+ * may end up in another mount namespace (see mounts.h), with / as its directory: do
  * not resolve relative paths after this call.
  *
  * @param path    absolute path

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "user/mounts.h"
 #include "user/start.h"
 #include "user/util.h"
 
@@ -210,6 +211,7 @@ static enum fw_exit reach(struct fw_cli *cli, const struct fw_call *call,
 	if (is_nobody(fd)) {
 		if (call->start == FW_START_NEVER)
 			return FW_EXIT_NO_DAEMON;
+		fw_mounts_join_outer();
 		if (call->start == FW_START_IF_PINNED &&
 		    !fw_paths_pinned(&cli->paths)) {
 			if (!call->silent)

@@ -17,10 +17,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "user/bpffs.h"
 #include "user/daemon.h"
 #include "user/log.h"
 #include "user/loop.h"
 #include "user/metrics.h"
+#include "user/mounts.h"
 #include "user/notify.h"
 #include "user/rulelog.h"
 #include "user/util.h"
@@ -536,6 +538,10 @@ static int init(struct server *server, const struct options *options)
 				       : strerror(-r));
 		return r;
 	}
+	/* as long as our ancestors are ours: pins belong to everybody's mounts */
+	if (strncmp(daemon->paths.pin_dir, FW_BPFFS_ROOT "/",
+		    sizeof(FW_BPFFS_ROOT)) == 0)
+		fw_mounts_join_outer();
 	if (options->is_foreground)
 		return 0;
 	return to_background(&server->ready_fd);

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from lab.lab import SERVER, WAN
-from lab.netns import wait_for
+from lab.netns import sh, wait_for
 from lab.traffic import Iperf, TcpEcho, tcp_connect, tcp_talk, tcp_try
 
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
@@ -78,6 +78,28 @@ def test_load_after_kill_9(own_lab):
     assert attached(lab) == programs
     with TcpEcho(lab.server, SERVER[4], 7):
         assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+
+
+def test_ip_netns_exec(own_lab):
+    """Its private /sys does not take the pins away: the firewall outlives the daemon."""
+    lab = own_lab
+    path = lab.rules(DENY + ECHO)
+
+    def fwctl(*argv):
+        return sh("ip", "netns", "exec", lab.firewall.name, lab.binary("fwctl"), *argv,
+                  env=lab.environment()).stdout
+
+    fwctl("load", path)
+    with TcpEcho(lab.server, SERVER[4], 7):
+        assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+        kill_daemon(lab)
+        before = lab.counters()
+        assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+        assert tcp_try(lab.client, SERVER[4], 8, timeout=0.2) == "timeout"
+        lab.gain(before, lambda c: c.get("default", lab.hook, "fw-wan") >= 1)
+    kill_daemon(lab)
+    assert json.loads(fwctl("status", "--json"))["rules"]["generation"] == 1
+    fwctl("unload")
 
 
 def attached(lab):
