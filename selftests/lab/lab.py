@@ -114,8 +114,7 @@ class Lab:
         self._loaded = None
         self._closed = False
         self._namespaces = []
-        self._had_bpffs = cleanup.is_bpffs()
-        cleanup.claim(self.name, self._had_bpffs)
+        cleanup.claim(self.name, cleanup.is_bpffs())
         self._guard = subprocess.Popen(
             [sys.executable, "-m", "lab.guard", self.name], stdin=subprocess.PIPE,
             cwd=TOP / "selftests", start_new_session=True)
@@ -132,7 +131,6 @@ class Lab:
         """Make one more namespace of this lab."""
         ns = Namespace(f"{self.name}-{suffix}")
         self._namespaces.append(ns)
-        cleanup.note_inode(self.name, ns.inode)
         ns.sysctl(net__ipv6__conf__all__accept_dad=0, net__ipv6__conf__default__accept_dad=0,
                   net__ipv6__conf__default__router_solicitations=0)
         return ns

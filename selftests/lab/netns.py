@@ -125,29 +125,24 @@ class Namespace:
     # ---- end ---------------------------------------------------------------
 
     def close(self):
-        """Close what we hold and remove the namespace with all its processes."""
+        """Close what we hold; cleanup.remove_namespace() does the rest."""
         for s in self._raw.values():
             s.close()
         self._raw.clear()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        delete_namespace(self.name)
 
 
-def delete_namespace(name):
-    """Kill what runs in a namespace and delete it; a missing one is fine."""
-    if not os.path.exists(f"{RUN_NETNS}/{name}"):
-        return
+def end_processes(name):
+    """End what runs in a namespace, except this process."""
     for sig in (signal.SIGTERM, signal.SIGKILL):
-        pids = _pids(name)
-        for pid in pids:
+        for pid in _pids(name):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, sig)
         end = time.monotonic() + 2
         while _pids(name) and time.monotonic() < end:
             time.sleep(0.02)
-    sh("ip", "netns", "del", name, check=False)
 
 
 def _pids(name):
