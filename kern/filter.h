@@ -414,7 +414,11 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	return open_flow(p, r, ctx, hook);
 }
 
-/* An error that this host itself sends is its own affair, if rules allow it. */
+/*
+ * An error that this host itself sends is about a packet that our ingress let
+ * in, maybe undecided, so there may be no flow yet. Path MTU discovery depends
+ * on it: it is essential, and the rules for what goes out may name it.
+ */
 static __always_inline enum fw_reason step_icmp_error(struct pkt *p, void *ctx,
 						      const enum fw_hook hook)
 {
@@ -422,6 +426,7 @@ static __always_inline enum fw_reason step_icmp_error(struct pkt *p, void *ctx,
 		return FW_REASON_RELATED;
 	if (hook != FW_HOOK_EGRESS || p->in_ifindex)
 		return FW_REASON_DROP_ICMP_UNRELATED;
+	p->key.flags |= FW_KEY_ESSENTIAL;
 	return FW_REASON_NONE;
 }
 

@@ -174,8 +174,11 @@ static enum fw_exit print_checked(const struct fw_cli *cli,
 	if (cli->print) {
 		fw_program_print(program, stdout);
 	} else {
-		(void)printf("%s: ok, %zu rules, %zu sets%s\n", name,
-			     program->n_rows, program->n_named_sets,
+		(void)printf("%s: ok, %zu rule%s, %zu set%s%s\n", name,
+			     program->n_rows,
+			     fw_plural((long long)program->n_rows),
+			     program->n_named_sets,
+			     fw_plural((long long)program->n_named_sets),
 			     cli->dry_run ? "; nothing was changed" : "");
 	}
 	return FW_EXIT_OK;
@@ -264,9 +267,12 @@ static enum fw_exit print_loaded(const struct fw_cli *cli,
 		print_diag(diag);
 	print_not_covered(json_object_get(result, "not_covered"));
 	generation = json_integer_value(json_object_get(result, "generation"));
-	(void)printf("%s: loaded, %zu rules, %zu sets, generation %lld\n",
+	(void)printf("%s: loaded, %zu rule%s, %zu set%s, generation %lld\n",
 		     program->texts[0].name, program->n_rows,
-		     program->n_named_sets, (long long)generation);
+		     fw_plural((long long)program->n_rows),
+		     program->n_named_sets,
+		     fw_plural((long long)program->n_named_sets),
+		     (long long)generation);
 	return FW_EXIT_OK;
 }
 

@@ -44,12 +44,14 @@ static void print_since(const json_t *rules)
 static void print_rules(const json_t *rules)
 {
 	const json_t *defaults = json_object_get(rules, "defaults");
+	long long n_rules = fw_json_get(rules, "rules");
+	long long n_sets = fw_json_get(rules, "sets");
 
 	print_files(rules);
 	print_since(rules);
 	(void)printf(
-		"content     %lld rules, %lld sets; default in %s, out %s, forward %s\n",
-		fw_json_get(rules, "rules"), fw_json_get(rules, "sets"),
+		"content     %lld rule%s, %lld set%s; default in %s, out %s, forward %s\n",
+		n_rules, fw_plural(n_rules), n_sets, fw_plural(n_sets),
 		fw_json_get_text(defaults, "in", "?"),
 		fw_json_get_text(defaults, "out", "?"),
 		fw_json_get_text(defaults, "forward", "?"));

@@ -60,3 +60,9 @@ void fw_errorf(char **ret_text, const char *format, ...)
 
 /** @brief Read the one number in a file of /proc or /sys; 0 or a negative errno. */
 int fw_read_number(const char *path, uint64_t *ret);
+
+/** @brief The ending that makes a noun fit a number: "" or "s". */
+static inline const char *fw_plural(long long n)
+{
+	return n == 1 ? "" : "s";
+}

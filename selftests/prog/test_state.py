@@ -143,6 +143,25 @@ def test_related_out(fw, family):
     assert out["reason"] == "related"
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_own_error(fw, family):
+    """This host's own errors get out, those of others only if related."""
+    fw.rules("interface wan = if0\ninterface lan = if1\ndefault out drop\n")
+    quoted = l3(family, dst=far_of(family)) / UDP(sport=7, dport=8)
+    error = frame(
+        l3(family, src=self_of(family), dst=peer_of(family))
+        / unreachable(family, quoted)
+    )
+    assert fw.run("egress", error)["reason"] == "essential"
+    other = frame(
+        l3(family, src=far_of(family), dst=peer_of(family))
+        / unreachable(family, quoted)
+    )
+    assert fw.run("egress", other, iif=1)["reason"] == "icmp-unrelated"
+    fw.rules("interface wan = if0\ndrop out proto icmp type destination-unreachable\n")
+    assert fw.run("egress", error)["reason"] == "rule"
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_related_echo(fw, family, hook):
