@@ -260,8 +260,8 @@ static __always_inline void ct_cut(void *ctx, const enum fw_hook hook,
  * entry with the tuple was still there, or if the table is full. Looking again
  * tells the first from the others, and reaps the second.
  */
-static __always_inline bool ct_insert(void *ctx, const struct fw_tuple *t,
-				      __u32 gen, __u32 seconds)
+static __noinline bool ct_insert(void *ctx, const struct fw_tuple *t, __u32 gen,
+				 __u32 seconds)
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };

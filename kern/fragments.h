@@ -36,8 +36,8 @@ frag_remember(const struct pkt *p, const enum fw_hook hook, bool undecided)
 	(void)bpf_map_update_elem(&frags, &k, &f, BPF_ANY);
 }
 
-static __always_inline enum fw_reason frag_follow(const struct pkt *p,
-						  const enum fw_hook hook)
+static __noinline enum fw_reason frag_follow(const struct pkt *p,
+					     const enum fw_hook hook)
 {
 	struct fw_frag_key k;
 	struct fw_frag *f;

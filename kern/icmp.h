@@ -119,8 +119,8 @@ static __always_inline bool icmp_xflow(const struct fw_tuple *quoted)
 }
 
 /* True if the error in `p` is about a flow that we or the kernel know. */
-static __always_inline bool icmp_is_related(const struct pkt *p, void *ctx,
-					    const enum fw_hook hook)
+static __noinline bool icmp_is_related(const struct pkt *p, void *ctx,
+				       const enum fw_hook hook)
 {
 	struct fw_tuple quoted = {}, turned;
 	bool reply = false, v4 = p->key.family == FW_AF_IPV4;

@@ -216,8 +216,8 @@ static __always_inline int swap_macs(struct __sk_buff *skb)
  * that came from elsewhere, to where it came from. Returns the action, or -1
  * if there is no answer and the packet is to be dropped in silence.
  */
-static __always_inline int reject(struct __sk_buff *skb, struct pkt *p,
-				  const enum fw_hook hook)
+static __noinline int reject(struct __sk_buff *skb, struct pkt *p,
+			     const enum fw_hook hook)
 {
 	bool back = hook == FW_HOOK_EGRESS && p->in_ifindex &&
 		    p->key.dir != FW_DIR_OUT;
