@@ -283,6 +283,9 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	enum fw_reason reason = reason_of_pass(&p->res);
 	const struct fw_tuple *orig = &p->tuple;
 
+	/* no rule stands behind it: anybody could fill the table with it */
+	if (p->res.flags & FW_RESULT_ESSENTIAL)
+		return reason;
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		if (hooks_active(ctx, hook, p->key.family))
 			return reason; /* judged and marked at its next sight */

@@ -144,6 +144,17 @@ def test_related_out(fw, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_essential_makes_no_state(fw, family):
+    """What no rule accepts cannot fill the table: DHCP answers of anybody."""
+    server, client = (67, 68) if family == 4 else (547, 546)
+    offer = to_us(family, UDP(sport=server, dport=client))
+    for _ in range(2):
+        assert fw.run("xdp", offer)["reason"] == "essential"
+        assert fw.run("ingress", offer)["reason"] == "essential"
+    assert states(fw) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_own_error(fw, family):
     """This host's own errors get out, those of others only if related."""
     fw.rules("interface wan = if0\ninterface lan = if1\ndefault out drop\n")
