@@ -10,9 +10,7 @@
  */
 #pragma once
 
-#ifndef __VMLINUX_H__ /* programs in the kernel have its types from there */
 #include <linux/types.h>
-#endif
 
 #define FW_ABI_VERSION 1
 

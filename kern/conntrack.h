@@ -8,12 +8,6 @@
  */
 #pragma once
 
-#define IPS_SEEN_REPLY (1u << 1)
-#define IPS_ASSURED    (1u << 2)
-
-#define EXT_NF_PRE_ROUTING 0 /* NF_INET_PRE_ROUTING */
-#define MAX_NF_HOOKS	   32
-
 /* 12 bytes, what every kernel accepts; 6.18's own has grown to 16. */
 struct bpf_ct_opts___local {
 	__s32 netns_id;
@@ -43,42 +37,56 @@ __ksym __weak;
 int bpf_ct_change_status(struct nf_conn *, __u32)
 __ksym __weak;
 
-/* Where the kernel tracks connections by itself; compared, never called. */
-extern const void ipv4_conntrack_in __ksym __weak;
-extern const void ipv6_conntrack_in __ksym __weak;
+/* Looking for conntrack's hook among those of a family. */
+struct hook_search {
+	struct nf_hook_ops **ops;
+	bool found;
+};
+
+/*
+ * Conntrack's hook is known by what it asked for, not by its address, which
+ * kernel.kptr_restrict may hide: nothing else of the kernel has its priority
+ * there, and chains of nftables and BPF programs, which may have any, are of a
+ * type of their own.
+ */
+static long hook_step(__u32 i, struct hook_search *s)
+{
+	struct nf_hook_ops *op;
+
+	if (bpf_probe_read_kernel(&op, sizeof(op), s->ops + i))
+		return 1;
+	s->found = BPF_CORE_READ(op, priority) == NF_CONNTRACK_PRIORITY &&
+		   BPF_CORE_READ_BITFIELD_PROBED(op, hook_ops_type) ==
+			   NF_HOOK_OP_UNDEFINED;
+	return s->found;
+}
 
 /*
  * True if the namespace's conntrack hooks run for this family, because of
  * somebody's NAT or `ct` rule. Then the kernel makes and tracks the entries:
  * one of ours would be confirmed already and could never be translated.
+ *
+ * The hooks of a namespace are followed by as many pointers to what registered
+ * them (nf_hook_entries_get_hook_ops() in linux/netfilter.h).
  */
-static __always_inline bool hooks_active(void *ctx, const enum fw_hook hook,
-					 __u8 family)
+static __noinline bool hooks_active(struct net *net, __u8 family)
 {
-	struct net *net = ctx_net(ctx, hook);
 	struct nf_hook_entries *hooks;
-	struct nf_hook_entry *entry;
-	const void *want;
+	struct hook_search s = {};
 	__u16 n;
 
-	if (family == FW_AF_IPV4) {
-		hooks = BPF_CORE_READ(net, nf.hooks_ipv4[EXT_NF_PRE_ROUTING]);
-		want = &ipv4_conntrack_in;
-	} else {
-		hooks = BPF_CORE_READ(net, nf.hooks_ipv6[EXT_NF_PRE_ROUTING]);
-		want = &ipv6_conntrack_in;
-	}
-	if (!hooks || !want)
+	if (family == FW_AF_IPV4)
+		hooks = BPF_CORE_READ(net, nf.hooks_ipv4[NF_INET_PRE_ROUTING]);
+	else
+		hooks = BPF_CORE_READ(net, nf.hooks_ipv6[NF_INET_PRE_ROUTING]);
+	if (!hooks)
 		return false;
 	n = BPF_CORE_READ(hooks, num_hook_entries);
-	for (int i = 0; i < MAX_NF_HOOKS && i < n; i++) {
-		entry = (void *)hooks +
-			bpf_core_field_offset(struct nf_hook_entries, hooks) +
-			(__u64)i * bpf_core_type_size(struct nf_hook_entry);
-		if ((const void *)BPF_CORE_READ(entry, hook) == want)
-			return true;
-	}
-	return false;
+	s.ops = (void *)hooks +
+		bpf_core_field_offset(struct nf_hook_entries, hooks) +
+		(__u64)n * bpf_core_type_size(struct nf_hook_entry);
+	bpf_loop(n, hook_step, &s, 0);
+	return s.found;
 }
 
 static __always_inline __u32 mark_gen(__u32 mark)
@@ -192,11 +200,11 @@ static __always_inline bool nfct_flow(void *ctx, struct flow *f)
 	const struct nf_conn *ct = (void *)(nfct & ~7ul);
 	__u32 info = nfct & 7; /* enum ip_conntrack_info */
 
-	if (!ct || info > 4) /* beyond IP_CT_RELATED_REPLY: not tracked */
+	if (!ct || info > IP_CT_RELATED_REPLY) /* beyond: not tracked */
 		return false;
 	tuple_from_ct(&f->orig, ct);
 	f->gen = mark_gen(BPF_CORE_READ(ct, mark));
-	f->reply = info >= 3; /* IP_CT_IS_REPLY */
+	f->reply = info >= IP_CT_IS_REPLY;
 	return f->orig.family != 0;
 }
 

@@ -80,8 +80,9 @@ static __always_inline bool ctx_is_ether(void *ctx, const enum fw_hook hook)
 }
 
 /*
- * True if the frame still has its Ethernet header. On 6.18, TC behind generic
- * XDP does not see it: data begins at the network header.
+ * True if the frame has an Ethernet header, as this hook sees it. On 6.18, TC
+ * behind generic XDP does not see it: data begins at the network header. What
+ * comes in by an XFRM interface bears that of the ESP packet.
  */
 static __always_inline bool ctx_has_l2(void *ctx, const enum fw_hook hook)
 {

@@ -287,7 +287,7 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	if (p->res.flags & FW_RESULT_ESSENTIAL)
 		return reason;
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
-		if (hooks_active(ctx, hook, p->key.family))
+		if (hooks_active(ctx_net(ctx, hook), p->key.family))
 			return reason; /* judged and marked at its next sight */
 		if (!ct_insert(ctx, orig, r->gen,
 			       p->key.proto == IPPROTO_TCP ? t->tcp_syn_sent

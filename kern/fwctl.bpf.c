@@ -5,7 +5,7 @@
  * a packet is in filter.h, the meaning of a reason in verdict.h.
  */
 
-#include "vmlinux.h"
+#include "kern/uapi.h"
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
@@ -13,8 +13,10 @@
 
 #include "kern/abi.h"
 #include "kern/config.h"
-#include "kern/ctx.h"
+#include "kern/kernel.h"
 #include "kern/maps.h"
+
+#include "kern/ctx.h"
 
 #include "kern/packet.h"
 #include "kern/tuple.h"

@@ -9,18 +9,7 @@
  */
 #pragma once
 
-#define ETH_P_IP     0x0800
-#define ETH_P_ARP    0x0806
-#define ETH_P_IPV6   0x86dd
-#define ETH_P_8021Q  0x8100
-#define ETH_P_8021AD 0x88a8
-
-/* IPv6 numbers that vmlinux.h lacks: macros in the kernel (IANA) */
-#define IPPROTO_HOPOPTS	 0
-#define IPPROTO_ROUTING	 43
-#define IPPROTO_FRAGMENT 44
-#define IPPROTO_ICMPV6	 58
-#define IPPROTO_DSTOPTS	 60
+/* IPv6 extension headers that <linux/in6.h> does not name (IANA) */
 #define IPPROTO_MOBILITY 135
 #define IPPROTO_HIP	 139
 #define IPPROTO_SHIM6	 140
@@ -31,11 +20,6 @@
 #define TCP_PSH 0x08
 #define TCP_ACK 0x10
 #define TCP_URG 0x20
-
-#define IPOPT_END  0
-#define IPOPT_NOOP 1
-#define IPOPT_LSRR 131
-#define IPOPT_SSRR 137
 
 enum pkt_frag {
 	PKT_WHOLE = 0,
@@ -237,7 +221,11 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 static __always_inline enum fw_reason
 parse_frag6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 off)
 {
-	struct frag_hdr fh;
+	struct {
+		__u8 next, reserved;
+		__be16 frag_off;
+		__u32 identification;
+	} fh;
 	__u32 rest, at;
 
 	if (ctx_load(ctx, hook, off, &fh, sizeof(fh)))
@@ -552,7 +540,7 @@ static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
 
 	p->len = ctx_len(ctx, hook);
 	p->is_ether = ctx_is_ether(ctx, hook);
-	p->has_l2 = p->is_ether && ctx_has_l2(ctx, hook);
+	p->has_l2 = ctx_has_l2(ctx, hook);
 	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	reason = parse_l2(p, ctx, hook, &proto);
 	if (reason != FW_REASON_NONE)

@@ -81,27 +81,24 @@ static __always_inline __u32 tuple_to_sock(struct bpf_sock_tuple *to,
 static __always_inline void tuple_from_ct(struct fw_tuple *t,
 					  const struct nf_conn *ct)
 {
-	struct nf_conntrack_tuple orig;
-	__u8 family;
+	const struct nf_conntrack_tuple *orig = &ct->tuplehash[0].tuple;
 
 	__builtin_memset(t, 0, sizeof(*t));
-	if (BPF_CORE_READ_INTO(&orig, ct, tuplehash[0].tuple))
+	if (BPF_CORE_READ_INTO(&t->saddr, orig, src.u3.ip6) ||
+	    BPF_CORE_READ_INTO(&t->daddr, orig, dst.u3.ip6))
 		return;
-	family = orig.src.l3num == 2 ? FW_AF_IPV4 : FW_AF_IPV6; /* AF_INET */
-	if (family == FW_AF_IPV4) {
-		addr_from_v4(&t->saddr, orig.src.u3.ip);
-		addr_from_v4(&t->daddr, orig.dst.u3.ip);
-	} else {
-		__builtin_memcpy(&t->saddr, &orig.src.u3, sizeof(t->saddr));
-		__builtin_memcpy(&t->daddr, &orig.dst.u3, sizeof(t->daddr));
+	t->family = FW_AF_IPV6;
+	if (BPF_CORE_READ(orig, src.l3num) == 2) { /* AF_INET */
+		t->family = FW_AF_IPV4;
+		addr_from_v4(&t->saddr, t->saddr.w[0]);
+		addr_from_v4(&t->daddr, t->daddr.w[0]);
 	}
-	t->family = family;
-	t->proto = orig.dst.protonum;
-	t->sport = orig.src.u.all;
-	if (t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP)
-		t->dport = orig.dst.u.all;
-	else if (t->proto == IPPROTO_ICMP || t->proto == IPPROTO_ICMPV6)
-		t->icmp_type = orig.dst.u.icmp.type;
-	else
-		t->sport = 0;
+	t->proto = BPF_CORE_READ(orig, dst.protonum);
+	if (t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP) {
+		t->sport = BPF_CORE_READ(orig, src.u.all);
+		t->dport = BPF_CORE_READ(orig, dst.u.all);
+	} else if (t->proto == IPPROTO_ICMP || t->proto == IPPROTO_ICMPV6) {
+		t->sport = BPF_CORE_READ(orig, src.u.all);
+		t->icmp_type = BPF_CORE_READ(orig, dst.u.icmp.type);
+	}
 }

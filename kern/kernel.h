@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The kernel's own types, as far as we read them; each names the header it is
+ * defined in. What user space may know comes from <linux/...> instead.
+ *
+ * libbpf moves every access to where the field lies in the running kernel and
+ * its modules (CO-RE, matched by the names of type and field). So the layout
+ * here means nothing, and a field that is not read is not listed. A name that
+ * some kernel lacks is no error before the programs are loaded there.
+ */
+#pragma once
+
+#define FROM_KERNEL __attribute__((preserve_access_index))
+
+/* ---- net/net_namespace.h, net/netns/netfilter.h --------------------------- */
+
+struct netns_nf {
+	struct nf_hook_entries *hooks_ipv4[NF_INET_NUMHOOKS];
+	struct nf_hook_entries *hooks_ipv6[NF_INET_NUMHOOKS];
+} FROM_KERNEL;
+
+struct net {
+	struct netns_nf nf;
+} FROM_KERNEL;
+
+/* ---- linux/netfilter.h --------------------------------------------------- */
+
+#define NF_CONNTRACK_PRIORITY (-200) /* NF_IP_PRI_CONNTRACK, IPv6 the same */
+
+enum nf_hook_ops_type {
+	NF_HOOK_OP_UNDEFINED = 0, /* a hook of the kernel's own */
+};
+
+struct nf_hook_entry { /* its size counts, see hooks_active() */
+	void *hook;
+	void *priv;
+} FROM_KERNEL;
+
+struct nf_hook_entries {
+	__u16 num_hook_entries;
+	struct nf_hook_entry hooks[];
+} FROM_KERNEL;
+
+struct nf_hook_ops {
+	enum nf_hook_ops_type hook_ops_type : 8;
+	int priority;
+} FROM_KERNEL;
+
+/* ---- linux/netdevice.h, net/xdp.h, linux/skbuff.h ------------------------- */
+
+struct net_device {
+	unsigned short type; /* ARPHRD_* */
+	struct {
+		struct net *net;
+	} nd_net; /* possible_net_t */
+} FROM_KERNEL;
+
+struct xdp_rxq_info {
+	struct net_device *dev;
+} FROM_KERNEL;
+
+struct xdp_buff {
+	struct xdp_rxq_info *rxq;
+} FROM_KERNEL;
+
+struct sk_buff {
+	struct net_device *dev;
+	unsigned long _nfct; /* struct nf_conn * | enum ip_conntrack_info */
+	__u8 ip_summed : 2;
+	__u16 network_header;
+	unsigned char *head;
+	unsigned char *data;
+} FROM_KERNEL;
+
+/* ---- net/netfilter/nf_conntrack_tuple.h, nf_conntrack.h ------------------- */
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union nf_conntrack_man_proto u;
+	__u16 l3num; /* AF_INET, AF_INET6 */
+} FROM_KERNEL;
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+			struct {
+				__u8 type;
+			} icmp;
+		} u;
+		__u8 protonum;
+	} dst;
+} FROM_KERNEL;
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+} FROM_KERNEL;
+
+struct nf_conn {
+	__u32 timeout; /* in ticks of fw_hz, against bpf_jiffies64() */
+	struct nf_conntrack_tuple_hash tuplehash[IP_CT_DIR_MAX];
+	unsigned long status; /* IPS_* */
+	__u32 mark;
+} FROM_KERNEL;
+
+/* net/netfilter/nf_conntrack_bpf.c: allocated, not in the table yet */
+struct nf_conn___init {
+	struct nf_conn ct;
+} FROM_KERNEL;
