@@ -91,6 +91,7 @@ static bool check_modes(struct fw_scope *scope, const struct fw_ast *ast,
 				continue;
 			if (!member->has_mode) {
 				member->mode = m->mode;
+				member->mode_at = m->mode_at;
 				return true;
 			}
 			if (m->mode == member->mode || is_later)
@@ -123,7 +124,11 @@ static void add_member(struct fw_scope *scope, struct fw_zone *zone,
 		scope->c->rep.is_broken = true;
 		return;
 	}
-	members[zone->n++] = (struct fw_zone_member){ ifname, ast->mode };
+	members[zone->n++] = (struct fw_zone_member){
+		.ifname = ifname,
+		.mode = ast->mode,
+		.at = ast->mode_at.len ? ast->mode_at : ast->at,
+	};
 }
 
 /* The zone of a name that was just entered. */

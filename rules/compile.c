@@ -119,3 +119,22 @@ int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 	fw_sources_done(&c.sources);
 	return r;
 }
+
+int fw_program_error(const struct fw_program *program, struct fw_span at,
+		     struct fw_diag *diag, const char *text)
+{
+	struct fw_sources sources = { .texts = program->texts,
+				      .n = program->n_texts };
+	struct fw_reporter rep = { .diag = diag, .sources = &sources };
+
+	if (at.file >= sources.n || at.off > sources.texts[at.file].len ||
+	    at.len > sources.texts[at.file].len - at.off)
+		return -EINVAL;
+	sources.cursors = calloc(sources.n, sizeof(*sources.cursors));
+	if (!sources.cursors)
+		return -ENOMEM;
+	sources.cursors[at.file].line = 1;
+	fw_report_error(&rep, at, "%s", text);
+	free(sources.cursors);
+	return rep.is_broken ? -ENOMEM : 0;
+}

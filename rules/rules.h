@@ -40,6 +40,16 @@ struct fw_text {
 typedef int (*fw_read_fn)(void *ctx, const char *name, struct fw_text *ret,
 			  const char **reterr);
 
+/*
+ * A stretch of one file, by the file's number among the texts. Line and column
+ * are computed when somebody asks.
+ */
+struct fw_span {
+	uint32_t file;
+	uint32_t off; /* in bytes */
+	uint32_t len; /* in bytes; of no place at all 0 */
+};
+
 /* ---- diagnostics ----------------------------------------------------------- */
 
 enum fw_severity {
@@ -124,6 +134,7 @@ enum fw_iface_mode {
 struct fw_zone_member {
 	char *ifname;
 	enum fw_iface_mode mode;
+	struct fw_span at; /* of its mode if one is given, or of the name */
 };
 
 struct fw_zone {
@@ -178,6 +189,17 @@ struct fw_program {
 int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 	       fw_read_fn read, void *ctx, struct fw_diag *diag,
 	       struct fw_program **ret);
+
+/**
+ * @brief Record an error that only a kernel could find, with its place.
+ *
+ * @param diag  gets one more message, as fw_compile() would have added it
+ * @param at    of this program or of another one that was compiled of the same
+ *              texts; checked
+ * @return 0, -EINVAL if there is no such place, or -ENOMEM
+ */
+int fw_program_error(const struct fw_program *program, struct fw_span at,
+		     struct fw_diag *diag, const char *text);
 
 /** @brief Free a program; NULL is fine. */
 void fw_program_free(struct fw_program *program);

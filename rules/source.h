@@ -7,13 +7,6 @@
 
 #include "rules.h"
 
-/* A stretch of one file. Line and column are computed when somebody asks. */
-struct fw_span {
-	uint32_t file;
-	uint32_t off;
-	uint32_t len;
-};
-
 /* Line and column, both from 1. */
 struct fw_place {
 	uint32_t line;

@@ -156,13 +156,13 @@ static int prepare(struct fw_apply *apply, struct rules *next, char **reterr)
 }
 
 static int switch_over(struct fw_apply *apply, struct rules *next,
-		       char **reterr)
+		       struct fw_span *ret_at, char **reterr)
 {
 	bool is_first = apply->now.image_fd < 0;
 	int r = 0;
 
 	if (!is_first)
-		r = fw_cover_attach(apply->cover, &next->cover, reterr);
+		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
 	if (r < 0)
 		return r;
 	r = fw_rulesets_switch(apply->dp, next->image_fd);
@@ -172,7 +172,7 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 		return r;
 	}
 	if (is_first)
-		r = fw_cover_attach(apply->cover, &next->cover, reterr);
+		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
 	return r;
 }
 
@@ -186,7 +186,8 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 		(void)fw_rulesets_clear(apply->dp);
 	} else if (now->program) {
 		/* Modes that were changed go back to what they were. */
-		(void)fw_cover_attach(apply->cover, &apply->now.cover, NULL);
+		(void)fw_cover_attach(apply->cover, &apply->now.cover, NULL,
+				      NULL);
 		fw_cover_trim(apply->cover, &now->cover);
 	}
 	fw_cover_remove(apply->cover, &next->cover, &now->cover);
@@ -210,12 +211,13 @@ static void commit(struct fw_apply *apply, struct rules *next)
 }
 
 int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
-		  char **reterr)
+		  struct fw_span *ret_at, char **reterr)
 {
 	struct rules next = { .program = program, .image_fd = -1 };
 	char *error = NULL;
 	int r;
 
+	*ret_at = (struct fw_span){ 0 };
 	r = fw_ifaces_sync(apply->ifaces);
 	if (r < 0) {
 		fw_errorf(reterr, "cannot read interfaces and addresses: %s",
@@ -224,7 +226,7 @@ int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
 	}
 	r = prepare(apply, &next, &error);
 	if (r == 0)
-		r = switch_over(apply, &next, &error);
+		r = switch_over(apply, &next, ret_at, &error);
 	if (r < 0) {
 		abandon(apply, &next);
 		fw_errorf(reterr, "%s", error ? error : strerror(-r));
@@ -282,7 +284,7 @@ static int refresh(struct fw_apply *apply)
 		fw_cover_set_done(&after);
 		return r;
 	}
-	(void)fw_cover_attach(apply->cover, &after, NULL);
+	(void)fw_cover_attach(apply->cover, &after, NULL, NULL);
 	apply->now.cover = after;
 	fw_cover_trim(apply->cover, &after);
 	fw_cover_remove(apply->cover, &before, &after);

@@ -19,9 +19,10 @@ struct fw_loop;
 /* One declared interface as it is now. */
 struct fw_apply_iface {
 	const char *name;
-	const char *zone; /* first zone that has it */
-	uint32_t ifindex; /* 0: does not exist at the moment */
-	uint32_t slot;	  /* row of the `stats` map */
+	const char *zone;  /* first zone that has it */
+	struct fw_span at; /* where the rule file declares it */
+	uint32_t ifindex;  /* 0: does not exist at the moment */
+	uint32_t slot;	   /* row of the `stats` map */
 	enum fw_iface_mode wanted;
 	enum fw_iface_mode mode; /* what runs; AUTO: nothing is attached */
 	bool tcx;
@@ -59,12 +60,14 @@ void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
  * old rules keep running. Counters of rules with the same label go on.
  *
  * @param program  taken on success, the caller's on failure
+ * @param ret_at   on failure the place in the program that it is about; its len
+ *                 is 0 if there is none
  * @return 0, -E2BIG or -ENOSPC if the rules do not fit, what
  *         fw_datapath_attach() says of a declared interface that exists, or
  *         another negative errno
  */
 int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
-		  char **reterr);
+		  struct fw_span *ret_at, char **reterr);
 
 /** @brief The running rules, borrowed; NULL: none. */
 const struct fw_program *fw_apply_program(const struct fw_apply *apply);

@@ -262,6 +262,7 @@ static enum fw_exit judge_reply(const struct fw_call *call, const json_t *reply,
 	json_t *result = json_object_get(reply, "result");
 	const char *error;
 	json_int_t status;
+	bool is_said;
 
 	if (json_is_object(result)) {
 		*ret_result = json_incref(result);
@@ -269,7 +270,8 @@ static enum fw_exit judge_reply(const struct fw_call *call, const json_t *reply,
 	}
 	error = json_string_value(json_object_get(reply, "error"));
 	status = json_integer_value(json_object_get(reply, "status"));
-	if (!call->silent || status != FW_EXIT_NO_DAEMON) {
+	is_said = call->refused && call->refused(call->data, reply);
+	if (!is_said && (!call->silent || status != FW_EXIT_NO_DAEMON)) {
 		fw_complain("%s", error ? error
 					: "fwctld has sent no sensible reply");
 	}

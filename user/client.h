@@ -14,11 +14,15 @@ enum fw_start {
 /* Called for each row of a list, as it arrives. */
 typedef void (*fw_row_fn)(void *data, json_t *row);
 
+/* Shows an error reply in its own way; false: it is shown as any other. */
+typedef bool (*fw_refused_fn)(void *data, const json_t *reply);
+
 struct fw_call {
 	const char *verb;
 	json_t *args; /* taken; NULL: none */
 	enum fw_start start;
-	fw_row_fn row; /* NULL: rows are put into the result */
+	fw_row_fn row;	       /* NULL: rows are put into the result */
+	fw_refused_fn refused; /* NULL: "error" is printed */
 	void *data;
 	bool silent; /* do not complain, the caller does */
 };

@@ -320,15 +320,25 @@ void fw_reply(struct fw_request *request, json_t *result)
 void fw_reply_error(struct fw_request *request, enum fw_exit status,
 		    const char *format, ...)
 {
-	_cleanup_json_ json_t *reply = NULL;
 	char text[2048];
 	va_list args;
 
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	fw_reply_refusal(request, status, text, NULL);
+}
+
+void fw_reply_refusal(struct fw_request *request, enum fw_exit status,
+		      const char *text, json_t *more)
+{
+	_cleanup_json_ json_t *reply = NULL;
+
 	reply = json_pack("{s:i, s:i, s:o}", "version", FW_PROTO_VERSION,
 			  "status", (int)status, "error", fw_json_text(text));
+	if (reply && more)
+		(void)json_object_update_missing(reply, more);
+	json_decref(more);
 	put_reply(request, reply);
 }
 

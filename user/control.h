@@ -61,6 +61,14 @@ void fw_reply_error(struct fw_request *request, enum fw_exit status,
 		    const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/**
+ * @brief The same with more members, for clients that can make use of them.
+ *
+ * @param more  an object, taken; NULL: none
+ */
+void fw_reply_refusal(struct fw_request *request, enum fw_exit status,
+		      const char *text, json_t *more);
+
 /* The rows of a long list, made while the client reads. */
 struct fw_rows {
 	const char *list; /* what they are called in the result */

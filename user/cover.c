@@ -175,6 +175,7 @@ static size_t list_iface(struct fw_cover_set *set, const struct fw_zone *zone,
 		set->ifaces[i] = (struct fw_apply_iface){
 			.name = member->ifname,
 			.zone = zone->name,
+			.at = member->at,
 			.wanted = FW_MODE_AUTO,
 			.mode = FW_MODE_AUTO,
 		};
@@ -226,6 +227,100 @@ static void plan_iface(struct fw_cover *cover, const struct fw_link *link,
 		add_entry(set, gen, link->parent, link->vlan, &value);
 }
 
+/* The entry of an interface itself, among those of the declared ones. */
+static const struct fw_iface *declared(const struct fw_cover_set *set,
+				       size_t n_declared, uint32_t ifindex)
+{
+	for (size_t i = 0; i < n_declared; i++) {
+		const struct fw_cover_entry *entry = &set->entries[i];
+
+		if (entry->key.ifindex == ifindex && entry->key.vlan == 0)
+			return &entry->value;
+	}
+	return NULL;
+}
+
+/* The nearest declared device below an undeclared VLAN device, or NULL. */
+static const struct fw_iface *carrier(const struct fw_cover_set *set,
+				      size_t n_declared,
+				      const struct fw_ifaces *links,
+				      const struct fw_link *link)
+{
+	const struct fw_iface *value = NULL;
+
+	/* VLAN devices are never stacked deeper than this. */
+	for (int depth = 0; link && link->parent && depth < 8; depth++) {
+		value = declared(set, n_declared, link->parent);
+		if (value)
+			break;
+		link = fw_ifaces_by_index(links, link->parent);
+	}
+	return value;
+}
+
+/*
+ * What is forwarded from or to a VLAN device that nobody declared is, for the
+ * stack, not of its parent: its entry says that it has the parent's zones.
+ */
+static int plan_carried(const struct fw_ifaces *links, uint32_t gen,
+			struct fw_cover_set *set)
+{
+	size_t n_declared = set->n_entries, n = 0;
+	const struct fw_iface *value;
+	const struct fw_link *link;
+	void *entries;
+
+	while (fw_ifaces_at(links, n))
+		n++;
+	entries = reallocarray(set->entries, n_declared + n + 1,
+			       sizeof(*set->entries));
+	if (!entries)
+		return -ENOMEM;
+	set->entries = entries;
+	for (size_t i = 0; i < n; i++) {
+		link = fw_ifaces_at(links, i);
+		if (declared(set, n_declared, link->ifindex))
+			continue;
+		value = carrier(set, n_declared, links, link);
+		if (value)
+			add_entry(set, gen, link->ifindex, 0, value);
+	}
+	return 0;
+}
+
+/*
+ * XDP of a bond runs on its slaves and is told of them alone: they have the
+ * entries of the bond, also those of its VLAN devices, unless declared.
+ */
+static int plan_slaves(const struct fw_ifaces *links, uint32_t gen,
+		       struct fw_cover_set *set)
+{
+	size_t n_before = set->n_entries, n = 0;
+	const struct fw_link *link;
+	void *entries;
+
+	for (size_t i = 0; (link = fw_ifaces_at(links, i)); i++)
+		n += link->bond != 0;
+	entries = reallocarray(set->entries, n_before * (n + 1) + 1,
+			       sizeof(*set->entries));
+	if (!entries)
+		return -ENOMEM;
+	set->entries = entries;
+	for (size_t i = 0; (link = fw_ifaces_at(links, i)); i++) {
+		if (!link->bond || declared(set, n_before, link->ifindex))
+			continue;
+		for (size_t e = 0; e < n_before; e++) {
+			const struct fw_cover_entry of_bond = set->entries[e];
+
+			if (of_bond.key.ifindex != link->bond)
+				continue;
+			add_entry(set, gen, link->ifindex, of_bond.key.vlan,
+				  &of_bond.value);
+		}
+	}
+	return 0;
+}
+
 static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		const struct fw_program *program, uint32_t gen,
 		struct fw_cover_set *set)
@@ -252,6 +347,9 @@ static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		if (!set->ifaces[i].error)
 			return -ENOMEM;
 	}
+	if (plan_carried(links, gen, set) < 0 ||
+	    plan_slaves(links, gen, set) < 0)
+		return -ENOMEM;
 	qsort(set->entries, set->n_entries, sizeof(*set->entries),
 	      compare_entries);
 	/* The map holds two generations while one takes over from the other. */
@@ -305,7 +403,7 @@ static int attach_one(const struct fw_cover *cover,
 }
 
 int fw_cover_attach(const struct fw_cover *cover, struct fw_cover_set *set,
-		    char **reterr)
+		    struct fw_span *ret_at, char **reterr)
 {
 	char *error;
 	int r;
@@ -326,6 +424,7 @@ int fw_cover_attach(const struct fw_cover *cover, struct fw_cover_set *set,
 		}
 		fw_errorf(reterr, "%s", error ? error : strerror(-r));
 		free(error);
+		*ret_at = iface->at;
 		return r;
 	}
 	return 0;

@@ -68,11 +68,12 @@ void fw_cover_remove(const struct fw_cover *cover,
 /**
  * @brief Attach to all interfaces of a set that exist.
  *
+ * @param ret_at  the place of the interface that failed; with `reterr`
  * @param reterr  not NULL: the first failure ends it; NULL: failures are kept
  *                as the errors of the interfaces
  */
 int fw_cover_attach(const struct fw_cover *cover, struct fw_cover_set *set,
-		    char **reterr);
+		    struct fw_span *ret_at, char **reterr);
 
 /** @brief Detach from all other interfaces and free their counters. */
 void fw_cover_trim(struct fw_cover *cover, const struct fw_cover_set *set);

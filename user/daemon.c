@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "user/log.h"
+#include "user/modules.h"
 #include "user/privileges.h"
 #include "user/rulelog.h"
 #include "user/util.h"
@@ -27,10 +28,28 @@ static int forget_gen(void *data, uint32_t gen)
 	return fw_mirror_forget_gen(daemon->mirror, gen);
 }
 
+/*
+ * Before anything is loaded. Without nf_conntrack_netlink packets could be
+ * filtered, but marks of earlier rules would stay in the connection table, so
+ * that flows they let in would pass as judged by the new ones.
+ */
+static int load_modules(char **reterr)
+{
+	int r;
+
+	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
+	if (r < 0)
+		return r;
+	return fw_module_require(FW_MODULE_CTNETLINK, reterr);
+}
+
 static int open_parts(struct fw_daemon *daemon, char **reterr)
 {
 	int r;
 
+	r = load_modules(reterr);
+	if (r < 0)
+		return r;
 	r = fw_datapath_open(daemon->paths.pin_dir, &daemon->datapath, reterr);
 	if (r < 0)
 		return r;

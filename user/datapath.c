@@ -15,12 +15,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include <bpf/bpf.h>
@@ -29,13 +27,15 @@
 #include "user/attach.h"
 #include "user/bpffs.h"
 #include "user/log.h"
+#include "user/modules.h"
+#include "user/probe.h"
 #include "user/skel.h"
 #include "user/util.h"
 
-#define DEFAULT_ROOT   "/sys/fs/bpf/fwctl" /* removed when nothing is in it */
-#define CONNTRACK_FILE "/proc/sys/net/netfilter/nf_conntrack_max"
-#define LOCK_TRIES     100 /* of 20 ms: a daemon that is just ending */
-#define MAX_LOG	       (1 << 20)
+#define DEFAULT_ROOT "/sys/fs/bpf/fwctl" /* removed when nothing is in it */
+#define INITSTATE    "/sys/module/nf_conntrack/initstate"
+#define LOCK_TRIES   100 /* of 20 ms: a daemon that is just ending */
+#define MAX_LOG	     (1 << 20)
 
 static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_RULESETS] = "rulesets",	    [FW_MAP_IFACES] = "ifaces",
@@ -151,6 +151,31 @@ static char *telling_line(char *text)
 	return found;
 }
 
+/* A function of nf_conntrack cannot be found, and nf_conntrack is there. */
+static void explain_kfunc(const char *name, char **reterr)
+{
+	struct fw_probe *probe = fw_probe_new();
+
+	if (probe && fw_probe_has_func(probe, name)) {
+		fw_errorf(
+			reterr,
+			"fwctld may not look into the types of the module nf_conntrack for '%s': it needs CAP_SYS_ADMIN for that",
+			name);
+	} else if (probe && access(INITSTATE, F_OK) == 0 &&
+		   !fw_probe_has_module_btf(probe)) {
+		fw_errorf(
+			reterr,
+			"nf_conntrack is loaded but has no type information, so '%s' cannot be found: the kernel was built without CONFIG_DEBUG_INFO_BTF_MODULES, or the module for another kernel",
+			name);
+	} else {
+		fw_errorf(
+			reterr,
+			"nf_conntrack of this kernel has no '%s', a BPF function that Linux 6.1 and later have",
+			name);
+	}
+	fw_probe_free(probe);
+}
+
 /* Turn what libbpf printed into one line for the user. */
 static void explain_load(int r, char *text, char **reterr)
 {
@@ -163,10 +188,7 @@ static void explain_load(int r, char *text, char **reterr)
 		return;
 	}
 	if (line && strstr(line, "not found in kernel or module BTFs")) {
-		fw_errorf(
-			reterr,
-			"the kernel lacks '%s': nf_conntrack is not loaded (modprobe nf_conntrack) or Linux is older than 6.1",
-			quoted(line));
+		explain_kfunc(quoted(line), reterr);
 		return;
 	}
 	if (line && strncmp(line, "libbpf: ", 8) == 0)
@@ -176,30 +198,6 @@ static void explain_load(int r, char *text, char **reterr)
 }
 
 /* ---- loading ------------------------------------------------------------------- */
-
-/*
- * The conntrack kfuncs live in a module on distribution kernels and can only be
- * found when it is loaded. If this fails, the load says what is missing.
- */
-static void load_conntrack(void)
-{
-	static const char *const tools[] = { "/sbin/modprobe",
-					     "/usr/sbin/modprobe" };
-	char *argv[] = { (char[]){ "modprobe" }, (char[]){ "-q" },
-			 (char[]){ "nf_conntrack" }, NULL };
-	char *env[] = { NULL };
-	pid_t pid;
-
-	if (access(CONNTRACK_FILE, F_OK) == 0)
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
-		if (posix_spawn(&pid, tools[i], NULL, NULL, argv, env) != 0)
-			continue;
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		return;
-	}
-}
 
 /* Jiffies per second: the coarse clock advances once a jiffy. */
 static uint32_t kernel_hz(void)
@@ -278,7 +276,13 @@ static int load(const char *pin_dir, char **reterr)
 	struct fwctl_bpf *skel;
 	int r;
 
-	load_conntrack();
+	/*
+	 * The kfuncs are in the module and found by its BTF. From here on the
+	 * programs hold a reference to it: nobody can unload it under them.
+	 */
+	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
+	if (r < 0)
+		return r;
 	skel = fwctl_bpf__open();
 	if (!skel)
 		return -errno;

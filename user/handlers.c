@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "user/daemon.h"
+#include "user/feature.h"
 #include "user/log.h"
 #include "user/util.h"
 
@@ -157,7 +158,7 @@ static int compile(struct fw_request *request, const json_t *args,
 /* ---- load ------------------------------------------------------------------ */
 
 static int replace_rules(struct fw_daemon *daemon, struct fw_program **program,
-			 char **reterr)
+			 struct fw_span *ret_at, char **reterr)
 {
 	bool was_open = daemon->datapath;
 	uint64_t start_ns = fw_now_ns();
@@ -166,7 +167,9 @@ static int replace_rules(struct fw_daemon *daemon, struct fw_program **program,
 	r = fw_daemon_open(daemon, reterr);
 	if (r < 0)
 		return r;
-	r = fw_apply_load(daemon->apply, *program, reterr);
+	r = fw_features_check(*program, ret_at, reterr);
+	if (r == 0)
+		r = fw_apply_load(daemon->apply, *program, ret_at, reterr);
 	if (r < 0) {
 		/* Never leave programs behind that have no rules. */
 		if (!was_open && !fw_datapath_adopted(daemon->datapath))
@@ -177,6 +180,35 @@ static int replace_rules(struct fw_daemon *daemon, struct fw_program **program,
 	daemon->last_load_ns = fw_now_ns() - start_ns;
 	daemon->last_load_time = time(NULL);
 	return 0;
+}
+
+/*
+ * What the kernel refuses has a place in the rules as often as what the
+ * compiler refuses; the client shows both in the same way.
+ */
+static void refuse_load(struct fw_request *request, enum fw_exit status,
+			const struct fw_program *program, struct fw_span at,
+			const char *reason)
+{
+	__attribute__((cleanup(fw_diag_done))) struct fw_diag diag = { 0 };
+	_cleanup_free_ char *text = NULL;
+	const struct fw_message *message;
+
+	if (!at.len || fw_program_error(program, at, &diag, reason) < 0) {
+		log_error("load failed: %s", reason);
+		fw_reply_error(request, status, "%s", reason);
+		return;
+	}
+	message = &diag.messages[0];
+	fw_errorf(&text, "%s:%u:%u: error: %s", message->file, message->line,
+		  message->column, message->text);
+	log_error("load failed: %s", text ? text : reason);
+	fw_reply_refusal(request, status, text ? text : reason,
+			 json_pack("{s:{s:I, s:I, s:I}, s:o}", "at", "text",
+				   (json_int_t)at.file, "offset",
+				   (json_int_t)at.off, "length",
+				   (json_int_t)at.len, "reason",
+				   fw_json_text(message->text)));
 }
 
 static json_t *load_result(const struct fw_daemon *daemon)
@@ -212,6 +244,7 @@ void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 	struct fw_program *program = NULL;
 	struct fw_daemon *daemon = data;
 	_cleanup_free_ char *error = NULL;
+	struct fw_span at = { 0 };
 	int r;
 
 	r = compile(request, args, &program);
@@ -220,17 +253,14 @@ void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 		daemon->last_load_failed = true;
 		return;
 	}
-	r = replace_rules(daemon, &program, &error);
-	fw_program_free(program);
+	r = replace_rules(daemon, &program, &at, &error);
 	daemon->last_load_failed = r < 0;
 	if (r < 0) {
-		const char *text = error ? error : strerror(-r);
-
 		daemon->failed_loads++;
-		log_error("load failed: %s", text);
-		fw_reply_error(request,
-			       r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
-			       "%s", text);
+		refuse_load(request,
+			    r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
+			    program, at, error ? error : strerror(-r));
+		fw_program_free(program);
 		return;
 	}
 	daemon->loads++;

@@ -217,14 +217,17 @@ static bool get_nested(const struct table *table, uint16_t type,
 	return attr && mnl_attr_parse_nested(attr, collect, ret) >= 0;
 }
 
-/* What kind of device it is; the VID if it is a VLAN device. */
+/* What kind of device it is, the VID of a VLAN device, the bond of a slave. */
 static void read_linkinfo(const struct table *table, struct fw_link *link)
 {
-	const struct nlattr *kind, *vlan;
+	const struct nlattr *kind, *vlan, *slave;
 	struct table info, data;
 
 	if (!get_nested(table, IFLA_LINKINFO, &info))
 		return;
+	slave = get(&info, IFLA_INFO_SLAVE_KIND, MNL_TYPE_NUL_STRING);
+	if (slave && strcmp(mnl_attr_get_str(slave), "bond") == 0)
+		link->bond = get_u32(table, IFLA_MASTER);
 	kind = get(&info, IFLA_INFO_KIND, MNL_TYPE_NUL_STRING);
 	if (!kind)
 		return;
@@ -877,6 +880,11 @@ const struct fw_link *fw_ifaces_by_index(const struct fw_ifaces *ifaces,
 					 uint32_t ifindex)
 {
 	return find_link(&ifaces->links, ifindex);
+}
+
+const struct fw_link *fw_ifaces_at(const struct fw_ifaces *ifaces, size_t i)
+{
+	return i < ifaces->links.n ? &ifaces->links.base[i] : NULL;
 }
 
 size_t fw_ifaces_self_count(const struct fw_ifaces *ifaces)

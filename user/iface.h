@@ -18,6 +18,7 @@ struct fw_link {
 	uint32_t ifindex;
 	uint32_t parent; /* of a VLAN device; 0: none in this namespace */
 	uint16_t vlan;	 /* VID of a VLAN device */
+	uint32_t bond;	 /* whose slave it is; 0: of none */
 	bool is_virtual; /* has a kind (veth, bridge, ...) or is the loopback */
 	bool is_up;
 	uint32_t mtu;
@@ -53,6 +54,9 @@ const struct fw_link *fw_ifaces_by_name(const struct fw_ifaces *ifaces,
 					const char *name);
 const struct fw_link *fw_ifaces_by_index(const struct fw_ifaces *ifaces,
 					 uint32_t ifindex);
+
+/** @brief The i-th interface, borrowed like the others; NULL: no more. */
+const struct fw_link *fw_ifaces_at(const struct fw_ifaces *ifaces, size_t i);
 
 /** @brief Number of own addresses in the map, broadcast addresses left out. */
 size_t fw_ifaces_self_count(const struct fw_ifaces *ifaces);

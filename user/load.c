@@ -276,18 +276,63 @@ static enum fw_exit print_loaded(const struct fw_cli *cli,
 	return FW_EXIT_OK;
 }
 
+/* What a load is about, for an answer that names a place in it. */
+struct loading {
+	const struct fw_cli *cli;
+	const struct fw_program *program;
+	struct fw_diag *diag;
+};
+
+static bool take_span(const json_t *reply, struct fw_span *ret)
+{
+	json_int_t text, offset, length;
+
+	/* Unpacking changes nothing, but takes no const. */
+	if (json_unpack((json_t *)(uintptr_t)reply, "{s:{s:I, s:I, s:I}}", "at",
+			"text", &text, "offset", &offset, "length",
+			&length) < 0)
+		return false;
+	if (text < 0 || text > UINT32_MAX || offset < 0 ||
+	    offset > UINT32_MAX || length < 0 || length > UINT32_MAX)
+		return false;
+	*ret = (struct fw_span){ (uint32_t)text, (uint32_t)offset,
+				 (uint32_t)length };
+	return true;
+}
+
+/* We have the same texts as the daemon, by the names that the user gave. */
+static bool on_refused(void *data, const json_t *reply)
+{
+	const char *reason =
+		json_string_value(json_object_get(reply, "reason"));
+	const struct loading *loading = data;
+	struct fw_span at;
+
+	if (!reason || !take_span(reply, &at) ||
+	    fw_program_error(loading->program, at, loading->diag, reason) < 0)
+		return false;
+	(void)report_errors(loading->cli, loading->program->texts[0].name,
+			    loading->diag);
+	return true;
+}
+
 static enum fw_exit load(struct fw_cli *cli, struct fw_rulefiles *files)
 {
 	_cleanup_program_ struct fw_program *program = NULL;
 	_cleanup_diag_ struct fw_diag diag = { 0 };
 	_cleanup_json_ json_t *result = NULL;
-	struct fw_call call = { .verb = "load", .start = FW_START_ALWAYS };
+	struct loading loading = { .cli = cli, .diag = &diag };
+	struct fw_call call = { .verb = "load",
+				.start = FW_START_ALWAYS,
+				.refused = on_refused,
+				.data = &loading };
 	enum fw_exit status;
 	json_t *texts;
 
 	status = compile(cli, files, &diag, &program);
 	if (status != FW_EXIT_OK)
 		return status;
+	loading.program = program;
 	texts = texts_json(program, strcmp(cli->operand, "-") == 0);
 	call.args = json_pack("{s:o}", "texts", texts);
 	if (!call.args) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Questions to the running kernel that `fwctl doctor` asks. */
+/* Questions to the running kernel, answered by BTF, netlink and ioctl. */
 #include "user/probe.h"
 
 #include <arpa/inet.h>
@@ -26,23 +26,29 @@
 struct fw_probe {
 	struct btf *kernel;
 	struct btf *conntrack; /* of the module, where it is one and loaded */
+	bool is_read;
 };
 
 struct fw_probe *fw_probe_new(void)
 {
-	libbpf_print_fn_t old_print = libbpf_set_print(NULL);
-	struct fw_probe *probe;
+	return calloc(1, sizeof(struct fw_probe));
+}
 
-	probe = calloc(1, sizeof(*probe));
-	if (probe) {
-		probe->kernel = btf__load_vmlinux_btf();
-		if (probe->kernel) {
-			probe->conntrack = btf__load_module_btf("nf_conntrack",
-								probe->kernel);
-		}
+/* Parsing the kernel's types takes some ten milliseconds: once, if ever. */
+static void read_btf(struct fw_probe *probe)
+{
+	libbpf_print_fn_t old_print;
+
+	if (probe->is_read)
+		return;
+	probe->is_read = true;
+	old_print = libbpf_set_print(NULL);
+	probe->kernel = btf__load_vmlinux_btf();
+	if (probe->kernel) {
+		probe->conntrack =
+			btf__load_module_btf("nf_conntrack", probe->kernel);
 	}
 	(void)libbpf_set_print(old_print);
-	return probe;
 }
 
 void fw_probe_free(struct fw_probe *probe)
@@ -54,19 +60,67 @@ void fw_probe_free(struct fw_probe *probe)
 	free(probe);
 }
 
-bool fw_probe_has_btf(const struct fw_probe *probe)
+bool fw_probe_has_btf(struct fw_probe *probe)
 {
+	read_btf(probe);
 	return probe->kernel;
 }
 
-bool fw_probe_has_func(const struct fw_probe *probe, const char *name)
+bool fw_probe_has_module_btf(struct fw_probe *probe)
 {
-	if (probe->kernel &&
-	    btf__find_by_name_kind(probe->kernel, name, BTF_KIND_FUNC) > 0)
-		return true;
-	return probe->conntrack &&
-	       btf__find_by_name_kind(probe->conntrack, name, BTF_KIND_FUNC) >
-		       0;
+	read_btf(probe);
+	return probe->conntrack;
+}
+
+static bool has_func(const struct btf *btf, const char *name)
+{
+	return btf && btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
+}
+
+bool fw_probe_has_kernel_func(struct fw_probe *probe, const char *name)
+{
+	read_btf(probe);
+	return has_func(probe->kernel, name);
+}
+
+bool fw_probe_has_func(struct fw_probe *probe, const char *name)
+{
+	read_btf(probe);
+	return has_func(probe->kernel, name) ||
+	       has_func(probe->conntrack, name);
+}
+
+static bool has_member(const struct btf *btf, const struct btf_type *type,
+		       const char *name)
+{
+	const struct btf_member *member = btf_members(type);
+
+	for (int i = 0; i < btf_vlen(type); i++) {
+		const char *text = btf__name_by_offset(btf, member[i].name_off);
+
+		if (text && strcmp(text, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+unsigned int fw_probe_struct(struct fw_probe *probe, const char *name,
+			     const char *member, bool *ret_has_it)
+{
+	const struct btf_type *type;
+	const struct btf *btf;
+	int id;
+
+	read_btf(probe);
+	/* That of a module finds the kernel's types as well. */
+	btf = probe->conntrack ? probe->conntrack : probe->kernel;
+	id = btf ? btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT) : -1;
+	if (id < 0)
+		return 0;
+	type = btf__type_by_id(btf, (__u32)id);
+	if (member)
+		*ret_has_it = has_member(btf, type, member);
+	return type->size;
 }
 
 static bool has_value(const struct btf *btf, const struct btf_type *type,
@@ -83,8 +137,9 @@ static bool has_value(const struct btf *btf, const struct btf_type *type,
 	return false;
 }
 
-bool fw_probe_has_enum_value(const struct fw_probe *probe, const char *name)
+bool fw_probe_has_enum_value(struct fw_probe *probe, const char *name)
 {
+	read_btf(probe);
 	if (!probe->kernel)
 		return false;
 	for (__u32 id = 1; id < btf__type_cnt(probe->kernel); id++) {

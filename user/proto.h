@@ -10,7 +10,10 @@
  *     {"version":1, "status":0, "result":{...}}, or
  *     {"version":1, "status":N, "error":"..."}
  * where N is the exit status that fwctl shall end with. If rows were sent,
- * "list" in the result names them.
+ * "list" in the result names them. If the error is about a place in the rules
+ * that the request brought, there are two more members:
+ *     "at":{"text":NUMBER, "offset":BYTES, "length":BYTES}, "reason":"..."
+ * and "error" begins with file, line and column of that place.
  */
 #pragma once
 

@@ -69,25 +69,31 @@ static void load(struct daemon *d, const char *text)
 {
 	struct fw_program *program = compile(text);
 	char *error = NULL;
+	struct fw_span at;
 	int r;
 
-	r = fw_apply_load(d->apply, program, &error);
+	r = fw_apply_load(d->apply, program, &at, &error);
 	if (r < 0)
 		fail_msg("fw_apply_load: %d, %s", r, error ? error : "");
 	assert_null(error);
 	assert_ptr_equal(fw_apply_program(d->apply), program);
 }
 
+/* The refusal has to say why, and to point to `want_at`; NULL: to nothing. */
 static void fail_to_load(struct daemon *d, const char *text, int want,
-			 const char *want_text)
+			 const char *want_text, const char *want_at)
 {
 	struct fw_program *program = compile(text);
 	_cleanup_free_ char *error = NULL;
+	struct fw_span at;
 
-	assert_int_equal(fw_apply_load(d->apply, program, &error), want);
+	assert_int_equal(fw_apply_load(d->apply, program, &at, &error), want);
 	assert_non_null(error);
 	if (!strstr(error, want_text))
 		fail_msg("'%s' is not in '%s'", want_text, error);
+	assert_int_equal(at.len != 0, want_at != NULL);
+	if (want_at)
+		assert_memory_equal(text + at.off, want_at, strlen(want_at));
 	fw_program_free(program);
 }
 
@@ -297,7 +303,7 @@ static void failed_load_changes_nothing(void **state)
 	fail_to_load(&d,
 		     "interface wan = dpa { mode xdp-generic }\n"
 		     "interface lan = dpb { mode xdp }\n",
-		     -EBUSY, "somebody");
+		     -EBUSY, "somebody", "xdp }");
 	assert_ptr_equal(fw_apply_program(d.apply), program);
 	assert_int_equal(fw_apply_gen(d.apply), 1);
 	assert_int_equal(native_xdp("dpa"), index);
@@ -319,7 +325,7 @@ static void failed_first_load_leaves_nothing(void **state)
 
 	(void)state;
 	(void)add_foreign_xdp("dpa");
-	fail_to_load(&d, RULES_ONE, -EBUSY, "mode tc");
+	fail_to_load(&d, RULES_ONE, -EBUSY, "mode tc", "xdp }");
 	assert_int_equal(count_tcx("dpa", true), 0);
 	assert_int_equal(count_tcx("dpb", true), 0);
 	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 0);
@@ -782,7 +788,7 @@ static void generations_come_round(void **state)
 	assert_int_equal(forgotten, 1);
 
 	fw_apply_set_forget(d.apply, refuse_gen, NULL);
-	fail_to_load(&d, RULES_ONE, -EIO, "marks");
+	fail_to_load(&d, RULES_ONE, -EIO, "marks", NULL);
 	assert_int_equal(fw_apply_gen(d.apply), 1);
 	stop(&d);
 }
