@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 from . import cleanup
-from .netns import Namespace, sh, wait_for
+from .netns import Namespace, patience, sh, wait_for
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -325,7 +325,7 @@ class Lab:
         cleanup.remove(self.name)
         if self._guard.stdin:
             self._guard.stdin.close()
-        self._guard.wait(20)
+        self._guard.wait(patience(20))
 
     def __enter__(self):
         return self

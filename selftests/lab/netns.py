@@ -3,6 +3,9 @@
 
 Sockets belong to the namespace their thread was in when it opened them, so this
 process opens sockets anywhere without a helper process (see `inside`).
+
+$FWCTL_SLOWNESS says how many times slower than usual the machine is; patience()
+turns the times that tests are written with into those to wait here.
 """
 
 import contextlib
@@ -17,11 +20,23 @@ import time
 RUN_NETNS = "/run/netns"
 CLONE_NEWNET = 0x40000000
 
+SLOWNESS = max(1.0, float(os.environ.get("FWCTL_SLOWNESS") or 1))
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def patience(seconds):
+    """How long to wait on this machine for what usually takes at most `seconds`.
+
+    Less than half a second is a wait for silence, which is always waited out: it
+    grows only by the root of the slowness.
+    """
+    return seconds * (SLOWNESS if seconds >= 0.5 else SLOWNESS ** 0.5)
+
+
 def wait_for(condition, deadline=5.0, what="condition", interval=0.02):
-    """Return the first true value of condition(), or fail after `deadline` seconds."""
+    """Return the first true value of condition(), or fail after patience(deadline)."""
+    deadline = patience(deadline)
     end = time.monotonic() + deadline
     while True:
         value = condition()
@@ -35,6 +50,8 @@ def wait_for(condition, deadline=5.0, what="condition", interval=0.02):
 def sh(*argv, check=True, **kwargs):
     """Run a command and return the finished process with its text output."""
     kwargs.setdefault("stdin", subprocess.DEVNULL)
+    if kwargs.get("timeout"):
+        kwargs["timeout"] = patience(kwargs["timeout"])
     done = subprocess.run([str(a) for a in argv], text=True, capture_output=True, check=False,
                           **kwargs)
     if check and done.returncode != 0:
@@ -103,7 +120,7 @@ class Namespace:
         """A socket of this namespace, with a timeout so that no test hangs."""
         with self.inside():
             s = socket.socket(family, kind, proto)
-        s.settimeout(2.0)
+        s.settimeout(patience(2.0))
         return s
 
     def send_raw(self, iface, frames):
@@ -140,7 +157,7 @@ def end_processes(name):
         for pid in _pids(name):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, sig)
-        end = time.monotonic() + 2
+        end = time.monotonic() + patience(2)
         while _pids(name) and time.monotonic() < end:
             time.sleep(0.02)
 

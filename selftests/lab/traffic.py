@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-from .netns import wait_for
+from .netns import SLOWNESS, patience, wait_for
 
 
 def family_of(address):
@@ -51,7 +51,7 @@ class _Server:
     def close(self):
         """Stop serving."""
         self._stop.set()
-        self._thread.join(2)
+        self._thread.join(patience(2))
         self._s.close()
 
     def __enter__(self):
@@ -119,7 +119,7 @@ def tcp_connect(ns, address, port, timeout=2.0, source=None):
     """Open a connection; returns the socket or raises OSError."""
     s = ns.socket(family_of(address), socket.SOCK_STREAM)
     try:
-        s.settimeout(timeout)
+        s.settimeout(patience(timeout))
         if source:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             s.bind(source)
@@ -145,10 +145,10 @@ def tcp_talk(connection, text=b"hello"):
     return got == text
 
 
-def tcp_try(ns, address, port, timeout=1.0):
+def tcp_try(ns, address, port, timeout=1.0, source=None):
     """'ok', 'refused', 'unreachable' or 'timeout' of one echo over TCP."""
     try:
-        with tcp_connect(ns, address, port, timeout) as s:
+        with tcp_connect(ns, address, port, timeout, source) as s:
             return "ok" if tcp_talk(s) else "timeout"
     except OSError as e:
         return outcome(e)
@@ -157,7 +157,7 @@ def tcp_try(ns, address, port, timeout=1.0):
 def udp_try(ns, address, port, timeout=1.0, size=5, source=None):
     """'ok', 'refused', 'unreachable' or 'timeout' of one echo over UDP."""
     with ns.socket(family_of(address), socket.SOCK_DGRAM) as s:
-        s.settimeout(timeout)
+        s.settimeout(patience(timeout))
         text = bytes(i & 0xff for i in range(size))
         try:
             if source:
@@ -180,7 +180,8 @@ def outcome(error):
 
 def ping(ns, address, count=1, size=56, timeout=1.0, *more):
     """True if every request was answered."""
-    done = ns.run("ping", "-n", "-q", "-c", count, "-i", "0.2", "-s", size, "-W", timeout,
+    done = ns.run("ping", "-n", "-q", "-c", count, "-i", "0.2", "-s", size, "-W",
+                  patience(timeout),
                   *more, address, check=False)
     return done.returncode == 0 and f"{count} received" in done.stdout
 
@@ -199,7 +200,7 @@ class Iperf:
 
     def result(self, timeout=60):
         """The JSON report, once it is done."""
-        text, _ = self._client.communicate(timeout=timeout)
+        text, _ = self._client.communicate(timeout=patience(timeout))
         self.close()
         report = json.loads(text)
         if "error" in report:
@@ -211,14 +212,18 @@ class Iperf:
         for process in (self._client, self._server):
             if process.poll() is None:
                 process.terminate()
-            process.communicate(timeout=5)
+            process.communicate(timeout=patience(5))
 
 
 class Flood:
-    """Sends frames round and round at a steady rate until the block ends."""
+    """Sends frames round and round at a steady rate until the block ends.
+
+    Slow machines get fewer frames a second: none may be lost to a full queue.
+    """
 
     def __init__(self, ns, iface, frames, pps):
-        self._ns, self._iface, self._frames, self._pps = ns, iface, frames, pps
+        self._ns, self._iface, self._frames = ns, iface, frames
+        self._pps = pps / SLOWNESS
         self._stop = threading.Event()
         self.sent = 0
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -3,39 +3,69 @@
 
 A test that takes `lab` runs once in each mode of MODES, or of its mark
 @pytest.mark.modes("xdp", ...). The lab starts each test without flows; rules of
-the test before may still run, so a test loads its own.
+the test before may still run, so a test loads its own. Marks: see pytest_configure()
+and lab/kernel.py, which skips tests that need what this kernel lacks.
 """
 
-import os
 import pathlib
+import re
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from lab.lab import Lab, build_dir  # noqa: E402  pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position,unused-import
+from lab.kernel import (check_marks, declare_marks, lacks,  # noqa: E402
+                        pytest_runtest_setup)  # noqa: F401
+from lab.lab import Lab, build_dir  # noqa: E402
 
 MODES = ("xdp", "tc")
+
+# What `-m main` runs: for each capability a few tests, some minutes on a slow machine.
+MAIN = {
+    "new and denied flows": (r"test_traffic.*::test_forward_(allowed|denied)\[",
+                             r"test_traffic.*::test_outgoing\[",
+                             r"test_sanity.*::test_dropped\[(xdp|tc)-(xmas|spoofed).*-untagged"),
+    "conntrack": (r"test_conntrack.*::test_(established_is_shown|mirror_equals_conntrack)",),
+    "reload": (r"test_reload.*::test_accepted_flow_survives",
+               r"test_reload.*::test_hundred_reloads_under_flood\[xdp-6\]"),
+    "neighbours": (r"test_neighbours.*::test_masquerade\[xdp-fwctl", r"::test_dnat\[tc"),
+    "fragments": (r"test_fragments.*::test_big_datagrams_both_ways\[.*3000",),
+    "icmp": (r"test_icmp.*::test_(error_of_known_flow|ping_through)\[",),
+    "verdicts": (r"test_verdicts.*::test_reject\[",),
+    "vlan": (r"test_vlan.*::test_(vlan_device_is_a_zone|priority_tag)",),
+    "daemon": (r"test_daemon.*::test_flows_keep_their_rule\[xdp",),
+    "interfaces": (r"test_interfaces.*::test_recreated_interface_is_covered\[xdp-4",),
+    "clsact": (r"test_clsact.*::test_filter_that_came_later\[xdp",),
+    "esp": (r"test_ipsec.*::test_tunnel_to_the_firewall\[xdp",),
+}
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "modes(*names): interface modes a test runs in")
+    declare_marks(config)
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
     config.addinivalue_line("markers", "waits: two minutes of waiting; run beside the others")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    if os.geteuid() != 0:
-        for item in items:
-            item.add_marker(pytest.mark.skip(reason="needs root"))
-    elif not (build_dir() / "user" / "fwctl").exists():
+    main = re.compile("|".join(p for patterns in MAIN.values() for p in patterns))
+    for item in items:
+        item.add_marker(pytest.mark.needs("root"))
+        if main.search(item.nodeid):
+            item.add_marker(pytest.mark.main)
+    check_marks(items)
+    if not lacks("root") and not (build_dir() / "user" / "fwctl").exists():
         for item in items:
             item.add_marker(pytest.mark.skip(reason=f"no fwctl in {build_dir()}/user"))
 
 
 def pytest_generate_tests(metafunc):
-    if "mode" in metafunc.fixturenames:
+    own = {name.strip() for mark in metafunc.definition.iter_markers("parametrize")
+           for name in mark.args[0].split(",")}
+    if "mode" in metafunc.fixturenames and "mode" not in own:
         mark = metafunc.definition.get_closest_marker("modes")
         metafunc.parametrize("mode", mark.args if mark else MODES)
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lab.lab import CLIENT, SERVER, WAN
-from lab.netns import wait_for
+from lab.netns import patience, wait_for
 from lab.packets import TCP, frame, ip
 from lab.traffic import TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, udp_try
 
@@ -72,7 +72,7 @@ def test_half_open_is_short(lab, family):
         assert timeout_of(line) <= 120, line
         wait_for(lambda: timeout_of(entry(lab, "tcp", "sport=4000")) <= 118, 5, "time to pass")
         lab.client.send_raw("eth0", [syn] * 5)
-        time.sleep(0.2)
+        time.sleep(patience(0.2))
         line = entry(lab, "tcp", "sport=4000")
         assert timeout_of(line) <= 120, line
         assert "[ASSURED]" not in line, line
@@ -167,7 +167,7 @@ def test_deleted_entry_goes(lab):
         lab.firewall.run("conntrack", "-D", "-p", "tcp", "--dport", "7")
         assert not [f for f in lab.flows() if f["protocol"] == "tcp"]
         before = lab.counters()
-        s.settimeout(0.3)
+        s.settimeout(patience(0.3))
         assert not tcp_talk(s)
         cut(s)
         lab.gain(before, lambda c: c.get("tcp-no-syn", lab.hook, "fw-wan") >= 1)

@@ -27,10 +27,10 @@ def kill_daemon(lab):
     return pid
 
 
+@pytest.mark.needs("iperf3")
 @pytest.mark.parametrize("family", [4, 6])
-def test_kill_9_under_iperf(own_lab, family):
+def test_kill_9_under_iperf(lab, family):
     """Nothing is lost; the next status works and the counters go on."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     before = lab.counters()
     iperf = Iperf(lab.client, lab.server, SERVER[family], seconds=3)
@@ -49,9 +49,8 @@ def test_kill_9_under_iperf(own_lab, family):
     assert all(v >= middle.values[k] for k, v in after.values.items() if k in middle.values)
 
 
-def test_flows_keep_their_rule(own_lab):
+def test_flows_keep_their_rule(lab):
     """A new daemon knows which rule let each flow in, and when."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     with TcpEcho(lab.server, SERVER[4], 7), tcp_connect(lab.client, SERVER[4], 7) as s:
         assert tcp_talk(s)
@@ -67,9 +66,8 @@ def test_flows_keep_their_rule(own_lab):
         assert tcp_talk(s)
 
 
-def test_load_after_kill_9(own_lab):
+def test_load_after_kill_9(lab):
     """A new daemon adopts what is pinned and replaces it in one switch."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     programs = attached(lab)
     kill_daemon(lab)
@@ -111,9 +109,8 @@ def attached(lab):
 
 
 @pytest.mark.modes("xdp")
-def test_native_xdp(own_lab):
+def test_native_xdp(lab):
     """`mode xdp` is driver mode, visible to bpftool; pins are for root alone."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     native = [a for a in attached(lab) if a[1] == "xdp"]
     assert {(a[0], a[2]) for a in native} == {("fw-wan", "driver"), ("fw-lan", "driver")}, native
@@ -124,9 +121,8 @@ def test_native_xdp(own_lab):
 
 
 @pytest.mark.modes("auto")
-def test_auto_on_veth(own_lab):
+def test_auto_on_veth(lab):
     """On veth `auto` is TC alone, and the status says why."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     assert not [a for a in attached(lab) if a[1] == "xdp"]
     for iface in lab.status()["interfaces"]:
@@ -163,9 +159,8 @@ def test_unload_without_daemon(own_lab):
 
 
 @pytest.mark.modes("xdp")
-def test_second_instance(own_lab):
+def test_second_instance(lab):
     """A second fwctld says that one runs, and does no harm."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     pid = lab.daemon_pid()
     second = lab.firewall.run(lab.binary("fwctld"), check=False, timeout=30,
@@ -176,9 +171,8 @@ def test_second_instance(own_lab):
 
 
 @pytest.mark.modes("xdp")
-def test_sigterm_keeps_filtering(own_lab):
+def test_sigterm_keeps_filtering(lab):
     """Stopping the service is not switching the firewall off."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     programs = attached(lab)
     os.kill(lab.daemon_pid(), signal.SIGTERM)
@@ -189,9 +183,8 @@ def test_sigterm_keeps_filtering(own_lab):
 
 
 @pytest.mark.modes("xdp")
-def test_killed_while_loading(own_lab):
+def test_killed_while_loading(lab):
     """kill -9 of client and daemon at random moments of a load leaves one whole rule set."""
-    lab = own_lab
     lab.load(DENY + ECHO)
     other = lab.rules(DENY + ECHO + "accept in proto icmp\n")
     with TcpEcho(lab.server, SERVER[4], 7):

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from lab.lab import CLIENT, CLIENT6, SERVER, SERVER4, WAN, WAN4, WAN6
+from lab.netns import patience
 from lab.packets import (ICMP, IP, TCP, UDP, echo_reply, echo_request, frame, from_server,
                          icmp_error, ip)
 from lab.traffic import UdpEcho, ping, udp_try
@@ -154,7 +155,7 @@ def test_path_mtu(own_lab, family):
         with pytest.raises((OSError, TimeoutError)):
             s.recv(2000)
             s.send(bytes(1450))
-        s.settimeout(2)
+        s.settimeout(patience(2))
         s.send(bytes(1300))
         assert len(s.recv(2000)) == 1300
     assert not (lab.counters() - before).drops()

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Interfaces come, go, come again, and belong to somebody else."""
 
-import shutil
-import subprocess
+import os
 
 import pytest
 
+from lab import bpf
+from lab.cleanup import BPFFS
 from lab.lab import CLIENT4, CLIENT6, CLIENT_MAC, SERVER, WAN, WAN4, WAN6, WAN_MAC
 from lab.netns import wait_for
 from lab.traffic import TcpEcho, tcp_connect, tcp_talk, tcp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out accept\ndefault forward drop\n"
-FOREIGN = """
-__attribute__((section("xdp"), used)) int foreign(void *ctx) { return 2; }
-char LICENSE[] __attribute__((section("license"), used)) = "GPL";
-"""
 
 
 def interface(lab, name):
@@ -31,9 +28,8 @@ def load(lab, names, text=DENY, check=True):
 
 
 @both
-def test_reload_adds_and_removes(own_lab, family):
+def test_reload_adds_and_removes(lab, family):
     """An interface that the new file does not name is left alone, and taken back."""
-    lab = own_lab
     with TcpEcho(lab.firewall, "::", 9):
         load(lab, {"wan": "fw-wan", "lan": "fw-lan"})
         assert tcp_try(lab.server, WAN[family], 9, timeout=0.2) == "timeout"
@@ -46,9 +42,8 @@ def test_reload_adds_and_removes(own_lab, family):
 
 
 @both
-def test_one_zone_of_two_interfaces(own_lab, family):
+def test_one_zone_of_two_interfaces(lab, family):
     """A list of interfaces is one zone, counted apart."""
-    lab = own_lab
     lab.fwctl("load", lab.write("z.conf", f"interface all = {{ fw-wan {{ mode {lab.mode} }}, "
                                 f"fw-lan {{ mode {lab.mode} }} }}\n" + DENY
                                 + "accept in on all proto tcp to port 9 label nine\n"))
@@ -62,18 +57,19 @@ def test_one_zone_of_two_interfaces(own_lab, family):
 
 
 def rebuild_wan(lab):
-    """Make fw-wan anew, with its addresses."""
+    """Make fw-wan anew, with its addresses and the client's routes."""
     lab.wire(lab.firewall, "fw-wan", lab.client, "eth0", WAN_MAC, CLIENT_MAC)
     for ns, iface, addresses in ((lab.firewall, "fw-wan", (WAN4 + "/24", WAN6 + "/64")),
                                  (lab.client, "eth0", (CLIENT4 + "/24", CLIENT6 + "/64"))):
         for address in addresses:
             ns.run("ip", "address", "add", address, "dev", iface, "nodad")
+    lab.client.run("ip", "route", "add", "default", "via", WAN4)
+    lab.client.run("ip", "-6", "route", "add", "default", "via", WAN6)
 
 
 @both
-def test_recreated_interface_is_covered(own_lab, family):
+def test_recreated_interface_is_covered(lab, family):
     """Deleted and made again under the same name: filtered again at once."""
-    lab = own_lab
     load(lab, {"wan": "fw-wan", "lan": "fw-lan"})
     lab.firewall.run("ip", "link", "del", "fw-wan")
     wait_for(lambda: not interface(lab, "fw-wan")["ifindex"], 5, "the loss to be noticed")
@@ -86,9 +82,8 @@ def test_recreated_interface_is_covered(own_lab, family):
 
 
 @both
-def test_interface_that_comes_later(own_lab, family):
+def test_interface_that_comes_later(lab, family):
     """Declared before it exists."""
-    lab = own_lab
     lab.firewall.run("ip", "link", "del", "fw-wan")
     load(lab, {"wan": "fw-wan", "lan": "fw-lan"})
     assert not interface(lab, "fw-wan")["ifindex"]
@@ -99,9 +94,8 @@ def test_interface_that_comes_later(own_lab, family):
 
 
 @both
-def test_new_own_address(own_lab, family):
+def test_new_own_address(lab, family):
     """`self` follows the addresses of the host."""
-    lab = own_lab
     load(lab, {"wan": "fw-wan", "lan": "fw-lan"},
          DENY + "accept in on wan proto tcp to self port 9\n")
     extra = {4: "192.0.2.40", 6: "2001:db8:1::40"}[family]
@@ -117,11 +111,11 @@ def test_new_own_address(own_lab, family):
 def test_foreign_xdp_program(own_lab):
     """Somebody else's XDP program stays; we say so and load nothing."""
     lab = own_lab
-    clang = shutil.which("clang-19") or shutil.which("clang")
-    source, program = lab.write("foreign.c", FOREIGN), lab.dir / "foreign.o"
-    subprocess.run([clang, "-O2", "-target", "bpf", "-c", source, "-o", program], check=True)
-    lab.firewall.run("ip", "link", "set", "dev", "fw-wan", "xdpdrv", "object", program, "section",
-                     "xdp")
+    fd, path = bpf.program(bpf.XDP, bpf.XDP_PASS), BPFFS / f"{lab.name}-foreign"
+    bpf.pin(fd, path)
+    lab.firewall.run("ip", "link", "set", "dev", "fw-wan", "xdpdrv", "pinned", path)
+    os.close(fd)
+    path.unlink()
     result = load(lab, {"wan": "fw-wan", "lan": "fw-lan"}, check=False)
     assert result.exit in (1, 4) and "fw-wan" in result.err, result
     assert "xdp" in lab.firewall.run("ip", "link", "show", "dev", "fw-wan").stdout

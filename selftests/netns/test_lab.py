@@ -11,7 +11,7 @@ import pytest
 
 from lab import cleanup
 from lab.lab import CLIENT, SERVER, TOP, WAN, Lab, build_dir
-from lab.netns import sh, wait_for
+from lab.netns import patience, sh, wait_for
 from lab.packets import UDP, frame, ip
 from lab.traffic import TcpEcho, UdpEcho, ping, tcp_try, udp_try
 
@@ -74,7 +74,7 @@ def pins(inode):
 def test_killed_lab_leaves_nothing():
     """kill -9 of the process that made a lab and loaded rules in it."""
     done = subprocess.run([sys.executable, "-c", LOAD_AND_DIE], env=ENV, text=True,
-                          capture_output=True, timeout=60, check=False)
+                          capture_output=True, timeout=patience(60), check=False)
     assert done.returncode == -signal.SIGKILL, done
     name, inode = done.stdout.split()
     wait_for(lambda: not traces(name), 20, "the lab to be removed")
@@ -94,7 +94,7 @@ def test_demo_twice():
     for i in range(2):
         marker = f"demo-{os.getpid()}-{i}"
         process = demo(marker)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=patience(120))
         assert process.returncode == 0, output
         assert "✘" not in output and "everything as it should be" in output, output
         assert not traces(f"fwt-{process.pid:x}-")
@@ -110,7 +110,7 @@ def test_killed_demo_leaves_nothing(sig, lines):
     for _ in range(lines):
         process.stdout.readline()
     os.kill(process.pid, sig)
-    process.communicate(timeout=30)
+    process.communicate(timeout=patience(30))
     assert process.returncode != 0
     wait_for(lambda: not traces(f"fwt-{process.pid:x}-"), 20, "the lab to be removed")
     wait_for(lambda: not processes(marker.encode()), 10, "its processes to end")

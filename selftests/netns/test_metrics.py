@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What machines read: /metrics, /healthz, and --json everywhere."""
 
-import os
-import pathlib
 import re
 import socket
 
 import pytest
 
-from lab.lab import REASONS, SERVER, build_dir
+from lab.kernel import promtool
+from lab.lab import REASONS, SERVER
+from lab.netns import patience
 from lab.traffic import TcpEcho, ping, tcp_try
 
 pytestmark = pytest.mark.modes("xdp")
@@ -20,7 +20,7 @@ PORT = 9477
 def http(ns, path, method="GET", address="127.0.0.1"):
     """(status, headers, body) of one request inside a namespace."""
     with ns.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
-        s.settimeout(5)
+        s.settimeout(patience(5))
         s.connect((address, PORT))
         s.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         data = b""
@@ -49,14 +49,11 @@ def samples(text):
             (line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")}
 
 
+@pytest.mark.needs("promtool")
 def test_promtool(used):
     """Clean under `promtool check metrics`."""
-    promtool = pathlib.Path(os.environ.get("FWCTL_PROMTOOL") or build_dir().parent
-                            / "build/cache/promtool/usr/bin/promtool")
-    if not promtool.exists():
-        pytest.skip("no promtool; scripts/install-deps promtool fetches it")
     _, _, body = http(used.firewall, "/metrics")
-    done = used.firewall.run(promtool, "check", "metrics", input=body, stdin=None, check=False)
+    done = used.firewall.run(promtool(), "check", "metrics", input=body, stdin=None, check=False)
     assert done.returncode == 0 and not done.stdout and not done.stderr, (
         done.stdout + done.stderr)
 

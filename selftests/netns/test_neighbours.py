@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A good neighbour: nftables NAT and `ct state` rules beside fwctl."""
 
+import pathlib
 import socket
+import subprocess
 import threading
 
 import pytest
 
 from lab.lab import LAN, SERVER, WAN
-from lab.netns import wait_for
+from lab.netns import patience, wait_for
 from lab.traffic import TcpEcho, UdpEcho, ping, tcp_connect, tcp_talk, tcp_try, udp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
@@ -41,6 +43,16 @@ table inet lab_filter {
 	}
 }
 """
+# Conntrack's own place in the order of hooks, and what is not conntrack.
+SAME_PRIORITY = """\
+table inet lab_early {
+	chain in {
+		type filter hook prerouting priority -200;
+		counter
+	}
+}
+"""
+KPTR_RESTRICT = pathlib.Path("/proc/sys/kernel/kptr_restrict")
 
 
 @pytest.fixture
@@ -49,6 +61,16 @@ def nat_lab(lab):
     lab.firewall.run("nft", "flush", "ruleset")
     yield lab
     lab.firewall.run("nft", "flush", "ruleset")
+
+
+@pytest.fixture
+def hidden_symbols():
+    """Every kernel address reads as 0; undone also if this process is killed."""
+    before = KPTR_RESTRICT.read_text(encoding="ascii").strip()
+    with subprocess.Popen(["sh", "-c", f"cat; echo {before} >{KPTR_RESTRICT}"],
+                          stdin=subprocess.PIPE, start_new_session=True):
+        KPTR_RESTRICT.write_text("2", encoding="ascii")
+        yield
 
 
 def nft(lab, text):
@@ -136,14 +158,14 @@ def test_invalid_drop_during_download(nat_lab, family):
 
     def serve():
         connection, _ = listener.accept()
-        connection.settimeout(20)
+        connection.settimeout(patience(20))
         with connection:
             connection.sendall(bytes(size))
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     got = 0
     with listener, tcp_connect(lab.client, SERVER[family], 80) as s:
-        s.settimeout(5)
+        s.settimeout(patience(5))
         added = False
         while data := s.recv(1 << 18):
             got += len(data)
@@ -153,7 +175,7 @@ def test_invalid_drop_during_download(nat_lab, family):
     assert added and got == size
     counter = lab.firewall.run("nft", "list", "table", "inet", "lab_filter").stdout
     assert "packets 0 " in counter, counter
-    thread.join(5)
+    thread.join(patience(5))
 
 
 @both
@@ -184,3 +206,44 @@ def test_removing_nat_again(nat_lab, family):
         lab.firewall.run("nft", "flush", "ruleset")
         assert tcp_try(lab.client, SERVER[family], 7) == "ok"
         assert tcp_try(lab.client, SERVER[family], 9, timeout=0.2) == "timeout"
+
+
+@both
+@pytest.mark.modes("tc")
+@pytest.mark.usefixtures("hidden_symbols")
+@pytest.mark.parametrize("early", ["", SAME_PRIORITY], ids=["alone", "early-chain"])
+def test_nat_without_kernel_symbols(nat_lab, family, early):
+    """Programs that were loaded where addresses are hidden leave NAT alone."""
+    lab = nat_lab
+    lab.unload()
+    nft(lab, early + MASQUERADE + DNAT)
+    lab.load(DENY + THROUGH + PUBLISHED)
+    before = lab.counters()
+    with lab.server.sniffer("eth0") as sniffer, TcpEcho(lab.server, SERVER[family], 7), \
+            TcpEcho(lab.server, SERVER[family], 80):
+        assert tcp_try(lab.client, SERVER[family], 7) == "ok"
+        source = socket.inet_pton(socket.AF_INET if family == 4 else socket.AF_INET6,
+                                  LAN[family])
+        at = 26 if family == 4 else 22
+        assert sniffer.count(lambda f: f[at:at + len(source)] == source)
+        assert tcp_try(lab.client, WAN[family], 8080) == "ok"
+    gained = lab.counters() - before
+    assert not gained.drops(), gained
+
+
+@both
+@pytest.mark.modes("tc")
+def test_chain_at_the_priority_of_conntrack(nat_lab, family):
+    """An nftables chain there is nobody who tracks: the entries are ours."""
+    lab = nat_lab
+    nft(lab, SAME_PRIORITY)
+    lab.load(DENY + THROUGH)
+    before = lab.counters()
+    with TcpEcho(lab.server, SERVER[family], 7), tcp_connect(lab.client, SERVER[family], 7) as s:
+        assert tcp_talk(s)
+        port = f"sport={s.getsockname()[1]}"
+        assert any(port in line.split() for line in lab.conntrack())
+    gained = lab.counters() - before
+    assert gained.get("new") == 1 and not gained.drops(), gained
+    chain = lab.firewall.run("nft", "list", "table", "inet", "lab_early").stdout
+    assert "packets 0 " not in chain, chain

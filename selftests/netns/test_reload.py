@@ -8,6 +8,7 @@ import time
 import pytest
 
 from lab.lab import SERVER, WAN, Lab, plain_build
+from lab.netns import patience
 from lab.packets import stream
 from lab.traffic import Flood, TcpEcho, UdpEcho, cut, tcp_connect, tcp_talk, tcp_try, udp_try
 
@@ -58,7 +59,7 @@ class Sink:
         self._s = ns.socket(family, socket.SOCK_DGRAM)
         self._s.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)  # SO_RCVBUFFORCE
         self._s.bind((address, port))
-        self._s.settimeout(0.2)
+        self._s.settimeout(patience(0.2))
         self.count = 0
         self._stop = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -75,9 +76,9 @@ class Sink:
 
     def close(self):
         """Count what is still queued, then stop."""
-        time.sleep(0.3)
+        time.sleep(patience(0.3))
         self._stop = True
-        self._thread.join(5)
+        self._thread.join(patience(5))
         self._s.close()
 
 
@@ -113,9 +114,9 @@ def reload_under_flood(lab, family, times, pps=8000):
 
 
 @both
-def test_hundred_reloads_under_flood(own_lab, family):
+def test_hundred_reloads_under_flood(lab, family):
     """Each packet is judged by one whole file."""
-    reload_under_flood(own_lab, family, 100)
+    reload_under_flood(lab, family, 100)
 
 
 @pytest.mark.slow
@@ -165,7 +166,7 @@ def test_denied_flow_is_cut(lab, family, proto):
             assert tcp_talk(s)
             lab.load(DENY + "accept forward wan -> lan proto tcp to port 8 label other\n")
             before = lab.counters()
-            s.settimeout(0.3)
+            s.settimeout(patience(0.3))
             assert not tcp_talk(s)
             if proto == "tcp":
                 cut(s)
@@ -209,9 +210,8 @@ def test_counters_by_label(lab):
 
 
 @pytest.mark.modes("xdp")
-def test_change_of_mode(own_lab):
+def test_change_of_mode(lab):
     """From xdp to tc, generic and back while a connection talks."""
-    lab = own_lab
     lab.load(DENY + ECHO, mode="xdp")
     with TcpEcho(lab.server, SERVER[4], 7), tcp_connect(lab.client, SERVER[4], 7) as s:
         for mode in ("tc", "xdp-generic", "xdp", "xdp-generic", "tc", "xdp"):

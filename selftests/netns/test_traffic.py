@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from lab.lab import CLIENT, SERVER, WAN
+from lab.netns import patience
 from lab.packets import TCP, Raw, frame, ip
 from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
 
@@ -145,7 +146,7 @@ def test_connection_survives_much_data(lab, family):
     lab.load(DENY + "accept forward wan -> lan proto tcp to port 7\n")
     before = lab.counters()
     with TcpEcho(lab.server, SERVER[family], 7), tcp_connect(lab.client, SERVER[family], 7) as s:
-        s.settimeout(10)
+        s.settimeout(patience(10))
         for _ in range(16):
             assert tcp_talk(s, bytes(65536))
     added = lab.counters() - before

@@ -4,6 +4,7 @@
 import pytest
 
 from lab.lab import CLIENT, SERVER, WAN
+from lab.netns import patience, wait_for
 from lab.packets import UDP, frame, ip, stream
 from lab.traffic import TcpEcho, UdpEcho, cut, tcp_connect, tcp_talk, tcp_try, udp_try
 
@@ -83,7 +84,7 @@ def test_stateless_drop_cuts_running_flow(lab, family):
         lab.load(DENY + f"drop stateless in from {CLIENT[family]} label other\n"
                  f"drop stateless forward from {CLIENT[family]} label cut\n" + accept)
         before = lab.counters()
-        s.settimeout(0.3)
+        s.settimeout(patience(0.3))
         assert not tcp_talk(s)
         cut(s)
         gained = lab.gain(before, lambda c: c.get("rule", lab.hook, "fw-wan") >= 1)
@@ -141,7 +142,6 @@ def test_log(lab):
     """`log` says what was dropped, with its prefix."""
     lab.load(ACCEPT + 'drop in on wan proto udp to port 7 log "unwanted: " label no\n')
     assert udp_try(lab.client, WAN[4], 7, timeout=0.1) == "timeout"
-    from lab.netns import wait_for
     wait_for(lambda: "unwanted: " in lab.daemon_log(), 3, "the log line")
     line = next(x for x in lab.daemon_log().splitlines() if "unwanted: " in x)
     assert CLIENT[4] in line and WAN[4] in line, line

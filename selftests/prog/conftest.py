@@ -5,8 +5,19 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+# pylint: disable=wrong-import-position,unused-import
+from lab.kernel import (  # noqa: E402
+    check_marks,
+    declare_marks,
+    pytest_runtest_setup,  # noqa: F401
+)
+from lab.netns import patience  # noqa: E402
 
 BUILD = pathlib.Path(
     os.environ.get("FWCTL_BUILD", pathlib.Path(__file__).parents[2] / "build")
@@ -31,6 +42,16 @@ accept forward on wan proto udp to port 4000 label anywhere
 SELF4, SELF6 = "192.0.2.1", "2001:db8:1::1"
 PEER4, PEER6 = "198.51.100.9", "2001:db8:9::9"
 FAR4, FAR6 = "192.0.2.77", "2001:db8:1::77"
+
+
+def pytest_configure(config):
+    declare_marks(config)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.needs("root"))
+    check_marks(items)
 
 
 class Progrun:
@@ -69,7 +90,7 @@ class Progrun:
 
     def close(self):
         self.process.stdin.close()
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=patience(30)) == 0
 
 
 @pytest.fixture(scope="session")

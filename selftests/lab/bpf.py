@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs of two instructions by bpf(2): what a kernel can do, and somebody else's program."""
+
+import ctypes
+import os
+import platform
+import socket
+import struct
+
+SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+PROG_LOAD, OBJ_PIN, LINK_CREATE = 5, 6, 28
+SCHED_CLS, XDP = 3, 6
+TCX_INGRESS = 46
+XDP_PASS, TCX_NEXT = 2, -1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _bpf(command, attributes):
+    """One bpf(2) call; returns the new descriptor."""
+    size = max(len(attributes), 128)
+    buffer = ctypes.create_string_buffer(attributes, size)
+    fd = _libc.syscall(SYS_BPF, command, buffer, size)
+    if fd < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return fd
+
+
+def program(kind, verdict):
+    """Load a program that does nothing but return `verdict`; its descriptor."""
+    code = ctypes.create_string_buffer(struct.pack("<BBhi", 0xb7, 0, 0, verdict)
+                                       + struct.pack("<BBhi", 0x95, 0, 0, 0))
+    licence = ctypes.create_string_buffer(b"GPL")
+    return _bpf(PROG_LOAD, struct.pack("<IIQQ", kind, 2, ctypes.addressof(code),
+                                       ctypes.addressof(licence)))
+
+
+def pin(fd, path):
+    """Pin a descriptor in a bpf file system."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    _bpf(OBJ_PIN, struct.pack("<QI", ctypes.addressof(name), fd))
+
+
+def attach_tcx(fd, iface):
+    """Link a program to the ingress of an interface by TCX; OSError before Linux 6.6."""
+    return _bpf(LINK_CREATE, struct.pack("<III", fd, socket.if_nametoindex(iface), TCX_INGRESS))

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the running kernel, and this machine, can do: @pytest.mark.needs("vlan").
+
+Each feature is tried in a network namespace made for the trial, so the kernel loads
+the modules it would load for anybody. A test whose feature is missing is skipped,
+with the reason "needs: vlan". If the feature is named in $FWCTL_EXPECT (words), such
+a skip is a failure: the kernel should have it, so something else is wrong.
+"""
+
+import contextlib
+import ctypes
+import functools
+import os
+import pathlib
+import platform
+import shutil
+import threading
+
+import pytest
+
+from . import bpf
+from .netns import CLONE_NEWNET, sh
+
+_libc = ctypes.CDLL(None, use_errno=True)
+AEAD = ("aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, "128")
+
+
+# ---- trials: a failure is an AssertionError or OSError that says why ---------------------
+
+
+def _link(*argv):
+    """Make a device."""
+    sh("ip", "link", "add", *argv)
+
+
+def _vlan():
+    _link("va", "type", "veth", "peer", "name", "vb")
+    _link("link", "va", "name", "vq", "type", "vlan", "id", "5")
+    _link("link", "va", "name", "vad", "type", "vlan", "protocol", "802.1ad", "id", "6")
+
+
+def _br_netfilter():
+    _bridge()
+    sh("modprobe", "br_netfilter", check=False)
+    if not os.path.isdir("/proc/sys/net/bridge"):
+        raise OSError("no /proc/sys/net/bridge")
+
+
+def _bridge():
+    _link("br0", "type", "bridge")
+
+
+def _esp():
+    for a, b in (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")):
+        sh("ip", "xfrm", "state", "add", "src", a, "dst", b, "proto", "esp", "spi", "0x101",
+           "mode", "tunnel", *AEAD)
+
+
+def _xfrmi():
+    _esp()
+    _link("ipsec0", "type", "xfrm", "dev", "lo", "if_id", "1")
+
+
+def _netem():
+    sh("ip", "link", "set", "lo", "up")
+    sh("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms", "reorder", "25%")
+
+
+def _tcx():
+    program = bpf.program(bpf.SCHED_CLS, bpf.TCX_NEXT)
+    try:
+        os.close(bpf.attach_tcx(program, "lo"))
+    finally:
+        os.close(program)
+
+
+def _notcx():
+    with contextlib.suppress(OSError):
+        _tcx()
+        raise AssertionError("this kernel has TCX")
+    sh("tc", "qdisc", "add", "dev", "lo", "clsact")
+
+
+def _modules():
+    release = platform.release()
+    for path in (f"/lib/modules/{release}/modules.dep", f"/lib/modules/{release}/kernel"):
+        if not os.path.exists(path):
+            raise OSError(f"no {path}")
+    # modinfo(8) says "(builtin)" for what is not a module.
+    found = sh("modinfo", "-F", "filename", "nf_conntrack").stdout.strip()
+    if not os.path.exists(found):
+        raise OSError(f"nf_conntrack is {found}")
+
+
+def _nfthook():
+    # Without nfnetlink_hook nft(8) shows an empty list and succeeds.
+    sh("nft", "add", "table", "inet", "probe")
+    sh("nft", "add", "chain", "inet", "probe", "in", "{ type filter hook input priority 0; }")
+    if "probe" not in sh("nft", "list", "hooks").stdout:
+        raise OSError("nft list hooks shows nothing")
+
+
+def _vm():
+    if os.environ.get("FWCTL_VM") != "1":
+        raise OSError("not in a throwaway machine (FWCTL_VM is not 1)")
+
+
+def _root():
+    if os.geteuid() != 0:
+        raise OSError("not root")
+
+
+def _promtool():
+    if not promtool():
+        raise OSError("scripts/install-deps promtool fetches it")
+
+
+def _iperf3():
+    if not shutil.which("iperf3"):
+        raise OSError("no iperf3")
+
+
+FEATURES = {
+    "vlan": _vlan,  # VLAN devices, 802.1Q and 802.1ad
+    "bond": lambda: _link("bond7", "type", "bond", "mode", "active-backup"),
+    "bridge": _bridge,
+    "br_netfilter": _br_netfilter,  # IP hooks for bridged packets
+    "esp": _esp,  # IPv4 and IPv6, with AES-GCM
+    "xfrmi": _xfrmi,  # XFRM interfaces
+    "netem": _netem,
+    "tcx": _tcx,  # BPF links on TC (6.6)
+    "notcx": _notcx,  # none: the clsact qdisc it is
+    "modules": _modules,  # nf_conntrack is a module that can be loaded
+    "nfthook": _nfthook,  # nfnetlink_hook
+    "vm": _vm,  # global settings may be changed
+    "root": _root,
+    "promtool": _promtool,
+    "iperf3": _iperf3,
+}
+
+
+def promtool():
+    """Path of promtool, or None: $FWCTL_PROMTOOL, or where install-deps puts it."""
+    top = pathlib.Path(__file__).resolve().parents[2]
+    for path in (os.environ.get("FWCTL_PROMTOOL"),
+                 top / "build/cache/promtool/usr/bin/promtool"):
+        if path and os.path.exists(path):
+            return path
+    return shutil.which("promtool")
+
+
+@functools.cache
+def lacks(feature):
+    """Why a feature is missing, or an empty text if it is there."""
+    trial, why = FEATURES[feature], []
+
+    def run():
+        try:
+            if feature != "root" and os.geteuid() == 0 and _libc.unshare(CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "unshare")
+            trial()
+        except (AssertionError, OSError) as e:
+            why.append(str(e) or type(e).__name__)
+    # The namespace is this thread's alone and goes with it.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return why[0] if why else ""
+
+
+# ---- hooks of pytest, imported by the conftest.py of each suite ---------------------------
+
+
+def declare_marks(config):
+    """The marks that every suite knows."""
+    config.addinivalue_line("markers", "needs(*features): skipped without them; lab/kernel.py")
+    config.addinivalue_line("markers", "main: the fixed part of the kernel matrix")
+
+
+def needed(item):
+    """Features that a test asks for, in order, each once."""
+    return list(dict.fromkeys(f for mark in item.iter_markers("needs") for f in mark.args))
+
+
+def check_marks(items):
+    """A feature that nobody knows is a mistake in the test."""
+    for item in items:
+        unknown = set(needed(item)) - FEATURES.keys()
+        if unknown:
+            raise pytest.UsageError(f"{item.nodeid} needs unknown {', '.join(unknown)}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skip what lacks a feature, before any fixture is made."""
+    missing = [f for f in needed(item) if lacks(f)]
+    expected = set(missing) & set(os.environ.get("FWCTL_EXPECT", "").split())
+    if expected:
+        pytest.fail("this kernel should have: "
+                    + "; ".join(f"{f}: {lacks(f)}" for f in sorted(expected)), pytrace=False)
+    if missing:
+        pytest.skip("needs: " + ", ".join(missing))

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""ESP with AES-GCM: through the firewall, to the firewall, and what is inside of it."""
+
+import pytest
+
+from lab.lab import CLIENT, SERVER, WAN, Lab
+from lab.netns import wait_for
+from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+
+pytestmark = pytest.mark.needs("esp")
+families = pytest.mark.parametrize("family", [4, 6])
+DENY = "default in drop\ndefault out accept\ndefault forward drop\n"
+ESP = "accept in on wan proto esp label esp\n"
+# What ESP without a rule dies for: a flow of an earlier test may still be known.
+DENIED = {"default", "reload"}
+# Addresses inside of the tunnels, on the loopbacks.
+INNER = {"client": {4: "10.7.0.1", 6: "fd00:7::1"}, "firewall": {4: "10.7.0.9", 6: "fd00:7::9"},
+         "server": {4: "10.7.0.2", 6: "fd00:7::2"}}
+KEY = ("aead", "rfc4106(gcm(aes))", "0x" + "5a" * 20, "128")
+
+
+def protect(near, far, outer, inner, mode, interface=None):
+    """SAs and policies of one end: `outer` and `inner` are (near, far) addresses.
+
+    Those of an XFRM interface at the near end bear its number.
+    """
+    (a, b), (x, y) = outer, inner
+    number = ["if_id", interface] if interface else []
+    for src, dst, spi in ((a, b, f"0x{near}"), (b, a, f"0x{far}")):
+        yield ["state", "add", "src", src, "dst", dst, "proto", "esp", "spi", spi, "reqid", "1",
+               "mode", mode, *number, *KEY]
+    ways = [("out", x, y, a, b), ("in", y, x, b, a)]
+    if mode == "tunnel":
+        ways.append(("fwd", y, x, b, a))
+    for way, src, dst, from_, to in ways:
+        ends = ["src", from_, "dst", to] if mode == "tunnel" else []
+        yield ["policy", "add", "src", src, "dst", dst, "dir", way, *number, "tmpl", *ends,
+               "proto", "esp", "reqid", "1", "mode", mode]
+
+
+def connect(a, b, outer, inner, mode, interface=None):
+    """Both ends of a tunnel, or of a protected path, between namespaces a and b."""
+    for argv in protect("101", "102", outer, inner, mode):
+        a.run("ip", "xfrm", *argv)
+    for argv in protect("102", "101", outer[::-1], inner[::-1], mode, interface):
+        b.run("ip", "xfrm", *argv)
+
+
+def disconnect(lab):
+    """No SA and no policy anywhere, no XFRM interface."""
+    for ns in (lab.client, lab.firewall, lab.server):
+        ns.run("ip", "xfrm", "policy", "flush")
+        ns.run("ip", "xfrm", "state", "flush")
+    lab.firewall.run("ip", "link", "del", "ipsec0", check=False)
+
+
+@pytest.fixture(scope="module")
+def esp_lab():
+    """The lab with inner addresses and routes to them."""
+    with Lab() as lab:
+        for name, addresses in INNER.items():
+            for address in addresses.values():
+                getattr(lab, name).run("ip", "address", "add", address, "dev", "lo")
+        for family, flag in ((4, []), (6, ["-6"])):
+            lab.firewall.run("ip", *flag, "route", "add", INNER["client"][family], "via",
+                             CLIENT[family])
+            lab.firewall.run("ip", *flag, "route", "add", INNER["server"][family], "via",
+                             SERVER[family])
+        yield lab
+        lab.unload()
+        assert not lab.sanitizer_reports(), lab.sanitizer_reports()
+
+
+@pytest.fixture
+def esp(esp_lab, mode):
+    """The same without flows, tunnels and flows of ESP (they need a new rule set)."""
+    esp_lab.mode = mode
+    disconnect(esp_lab)
+    esp_lab.load("default in drop\ndefault out drop\ndefault forward drop\n")
+    esp_lab.firewall.run("conntrack", "-F", check=False)
+    yield esp_lab
+    disconnect(esp_lab)
+
+
+def ends(lab, mode, family):
+    """(source address, target) of a client that talks to the server by ESP of this mode."""
+    outer = CLIENT[family], SERVER[family]
+    inner = (INNER["client"][family], INNER["server"][family]) if mode == "tunnel" else outer
+    connect(lab.client, lab.server, outer, inner, mode)
+    return inner
+
+
+@families
+@pytest.mark.parametrize("kind", ["tunnel", "transport"])
+def test_forwarded(esp, family, kind):
+    """The firewall sees ESP, a flow of two addresses; what is inside is not its business."""
+    source, target = ends(esp, kind, family)
+    with TcpEcho(esp.server, target, 7), UdpEcho(esp.server, target, 7):
+        esp.load(DENY + "accept forward wan -> lan proto { tcp, udp }\n")
+        before = esp.counters()
+        assert udp_try(esp.client, target, 7, timeout=0.2, source=(source, 0)) == "timeout"
+        gained = esp.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) <= DENIED, gained
+        esp.load(DENY + "accept forward wan -> lan proto esp label vpn\n")
+        before = esp.counters()
+        with tcp_connect(esp.client, target, 7, source=(source, 0)) as s:
+            for _ in range(3):
+                assert tcp_talk(s, bytes(20000))
+        assert udp_try(esp.client, target, 7, size=3000, source=(source, 0)) == "ok"
+    gained = esp.counters() - before
+    assert not gained.drops(), gained
+    assert gained.get("established", esp.hook, "fw-lan") >= 3, gained
+    assert esp.rule("vpn")["flows"] == 1
+    assert not [x for x in esp.conntrack() if "dport=7 " in x]
+
+
+def to_firewall(lab, family, mode="tunnel", interface=None):
+    """A tunnel or path from the client to the firewall; (source, target) inside of it."""
+    outer = CLIENT[family], WAN[family]
+    inner = ((INNER["client"][family], INNER["firewall"][family]) if mode == "tunnel" else outer)
+    connect(lab.client, lab.firewall, outer, inner, mode, interface)
+    return inner
+
+
+@families
+def test_tunnel_to_the_firewall(esp, family):
+    """ESP needs a rule, and what comes out of it another one: it is judged as what it is."""
+    source, target = to_firewall(esp, family)
+    with TcpEcho(esp.firewall, target, 7), TcpEcho(esp.firewall, target, 8):
+        esp.load(DENY + "accept in on wan proto tcp to self port 7\n")
+        before = esp.counters()
+        assert tcp_try(esp.client, target, 7, timeout=0.2, source=(source, 0)) == "timeout"
+        gained = esp.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) <= DENIED, gained
+
+        esp.load(DENY + ESP + "accept in on wan proto tcp to self port 7 label inside\n")
+        before = esp.counters()
+        with tcp_connect(esp.client, target, 7, source=(source, 0)) as s:
+            for _ in range(3):
+                assert tcp_talk(s, bytes(20000))
+            assert esp.rule("inside")["flows"] >= 1
+            gained = esp.counters() - before
+            assert not gained.drops(), gained
+        before = esp.counters()
+        assert tcp_try(esp.client, target, 8, timeout=0.2, source=(source, 0)) == "timeout"
+        gained = esp.gain(before, lambda c: c.drops())
+        # Native XDP does not see what has been decrypted: TC does.
+        assert gained.get("default", "ingress", "fw-wan") >= 1, gained
+
+
+@families
+def test_from_the_firewall_into_the_tunnel(esp, family):
+    """A connection that the firewall opens by a tunnel: its answers are not locked out."""
+    peer, own = to_firewall(esp, family)
+    esp.load(DENY + ESP)
+    before = esp.counters()
+    with TcpEcho(esp.client, peer, 7):
+        word = tcp_try(esp.firewall, peer, 7)
+    gained = esp.counters() - before
+    assert (word, own) == ("ok", own), gained
+
+
+@families
+def test_inside_forwarded(esp, family):
+    """From the tunnel on to the server: by the rules of its interface."""
+    outer = CLIENT[family], WAN[family]
+    source, target = INNER["client"][family], INNER["server"][family]
+    connect(esp.client, esp.firewall, outer, (source, target), "tunnel")
+    esp.load(DENY + ESP + "accept forward wan -> lan proto tcp to port 7 label on\n")
+    before = esp.counters()
+    with TcpEcho(esp.server, target, 7), TcpEcho(esp.server, target, 8):
+        with tcp_connect(esp.client, target, 7, source=(source, 0)) as s:
+            for _ in range(3):
+                assert tcp_talk(s, bytes(20000))
+        gained = esp.counters() - before
+        assert not gained.drops(), gained
+        assert esp.rule("on")["flows"] >= 1
+        assert tcp_try(esp.client, target, 8, timeout=0.2, source=(source, 0)) == "timeout"
+    gained = esp.gain(before, lambda c: c.drops())
+    assert set(gained.drops()) == {"default"}, gained
+
+
+@families
+def test_transport_to_the_firewall(esp, family):
+    """In transport mode TC sees ESP alone: who may send ESP may send what the SA covers."""
+    _, target = to_firewall(esp, family, "transport")
+    with TcpEcho(esp.firewall, target, 7):
+        esp.load(DENY)
+        before = esp.counters()
+        assert tcp_try(esp.client, target, 7, timeout=0.2) == "timeout"
+        gained = esp.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) <= DENIED, gained
+        esp.load(DENY + ESP)
+        before = esp.counters()
+        assert tcp_try(esp.client, target, 7) == "ok"
+    gained = esp.counters() - before
+    assert not gained.drops(), gained
+
+
+@pytest.mark.needs("xfrmi")
+@families
+def test_xfrm_interface_is_a_zone(esp, family):
+    """What comes out of the tunnel comes in by its interface, in both directions."""
+    source, target = to_firewall(esp, family, interface="7")
+    esp.firewall.run("ip", "link", "add", "ipsec0", "type", "xfrm", "dev", "fw-wan", "if_id", "7")
+    esp.firewall.run("ip", "link", "set", "ipsec0", "up")
+    flag = ["-6"] if family == 6 else []
+    esp.firewall.run("ip", *flag, "route", "replace", source, "dev", "ipsec0", "src", target)
+    try:
+        esp.fwctl("load", esp.write("vpn.conf", (
+            f"interface wan = fw-wan {{ mode {esp.mode} }}\ninterface vpn = ipsec0 {{ mode tc }}\n"
+            + DENY + ESP + "accept in on vpn proto tcp to self port 7 label vpn\n"
+            "accept in on wan proto tcp to self port 8\n")))
+        before = esp.counters()
+        with TcpEcho(esp.firewall, target, 7), TcpEcho(esp.firewall, target, 8):
+            with tcp_connect(esp.client, target, 7, source=(source, 0)) as s:
+                for _ in range(3):
+                    assert tcp_talk(s, bytes(20000))
+                port = f"sport={s.getsockname()[1]}"
+                wait_for(lambda: any("ESTABLISHED" in x and port in x.split()
+                                     for x in esp.conntrack()), 5, "ESTABLISHED")
+            gained = esp.counters() - before
+            assert not gained.drops(), gained
+            assert gained.get("established", "egress", "ipsec0") >= 3, gained
+            assert tcp_try(esp.client, target, 8, timeout=0.2, source=(source, 0)) == "timeout"
+        gained = esp.gain(before, lambda c: c.drops())
+        assert gained.get("default", "ingress", "ipsec0") >= 1, gained
+    finally:
+        esp.firewall.run("ip", *flag, "route", "replace", source, "via", CLIENT[family])

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a machine is to do: shell text for the guest's init, and the reports it owes.
+
+The guest has two CPUs, so there are two chains of suites side by side, and beside
+them what only waits. Tests that unload modules come first and alone.
+"""
+
+import dataclasses
+import json
+import shlex
+import shutil
+import subprocess
+
+# Suites of C programs that speak to the kernel; the first is in the fixed part, too.
+C_SUITES = ("prog", "netns")
+
+NETNS = "selftests/netns"
+MODULES = f"{NETNS}/test_modules.py"
+# Files whose tests begin with a daemon of their own, as scripts/test has them.
+OWN = ("daemon", "interfaces", "lab", "neighbours")
+
+
+@dataclasses.dataclass
+class Job:
+    """Text of /job, and the names of the reports that must come back."""
+
+    text: str
+    reports: list
+
+
+def _suite(name, *arguments):
+    return name, shlex.join(["suite", name, *arguments])
+
+
+def _programs(build, suites):
+    """(name, command) of the test programs of some suites."""
+    done = subprocess.run(["meson", "introspect", "--tests", str(build)], check=True, text=True,
+                          capture_output=True)
+    return [(test["name"], shlex.join(["program", test["name"],
+                                       test["cmd"][0].removeprefix(f"{build}/")]))
+            for test in json.loads(done.stdout)
+            if set(suites) & {name.rpartition(":")[2] for name in test["suite"]}]
+
+
+def _chains(build, part, pattern):
+    """Three lists of (name, command)."""
+    only = ["-k", pattern] if pattern else []
+    if part == "main":
+        return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1])],
+                [_suite("main", NETNS, f"--ignore={MODULES}", "-m", "main or needs", *only)], [])
+    own = [f"{NETNS}/test_{name}.py" for name in OWN]
+    rest = [f"--ignore={name}" for name in (*own, MODULES)]
+    quick = ["-m", "not waits", *only]
+    first = [_suite("prog", "selftests/prog", *only), _suite("own", *own, *quick)]
+    if not pattern:
+        first += _programs(build, C_SUITES)
+    return (first, [_suite("shared", NETNS, *rest, *quick)],
+            [_suite("waits", NETNS, "-m", "waits", *only)])
+
+
+def _chain(commands):
+    return "{\n" + "".join(f"\t{command}\n" for _, command in commands) + "} &\n"
+
+
+def make(build, part="all", pattern=None, environment=None):
+    """The job that runs a part of the suites: "all" or "main"."""
+    head = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in (environment or {}).items())
+    chains = [chain for chain in _chains(build, part, pattern) if chain]
+    modules = [_suite("modules", MODULES, *(["-k", pattern] if pattern else []))]
+    # Programs that do without fwctld load no modules.
+    text = head + modules[0][1] + "\nmodprobe -a nf_conntrack nf_conntrack_netlink\n"
+    text += "".join(_chain(chain) for chain in chains)
+    text += "wait\ndeliver\n"
+    return Job(text, [name for chain in (modules, *chains) for name, _ in chain])
+
+
+def shell(environment=None):
+    """The job of a person: a shell on the console, `suite` and `program` at hand."""
+    head = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in (environment or {}).items())
+    hint = ("suite NAME FILE... runs tests, e.g.: suite x selftests/netns/test_vlan.py -k parent"
+            "\\nctrl-d or exit switches off")
+    size = shutil.get_terminal_size()
+    return Job(head + "export -f suite program prefixed\n"
+               f"stty cols {size.columns} rows {size.lines} </dev/ttyS0\n"
+               f"printf '\\n{hint}\\n\\n'\n"
+               "setsid -c bash </dev/ttyS0 >/dev/ttyS0 2>&1\n", [])
