@@ -472,7 +472,12 @@ static int add_xdp(const struct fw_attach *attach, uint32_t ifindex,
 static void explain_xdp(const struct fw_link *link, enum fw_iface_mode mode,
 			int r, char **reterr)
 {
-	if (mode == FW_MODE_XDP_GENERIC) {
+	if (r == -EEXIST) {
+		fw_errorf(
+			reterr,
+			"'%s' cannot have XDP, as a device above it has: say 'mode tc' for one of them",
+			link->name);
+	} else if (mode == FW_MODE_XDP_GENERIC) {
 		fw_errorf(reterr,
 			  "'%s' refuses generic XDP (%s): say 'mode tc' for it",
 			  link->name, strerror(-r));
@@ -487,6 +492,54 @@ static void explain_xdp(const struct fw_link *link, enum fw_iface_mode mode,
 			"the driver of '%s' refuses native XDP (%s): say 'mode tc' or 'mode xdp-generic' for it",
 			link->name, strerror(-r));
 	}
+}
+
+/* Is it one of ours in XDP that could be stacked above another device? */
+static bool may_be_above(const struct fw_attach *attach,
+			 const struct fw_attachment *entry, uint32_t ifindex)
+{
+	struct fw_link link;
+
+	return entry->ifindex != ifindex &&
+	       xdp_mode(attach, entry->ifindex) != FW_MODE_TC &&
+	       fw_link_query(entry->ifindex, &link) == 0 && link.is_virtual;
+}
+
+/*
+ * The kernel takes no XDP program on a device below one that has some
+ * (dev_xdp_attach()), yet takes both in the other order. So ours above let go
+ * for a moment, in which TC judges there.
+ */
+static int add_xdp_below(const struct fw_attach *attach, uint32_t ifindex,
+			 enum fw_iface_mode mode)
+{
+	_cleanup_free_ enum fw_iface_mode *had = NULL;
+	int r, back;
+
+	had = calloc(attach->n + 1, sizeof(*had)); /* all FW_MODE_AUTO: none */
+	if (!had)
+		return -ENOMEM;
+	for (size_t i = 0; i < attach->n; i++) {
+		const struct fw_attachment *above = &attach->list[i];
+
+		if (!may_be_above(attach, above, ifindex))
+			continue;
+		had[i] = xdp_mode(attach, above->ifindex);
+		(void)drop_pin(attach->dir, PIN_XDP, above->ifindex);
+	}
+	r = add_xdp(attach, ifindex, mode);
+	for (size_t i = 0; i < attach->n; i++) {
+		if (had[i] == FW_MODE_AUTO)
+			continue;
+		back = add_xdp(attach, attach->list[i].ifindex, had[i]);
+		if (back == 0 || r < 0)
+			continue;
+		/* They exclude each other: who was there first stays. */
+		r = -EEXIST;
+		(void)drop_pin(attach->dir, PIN_XDP, ifindex);
+		(void)add_xdp(attach, attach->list[i].ifindex, had[i]);
+	}
+	return r;
 }
 
 /*
@@ -515,6 +568,8 @@ static int change_xdp(const struct fw_attach *attach,
 	if (r < 0)
 		return r;
 	r = add_xdp(attach, link->ifindex, mode);
+	if (r == -EEXIST)
+		r = add_xdp_below(attach, link->ifindex, mode);
 	if (r < 0) {
 		explain_xdp(link, mode, r, reterr);
 		if (before != FW_MODE_TC)

@@ -402,12 +402,48 @@ static int attach_one(const struct fw_cover *cover,
 	return r;
 }
 
+static const struct fw_apply_iface *find_iface(const struct fw_cover_set *set,
+					       uint32_t ifindex)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		if (set->ifaces[i].ifindex == ifindex)
+			return &set->ifaces[i];
+	}
+	return NULL;
+}
+
+/*
+ * XDP on a device can be in the way of XDP on another one, below it. What the
+ * set does not want there goes first; TC stays, and judges until it is trimmed.
+ */
+static void leave_xdp(const struct fw_cover *cover,
+		      const struct fw_cover_set *set)
+{
+	const struct fw_attachment *list;
+	const struct fw_apply_iface *iface;
+	char *error = NULL;
+	size_t n;
+
+	list = fw_datapath_attachments(cover->dp, &n);
+	for (size_t i = 0; i < n; i++) {
+		iface = find_iface(set, list[i].ifindex);
+		if (list[i].mode == FW_MODE_TC ||
+		    (iface && iface->wanted != FW_MODE_TC))
+			continue;
+		/* It may be gone; and what is left is detached in the end. */
+		(void)fw_datapath_attach(cover->dp, list[i].ifindex, FW_MODE_TC,
+					 NULL, &error);
+		free(take_ptr(error));
+	}
+}
+
 int fw_cover_attach(const struct fw_cover *cover, struct fw_cover_set *set,
 		    struct fw_span *ret_at, char **reterr)
 {
 	char *error;
 	int r;
 
+	leave_xdp(cover, set);
 	for (size_t i = 0; i < set->n; i++) {
 		struct fw_apply_iface *iface = &set->ifaces[i];
 
@@ -430,15 +466,6 @@ int fw_cover_attach(const struct fw_cover *cover, struct fw_cover_set *set,
 	return 0;
 }
 
-static bool has_iface(const struct fw_cover_set *set, uint32_t ifindex)
-{
-	for (size_t i = 0; i < set->n; i++) {
-		if (set->ifaces[i].ifindex == ifindex)
-			return true;
-	}
-	return false;
-}
-
 void fw_cover_trim(struct fw_cover *cover, const struct fw_cover_set *set)
 {
 	const struct fw_attachment *list;
@@ -447,11 +474,11 @@ void fw_cover_trim(struct fw_cover *cover, const struct fw_cover_set *set)
 	list = fw_datapath_attachments(cover->dp, &n);
 	/* Backwards: the last one takes the place of one that is removed. */
 	for (size_t i = n; i-- > 0;) {
-		if (!has_iface(set, list[i].ifindex))
+		if (!find_iface(set, list[i].ifindex))
 			(void)fw_datapath_detach(cover->dp, list[i].ifindex);
 	}
 	for (uint32_t slot = 1; slot < FW_MAX_IFSLOTS; slot++) {
-		if (cover->owner[slot] && !has_iface(set, cover->owner[slot]))
+		if (cover->owner[slot] && !find_iface(set, cover->owner[slot]))
 			cover->owner[slot] = 0;
 	}
 	tell_slots(cover);
