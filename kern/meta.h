@@ -30,9 +30,8 @@ static __always_inline void meta_write(struct xdp_md *xdp, const struct pkt *p,
  * True if XDP has judged this very packet by the running rules. Leftovers of
  * an outer packet, of another device or of an older image never match.
  */
-static __always_inline bool meta_read(struct __sk_buff *skb,
-				      const struct pkt *p, __u32 gen,
-				      struct fw_meta *ret)
+static __noinline bool meta_read(struct __sk_buff *skb, const struct pkt *p,
+				 __u32 gen, struct fw_meta *ret)
 {
 	const struct fw_meta *m = (void *)(long)skb->data_meta;
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from lab.lab import SERVER, Lab
-from lab.netns import patience
+from lab.netns import patience, wait_for
 from lab.traffic import cut, tcp_connect
 
 pytestmark = [pytest.mark.needs("netem"), pytest.mark.modes("xdp", "tc")]
@@ -56,7 +56,7 @@ def test_both_directions(lab, family):
     listener.bind((SERVER[family], 7))
     listener.listen()
     listener.settimeout(patience(20))
-    up, down, arrived = data(b"up"), data(b"down"), []
+    up, down, arrived, done = data(b"up"), data(b"down"), [], threading.Event()
 
     def serve():
         connection, _ = listener.accept()
@@ -66,6 +66,7 @@ def test_both_directions(lab, family):
             sender.start()
             arrived.append(receive(connection))
             sender.join(patience(60))
+            done.wait(patience(60))  # a reset would take along what is still on its way
             cut(connection)
     server = threading.Thread(target=serve, daemon=True)
     server.start()
@@ -76,8 +77,10 @@ def test_both_directions(lab, family):
         sender.start()
         back = receive(s)
         sender.join(patience(60))
+        wait_for(lambda: arrived, 60, "the way up")
         # Before either side ends: what is late after the end belongs to no flow.
         gained = lab.counters() - before
+        done.set()
         cut(s)
     server.join(patience(60))
     assert back == down, f"{len(back)} bytes came back"

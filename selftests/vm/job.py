@@ -18,6 +18,10 @@ NETNS = "selftests/netns"
 MODULES = f"{NETNS}/test_modules.py"
 # Files whose tests begin with a daemon of their own, as scripts/test has them.
 OWN = ("daemon", "interfaces", "lab", "neighbours")
+# Files that make half of the fixed part.
+TAGGED = ("ipsec", "vlan")
+# Parts of the netns suite: what pytest -m selects.
+PARTS = {"main": "main", "main-needs": "main or needs"}
 
 
 @dataclasses.dataclass
@@ -45,9 +49,13 @@ def _programs(build, suites):
 def _chains(build, part, pattern):
     """Three lists of (name, command)."""
     only = ["-k", pattern] if pattern else []
-    if part == "main":
-        return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1])],
-                [_suite("main", NETNS, f"--ignore={MODULES}", "-m", "main or needs", *only)], [])
+    if part != "all":
+        marked = ["-m", PARTS[part], *only]
+        tagged = [f"{NETNS}/test_{name}.py" for name in TAGGED]
+        rest = [f"--ignore={name}" for name in (*tagged, MODULES)]
+        return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1]),
+                 _suite("main-tagged", *tagged, *marked)],
+                [_suite("main", NETNS, *rest, *marked)], [])
     own = [f"{NETNS}/test_{name}.py" for name in OWN]
     rest = [f"--ignore={name}" for name in (*own, MODULES)]
     quick = ["-m", "not waits", *only]
@@ -63,7 +71,7 @@ def _chain(commands):
 
 
 def make(build, part="all", pattern=None, environment=None):
-    """The job that runs a part of the suites: "all" or "main"."""
+    """The job that runs a part of the suites: "all" or one of PARTS."""
     head = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in (environment or {}).items())
     chains = [chain for chain in _chains(build, part, pattern) if chain]
     modules = [_suite("modules", MODULES, *(["-k", pattern] if pattern else []))]
