@@ -19,8 +19,8 @@
 #define FW_MAX_RULES	   16384 /* rows in one image, both lists together */
 #define FW_MAX_ZONES	   64	 /* bits of a zone mask */
 #define FW_MAX_IFSLOTS	   64 /* interfaces with counters; slot 0: any other */
-#define FW_MAX_SLOTS	   32768      /* rule counters; slot 0 is never used */
-#define FW_MAX_CELLS	   (1u << 20) /* 128 MiB of image */
+#define FW_MAX_SLOTS	   32768 /* rule counters; slot 0 is never used */
+#define FW_MAX_CELLS	   (FW_IMAGE_MAX / FW_CELL_SIZE)
 #define FW_MAX_XFLOWS	   65536 /* echo and other flows without nf_conntrack */
 #define FW_MAX_FRAGS	   16384 /* datagrams whose first fragment passed */
 #define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */
@@ -220,11 +220,17 @@ struct fw_result {
 /* ---- the rule image ------------------------------------------------------ */
 
 /*
- * One array map of 128-byte cells is one rule set. Cell 0 is the head; rows,
- * sets and their boundaries follow; last comes the annex, the rule text it was
- * compiled from, which only user space reads. The outer map `rulesets` has one
- * slot; storing a new image there is the atomic switch.
+ * The only value of an array map is one rule set, in 128-byte cells. Cell 0 is
+ * the head; rows, sets and their boundaries follow; last comes the annex, the
+ * rule text it was compiled from, which only user space reads. The outer map
+ * `rulesets` has one slot; storing a new image there is the atomic switch.
+ *
+ * All images that one slot takes are of one size, a power of two, which the
+ * programs learn before they are loaded (kern/image.h). Rules that outgrow it
+ * get programs for larger images.
  */
+#define FW_IMAGE_MIN   (1u << 20)
+#define FW_IMAGE_MAX   (1u << 27)
 #define FW_CELL_SIZE   128
 #define FW_IMAGE_MAGIC 0x66776374u /* "fwct" */
 

@@ -10,7 +10,7 @@
 
 /* What changes lies in upper halves of stack slots: see forget(). */
 struct walk {
-	void *image;
+	const void *image;
 	const struct fw_key *key;
 	__u32 off;  /* first row */
 	__u32 cell; /* of the row that decided; 0: none */
@@ -19,9 +19,10 @@ struct walk {
 	bool broken; /* the image has fewer cells than its head says */
 };
 
-static __always_inline const union fw_cell *cell_at(void *image, __u32 index)
+static __always_inline const union fw_cell *cell_at(const void *image,
+						    __u32 index)
 {
-	return bpf_map_lookup_elem(image, &index);
+	return image_at(image, index * FW_CELL_SIZE, union fw_cell);
 }
 
 /* Steps that find a boundary among 2^24; FW_MAX_CELLS allows no more. */
@@ -34,7 +35,7 @@ enum set_kind {
 };
 
 struct search {
-	void *image;
+	const void *image;
 	__u64 value_hi;
 	__u64 value_lo;
 	__u32 off;  /* first cell of the boundaries */
@@ -82,7 +83,7 @@ static long search_step(__u32 step, struct search *s)
 }
 
 /* The number of boundaries not above the value is odd: member (struct fw_set). */
-static __noinline bool set_has(void *image, __u32 cell, __u32 kind,
+static __noinline bool set_has(const void *image, __u32 cell, __u32 kind,
 			       __u64 value_hi, __u64 value_lo)
 {
 	const union fw_cell *c = cell_at(image, cell);
@@ -105,7 +106,7 @@ static __noinline bool set_has(void *image, __u32 cell, __u32 kind,
 	return s.lo & 1;
 }
 
-static __always_inline bool set_has_addr(void *image, __u32 cell,
+static __always_inline bool set_has_addr(const void *image, __u32 cell,
 					 const struct fw_addr *a, bool v4,
 					 bool is_self)
 {
@@ -124,13 +125,13 @@ static __always_inline bool set_has_addr(void *image, __u32 cell,
 }
 
 /* True if there is no set, or the value is a member, or not one as asked. */
-static __always_inline bool port_matches(void *image, __u32 cell, __u16 value,
-					 bool negated)
+static __always_inline bool port_matches(const void *image, __u32 cell,
+					 __u16 value, bool negated)
 {
 	return !cell || set_has(image, cell, SET_PORT, 0, value) != negated;
 }
 
-static __always_inline bool addr_matches(void *image, __u32 cell,
+static __always_inline bool addr_matches(const void *image, __u32 cell,
 					 const struct fw_addr *a, bool v4,
 					 bool is_self, bool negated)
 {
@@ -144,7 +145,7 @@ static __always_inline bool row_zones(__u64 zones, __u64 row_zones,
 }
 
 /* Ports, or the types of ICMP, which are a set of the same kind. */
-static __always_inline bool row_l4(void *image, const struct fw_row *r,
+static __always_inline bool row_l4(const void *image, const struct fw_row *r,
 				   const struct fw_key *k)
 {
 	bool icmp = r->flags & FW_ROW_ICMP;
@@ -162,8 +163,8 @@ static __always_inline bool row_l4(void *image, const struct fw_row *r,
 }
 
 /* Everything but the leaving interface. */
-static __always_inline bool row_matches(void *image, const struct fw_row *r,
-					const struct fw_key *k)
+static __always_inline bool
+row_matches(const void *image, const struct fw_row *r, const struct fw_key *k)
 {
 	bool v4 = k->family == FW_AF_IPV4;
 
@@ -251,7 +252,7 @@ static __always_inline void result_from_default(struct fw_result *res,
  * row matched. An image that ends too early denies (FW_REASON_DROP_INTERNAL
  * is reported by the caller): 0, or -1.
  */
-static __noinline int classify(void *image, const struct fw_key *key,
+static __noinline int classify(const void *image, const struct fw_key *key,
 			       bool stateless, struct fw_result *res)
 {
 	struct walk w = {

@@ -15,7 +15,7 @@
 
 /* What the steps share. */
 struct run {
-	void *image;
+	const void *image; /* its first byte */
 	const struct fw_image_head *head;
 	__u32 gen;
 	__u64 zones; /* of the interface of this hook */
@@ -486,13 +486,17 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 	const union fw_cell *head;
 	struct fw_meta m;
 	__u32 zero = 0;
+	void *map;
 
 	parsed = parse(p, ctx, hook);
-	r->image = bpf_map_lookup_elem(&rulesets, &zero);
+	map = bpf_map_lookup_elem(&rulesets, &zero);
+	if (!map)
+		return FW_REASON_DROP_NO_RULES;
+	r->image = bpf_map_lookup_elem(map, &zero);
 	if (!r->image)
 		return FW_REASON_DROP_NO_RULES;
 	head = cell_at(r->image, 0);
-	if (!head || head->head.magic != FW_IMAGE_MAGIC)
+	if (head->head.magic != FW_IMAGE_MAGIC)
 		return FW_REASON_DROP_NO_RULES;
 	r->head = &head->head;
 	r->gen = head->head.gen;

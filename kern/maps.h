@@ -6,10 +6,10 @@
 /* The rule image. User space writes; each packet reads slot 0 exactly once. */
 struct fw_image_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__uint(key_size, sizeof(__u32)); /* clang: no BTF in here */
-	__uint(value_size, sizeof(union fw_cell));
+	__uint(value_size, FW_IMAGE_MIN + FW_IMAGE_SLACK); /* at least */
 };
 
 struct {

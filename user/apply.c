@@ -105,7 +105,22 @@ static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 	return 0;
 }
 
-static int make_image(struct rules *next, char **reterr)
+/* The map for an image, and programs for maps of that size if need be. */
+static int put_image(struct fw_apply *apply, struct rules *next,
+		     const struct fw_image *image, char **reterr)
+{
+	uint32_t size = fw_datapath_image_size(apply->dp);
+	int r;
+
+	r = fw_rulesets_make(image, size, &next->image_fd);
+	if (r != -E2BIG)
+		return r;
+	size = fw_rulesets_size(image);
+	r = fw_datapath_grow(apply->dp, size, reterr);
+	return r < 0 ? r : fw_rulesets_make(image, size, &next->image_fd);
+}
+
+static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
 {
 	struct fw_image image = { 0 };
 	int r;
@@ -113,7 +128,7 @@ static int make_image(struct rules *next, char **reterr)
 	r = fw_emit(next->program, next->gen, next->row_slots,
 		    next->default_slots, &image);
 	if (r == 0)
-		r = fw_rulesets_make(&image, &next->image_fd);
+		r = put_image(apply, next, &image, reterr);
 	if (r == -E2BIG) {
 		fw_errorf(
 			reterr,
@@ -149,7 +164,7 @@ static int prepare(struct fw_apply *apply, struct rules *next, char **reterr)
 	if (r == 0)
 		r = next_gen(apply, next, reterr);
 	if (r == 0)
-		r = make_image(next, reterr);
+		r = make_image(apply, next, reterr);
 	if (r == 0)
 		r = make_cover(apply, next, reterr);
 	return r;
@@ -171,6 +186,9 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 			  strerror(-r));
 		return r;
 	}
+	r = fw_datapath_grown(apply->dp, reterr);
+	if (r < 0)
+		return r;
 	if (is_first)
 		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
 	return r;
@@ -190,6 +208,7 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 				      NULL);
 		fw_cover_trim(apply->cover, &now->cover);
 	}
+	fw_datapath_shrink(apply->dp);
 	fw_cover_remove(apply->cover, &next->cover, &now->cover);
 	fw_slots_abort(apply->slots);
 	next->program = NULL;

@@ -252,6 +252,90 @@ int fw_attach_purge(const char *dir)
 	return first;
 }
 
+/* ---- other programs ------------------------------------------------------- */
+
+/* Pin a program in place of another one. */
+static int repin(const char *dir, enum pin pin, uint32_t ifindex, int prog)
+{
+	struct pin_path path = path_of(dir, pin, ifindex), fresh;
+
+	(void)snprintf(fresh.text, sizeof(fresh.text), "%s/new", dir);
+	(void)unlink(fresh.text);
+	if (bpf_obj_pin(prog, fresh.text) < 0)
+		return -errno;
+	return rename(fresh.text, path.text) < 0 ? -errno : 0;
+}
+
+static int replace_filter(const char *dir, enum pin pin, uint32_t ifindex,
+			  int prog)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
+		    .attach_point = filter_point(pin));
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE,
+		    .priority = FILTER_PRIORITY, .prog_fd = prog,
+		    .flags = BPF_TC_F_REPLACE);
+	int r;
+
+	r = bpf_tc_attach(&hook, &opts);
+	return r < 0 ? r : repin(dir, pin, ifindex, prog);
+}
+
+static int replace_pin(const char *dir, enum pin pin, uint32_t ifindex,
+		       int prog)
+{
+	struct pin_path path = path_of(dir, pin, ifindex);
+	_cleanup_close_ int fd = -1;
+
+	fd = bpf_obj_get(path.text);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	switch (pin) {
+	case PIN_XDP:
+	case PIN_INGRESS:
+	case PIN_EGRESS:
+		return bpf_link_update(fd, prog, NULL);
+	case PIN_FILTER_IN:
+	case PIN_FILTER_OUT:
+		return replace_filter(dir, pin, ifindex, prog);
+	case PIN_QDISC:
+		return repin(dir, pin, ifindex, prog);
+	case PIN_MAX:
+		break;
+	}
+	return -EINVAL;
+}
+
+int fw_attach_replace(const char *dir, const int progs[FW_HOOK_MAX])
+{
+	_cleanup_free_ uint32_t *pinned = NULL;
+	size_t n = 0;
+	int r, first;
+
+	first = list_pinned(dir, &pinned, &n);
+	for (size_t i = 0; i < n; i++) {
+		for (int pin = 0; pin < PIN_MAX; pin++) {
+			r = replace_pin(dir, (enum pin)pin, pinned[i],
+					progs[pins[pin].hook]);
+			/* Its device is gone, and so is what to replace. */
+			if (r < 0 && r != -ENODEV && r != -ENOLINK &&
+			    first == 0)
+				first = r;
+		}
+	}
+	return first;
+}
+
+int fw_attach_use(struct fw_attach *attach, const int progs[FW_HOOK_MAX])
+{
+	int r = 0;
+
+	for (int hook = 0; hook < FW_HOOK_MAX && r == 0; hook++) {
+		attach->prog[hook] = progs[hook];
+		r = prog_id_of(progs[hook], &attach->prog_id[hook]);
+	}
+	return r;
+}
+
 /* ---- links ---------------------------------------------------------------------- */
 
 static enum bpf_attach_type type_of(enum pin pin)
@@ -708,19 +792,14 @@ int fw_attach_new(const char *dir, const int progs[FW_HOOK_MAX], bool has_tcx,
 		  struct fw_attach **ret)
 {
 	struct fw_attach *attach;
-	int r = 0;
+	int r;
 
 	attach = calloc(1, sizeof(*attach));
 	if (!attach)
 		return -ENOMEM;
 	attach->has_tcx = has_tcx;
 	attach->dir = strdup(dir);
-	if (!attach->dir)
-		r = -ENOMEM;
-	for (int hook = 0; hook < FW_HOOK_MAX && r == 0; hook++) {
-		attach->prog[hook] = progs[hook];
-		r = prog_id_of(progs[hook], &attach->prog_id[hook]);
-	}
+	r = attach->dir ? fw_attach_use(attach, progs) : -ENOMEM;
 	if (r == 0)
 		r = adopt_all(attach);
 	if (r < 0) {

@@ -41,6 +41,19 @@ int fw_attach_set(struct fw_attach *attach, uint32_t ifindex,
 /** @brief See fw_datapath_detach(). */
 int fw_attach_clear(struct fw_attach *attach, uint32_t ifindex);
 
+/**
+ * @brief Let other programs take the place of ours, wherever one is pinned.
+ *
+ * On each hook one packet sees the old one and the next packet the new one. May
+ * be repeated after a crash or a failure half-way.
+ *
+ * @return 0 or the first negative errno; the other interfaces are done anyway
+ */
+int fw_attach_replace(const char *dir, const int progs[FW_HOOK_MAX]);
+
+/** @brief Say so to who works with them; `progs` are borrowed from now on. */
+int fw_attach_use(struct fw_attach *attach, const int progs[FW_HOOK_MAX]);
+
 /** @brief See fw_datapath_attachments(). */
 const struct fw_attachment *fw_attach_list(const struct fw_attach *attach,
 					   size_t *ret_n);

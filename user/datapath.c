@@ -7,7 +7,8 @@
  * makes and the first that a removal takes away is progs/fw_egress: with it the
  * set is complete, without it whatever is there is the rest of a crash and is
  * swept away, links included. After a load the pins are opened again, so that
- * there is one way to a running datapath, and it checks everything.
+ * there is one way to a running datapath, and it checks everything. For larger
+ * images other programs take over; until they have, they are in v1/next.
  */
 #include "user/datapath.h"
 
@@ -17,7 +18,6 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -26,37 +26,21 @@
 
 #include "user/attach.h"
 #include "user/bpffs.h"
-#include "user/log.h"
-#include "user/modules.h"
-#include "user/probe.h"
-#include "user/skel.h"
+#include "user/privileges.h"
+#include "user/progs.h"
 #include "user/util.h"
 
 #define DEFAULT_ROOT "/sys/fs/bpf/fwctl" /* removed when nothing is in it */
-#define INITSTATE    "/sys/module/nf_conntrack/initstate"
 #define LOCK_TRIES   100 /* of 20 ms: a daemon that is just ending */
-#define MAX_LOG	     (1 << 20)
-
-static const char *const map_names[FW_MAP_MAX] = {
-	[FW_MAP_RULESETS] = "rulesets",	    [FW_MAP_IFACES] = "ifaces",
-	[FW_MAP_SELFADDRS] = "selfaddrs",   [FW_MAP_STATS] = "stats",
-	[FW_MAP_RULE_STATS] = "rule_stats", [FW_MAP_XFLOWS] = "xflows",
-	[FW_MAP_FRAGS] = "frags",	    [FW_MAP_FLOW_INFO] = "flow_info",
-	[FW_MAP_EVENTS] = "events",
-};
-
-/* In the order of pinning: the last one says that the set is complete. */
-static const char *const prog_names[FW_HOOK_MAX] = {
-	[FW_HOOK_XDP] = "fw_xdp",
-	[FW_HOOK_INGRESS] = "fw_ingress",
-	[FW_HOOK_EGRESS] = "fw_egress",
-};
 
 struct fw_datapath {
 	char *pin_dir;
 	int lock;
 	int map[FW_MAP_MAX];
 	int prog[FW_HOOK_MAX];
+	uint32_t image_size;
+	struct fwctl_bpf *next; /* programs that wait to take over */
+	uint32_t next_image_size;
 	struct fw_attach *attach;
 	bool is_adopted;
 	uint64_t slots;
@@ -84,141 +68,7 @@ path_in(const char *pin_dir, const char *format, ...)
 	return path;
 }
 
-/* ---- what libbpf says ------------------------------------------------------- */
-
-/*
- * libbpf has one print callback for the whole process and no argument for it.
- * One thread loads, and only while it does is the text kept.
- */
-static FILE *load_log;
-
-__attribute__((format(printf, 2, 0))) static int
-on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
-{
-	char line[256];
-
-	if (load_log) {
-		if (level == LIBBPF_WARN && ftell(load_log) < MAX_LOG)
-			(void)vfprintf(load_log, format, args);
-		return 0;
-	}
-	if (level == LIBBPF_WARN) {
-		(void)vsnprintf(line, sizeof(line), format, args);
-		line[strcspn(line, "\n")] = '\0';
-		log_debug("%s", line);
-	}
-	return 0;
-}
-
-/* The name between the first two quotes of a line, cut out in place. */
-static const char *quoted(char *line)
-{
-	char *start = strchr(line, '\''), *end;
-
-	if (!start)
-		return "?";
-	end = strchr(start + 1, '\'');
-	if (end)
-		*end = '\0';
-	return start + 1;
-}
-
-/*
- * The line that says what is wrong: of a verifier log the last one in front of
- * the statistics, of other messages the first one.
- */
-static char *telling_line(char *text)
-{
-	char *line, *next, *found = NULL;
-	bool is_verifier = false;
-
-	for (line = text; line && *line; line = next) {
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		if (strstr(line, "not found in kernel or module BTFs"))
-			return line;
-		if (strstr(line, "BEGIN PROG LOAD LOG")) {
-			is_verifier = true;
-			continue;
-		}
-		if (strncmp(line, "processed ", 10) == 0 ||
-		    strstr(line, "END PROG LOAD LOG"))
-			break;
-		if (*line && (is_verifier || !found))
-			found = line;
-	}
-	return found;
-}
-
-/* A function of nf_conntrack cannot be found, and nf_conntrack is there. */
-static void explain_kfunc(const char *name, char **reterr)
-{
-	struct fw_probe *probe = fw_probe_new();
-
-	if (probe && fw_probe_has_func(probe, name)) {
-		fw_errorf(
-			reterr,
-			"fwctld may not look into the types of the module nf_conntrack for '%s': it needs CAP_SYS_ADMIN for that",
-			name);
-	} else if (probe && access(INITSTATE, F_OK) == 0 &&
-		   !fw_probe_has_module_btf(probe)) {
-		fw_errorf(
-			reterr,
-			"nf_conntrack is loaded but has no type information, so '%s' cannot be found: the kernel was built without CONFIG_DEBUG_INFO_BTF_MODULES, or the module for another kernel",
-			name);
-	} else {
-		fw_errorf(
-			reterr,
-			"nf_conntrack of this kernel has no '%s', a BPF function that Linux 6.1 and later have",
-			name);
-	}
-	fw_probe_free(probe);
-}
-
-/* Turn what libbpf printed into one line for the user. */
-static void explain_load(int r, char *text, char **reterr)
-{
-	char *line = telling_line(text);
-
-	if (r == -EPERM) {
-		fw_errorf(
-			reterr,
-			"loading BPF programs is not permitted: run fwctld as root");
-		return;
-	}
-	if (line && strstr(line, "not found in kernel or module BTFs")) {
-		explain_kfunc(quoted(line), reterr);
-		return;
-	}
-	if (line && strncmp(line, "libbpf: ", 8) == 0)
-		line += 8;
-	fw_errorf(reterr, "the kernel refused the BPF programs (%s)%s%s",
-		  strerror(-r), line ? ": " : "", line ? line : "");
-}
-
-/* ---- loading ------------------------------------------------------------------- */
-
-/* Jiffies per second: the coarse clock advances once a jiffy. */
-static uint32_t kernel_hz(void)
-{
-	struct timespec ts;
-
-	if (clock_getres(CLOCK_MONOTONIC_COARSE, &ts) < 0 || ts.tv_nsec <= 0)
-		return 250;
-	return (uint32_t)((1000000000 + ts.tv_nsec / 2) / ts.tv_nsec);
-}
-
-static int set_knobs(struct fwctl_bpf *skel)
-{
-	uint64_t cookie;
-
-	if (getrandom(&cookie, sizeof(cookie), 0) != sizeof(cookie))
-		return -EIO;
-	skel->rodata->fw_cookie = cookie;
-	skel->rodata->fw_hz = kernel_hz();
-	return 0;
-}
+/* ---- loading -------------------------------------------------------------- */
 
 static int pin_one(int fd, const char *pin_dir, const char *kind,
 		   const char *name)
@@ -230,44 +80,18 @@ static int pin_one(int fd, const char *pin_dir, const char *kind,
 
 static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 {
-	const struct bpf_program *prog;
-	const struct bpf_map *map;
-	int r;
+	int r = 0;
 
-	for (int i = 0; i < FW_MAP_MAX; i++) {
-		map = bpf_object__find_map_by_name(skel->obj, map_names[i]);
-		if (!map)
-			return -ENOENT;
-		r = pin_one(bpf_map__fd(map), pin_dir, "maps", map_names[i]);
-		if (r < 0)
-			return r;
+	for (int i = 0; i < FW_MAP_MAX && r == 0; i++) {
+		r = pin_one(bpf_map__fd(fw_progs_map(skel, (enum fw_map)i)),
+			    pin_dir, "maps", fw_progs_map_name((enum fw_map)i));
 	}
-	for (int i = 0; i < FW_HOOK_MAX; i++) {
-		prog = bpf_object__find_program_by_name(skel->obj,
-							prog_names[i]);
-		if (!prog)
-			return -ENOENT;
-		r = pin_one(bpf_program__fd(prog), pin_dir, "progs",
-			    prog_names[i]);
-		if (r < 0)
-			return r;
+	/* The last one says that the set is complete. */
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
+		r = pin_one(
+			bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i)),
+			pin_dir, "progs", fw_progs_name((enum fw_hook)i));
 	}
-	return 0;
-}
-
-/* Load with the messages of libbpf kept, and explain them if it fails. */
-static int load_skel(struct fwctl_bpf *skel, char **reterr)
-{
-	char *text = NULL;
-	size_t len = 0;
-	int r;
-
-	load_log = open_memstream(&text, &len);
-	r = fwctl_bpf__load(skel);
-	if (load_log && fclose(load_log) == 0 && r < 0)
-		explain_load(r, text, reterr);
-	load_log = NULL;
-	free(text);
 	return r;
 }
 
@@ -276,25 +100,13 @@ static int load(const char *pin_dir, char **reterr)
 	struct fwctl_bpf *skel;
 	int r;
 
-	/*
-	 * The kfuncs are in the module and found by its BTF. From here on the
-	 * programs hold a reference to it: nobody can unload it under them.
-	 */
-	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
+	r = fw_progs_load(FW_IMAGE_MIN, NULL, &skel, reterr);
 	if (r < 0)
 		return r;
-	skel = fwctl_bpf__open();
-	if (!skel)
-		return -errno;
-	r = set_knobs(skel);
-	if (r == 0)
-		r = load_skel(skel, reterr);
-	if (r == 0) {
-		r = pin_all(skel, pin_dir);
-		if (r < 0) {
-			fw_errorf(reterr, "cannot pin below '%s': %s", pin_dir,
-				  strerror(-r));
-		}
+	r = pin_all(skel, pin_dir);
+	if (r < 0) {
+		fw_errorf(reterr, "cannot pin below '%s': %s", pin_dir,
+			  strerror(-r));
 	}
 	fwctl_bpf__destroy(skel);
 	return r;
@@ -315,51 +127,77 @@ static int refuse_pin(const char *pin_dir, const char *name, char **reterr)
 static int open_map(struct fw_datapath *dp, const struct fwctl_bpf *skel, int i,
 		    uint32_t *ret_id, char **reterr)
 {
-	struct pin_path path = path_in(dp->pin_dir, "/maps/%s", map_names[i]);
+	const char *name = fw_progs_map_name((enum fw_map)i);
+	struct pin_path path = path_in(dp->pin_dir, "/maps/%s", name);
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
 	const struct bpf_map *want;
 
-	want = bpf_object__find_map_by_name(skel->obj, map_names[i]);
+	want = fw_progs_map(skel, (enum fw_map)i);
 	dp->map[i] = bpf_obj_get(path.text);
 	if (!want || dp->map[i] < 0 ||
 	    bpf_obj_get_info_by_fd(dp->map[i], &info, &len) < 0)
-		return refuse_pin(dp->pin_dir, map_names[i], reterr);
-	if (strcmp(info.name, map_names[i]) != 0 ||
-	    info.type != bpf_map__type(want) ||
+		return refuse_pin(dp->pin_dir, name, reterr);
+	if (strcmp(info.name, name) != 0 || info.type != bpf_map__type(want) ||
 	    info.key_size != bpf_map__key_size(want) ||
 	    info.value_size != bpf_map__value_size(want) ||
 	    info.max_entries != bpf_map__max_entries(want))
-		return refuse_pin(dp->pin_dir, map_names[i], reterr);
+		return refuse_pin(dp->pin_dir, name, reterr);
 	*ret_id = info.id;
 	return 0;
+}
+
+/*
+ * Bytes of the images that a program works with, if this map holds its
+ * constants; otherwise 0.
+ */
+static uint32_t image_size_in(uint32_t map_id)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info), zero = 0, mask;
+	struct fwctl_bpf__rodata constants = { 0 };
+	_cleanup_close_ int fd = -1;
+
+	fd = bpf_map_get_fd_by_id(map_id);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    !strstr(info.name, ".rodata") ||
+	    info.value_size > sizeof(constants) ||
+	    bpf_map_lookup_elem(fd, &zero, &constants) < 0)
+		return 0;
+	mask = constants.fw_image_mask;
+	return mask < FW_IMAGE_MAX && !(mask & (mask + 1)) ? mask + 1 : 0;
 }
 
 /* A program has to be of our kind and to judge by the rules that we write. */
 static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 		     int i, uint32_t rulesets_id, char **reterr)
 {
-	struct pin_path path = path_in(dp->pin_dir, "/progs/%s", prog_names[i]);
+	const char *name = fw_progs_name((enum fw_hook)i);
+	struct pin_path path = path_in(dp->pin_dir, "/progs/%s", name);
 	const struct bpf_program *want;
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
-	uint32_t ids[64];
+	uint32_t ids[64], size = 0;
+	bool judges = false;
 
-	want = bpf_object__find_program_by_name(skel->obj, prog_names[i]);
+	want = fw_progs_get(skel, (enum fw_hook)i);
 	dp->prog[i] = bpf_obj_get(path.text);
 	info.map_ids = (uintptr_t)ids;
 	info.nr_map_ids = ARRAY_SIZE(ids);
 	if (!want || dp->prog[i] < 0 ||
 	    bpf_obj_get_info_by_fd(dp->prog[i], &info, &len) < 0)
-		return refuse_pin(dp->pin_dir, prog_names[i], reterr);
-	if (strcmp(info.name, prog_names[i]) != 0 ||
+		return refuse_pin(dp->pin_dir, name, reterr);
+	if (strcmp(info.name, name) != 0 ||
 	    info.type != bpf_program__type(want))
-		return refuse_pin(dp->pin_dir, prog_names[i], reterr);
+		return refuse_pin(dp->pin_dir, name, reterr);
 	for (size_t k = 0; k < info.nr_map_ids && k < ARRAY_SIZE(ids); k++) {
-		if (ids[k] == rulesets_id)
-			return 0;
+		judges |= ids[k] == rulesets_id;
+		size = size ? size : image_size_in(ids[k]);
 	}
-	return refuse_pin(dp->pin_dir, prog_names[i], reterr);
+	if (!judges || !size || (dp->image_size && dp->image_size != size))
+		return refuse_pin(dp->pin_dir, name, reterr);
+	dp->image_size = size;
+	return 0;
 }
 
 static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
@@ -425,9 +263,10 @@ static int remove_dir(const char *path)
 
 static int remove_set(const char *pin_dir)
 {
-	static const char *const dirs[] = { "/links", "/progs", "/maps", "" };
+	static const char *const dirs[] = { "/links", "/next", "/progs",
+					    "/maps", "" };
 	struct pin_path marker =
-		path_in(pin_dir, "/progs/%s", prog_names[FW_HOOK_MAX - 1]);
+		path_in(pin_dir, "/progs/%s", fw_progs_name(FW_HOOK_MAX - 1));
 	struct pin_path path = path_in(pin_dir, "/links");
 	int r, first;
 
@@ -442,12 +281,185 @@ static int remove_set(const char *pin_dir)
 	return first;
 }
 
+/* ---- programs for larger images ------------------------------------------------------- */
+
+/*
+ * They are pinned in a directory of their own, next/, then every hook is handed
+ * over, then the pins take the places of the old ones. With next/fw_egress
+ * there, the last to come and to go, the way to the end can be walked again.
+ */
+
+static struct pin_path next_path(const char *pin_dir, const char *name)
+{
+	return path_in(pin_dir, "/next/%s", name);
+}
+
+static bool has_next(const char *pin_dir)
+{
+	struct pin_path marker =
+		next_path(pin_dir, fw_progs_name(FW_HOOK_MAX - 1));
+
+	return access(marker.text, F_OK) == 0;
+}
+
+static int pin_next(const struct fwctl_bpf *skel, const char *pin_dir)
+{
+	struct pin_path path = next_path(pin_dir, "");
+	int r;
+
+	(void)remove_dir(path.text);
+	if (mkdir(path.text, 0700) < 0)
+		return -errno;
+	r = pin_one(bpf_map__fd(fw_progs_map(skel, FW_MAP_RULESETS)), pin_dir,
+		    "next", fw_progs_map_name(FW_MAP_RULESETS));
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
+		r = pin_one(
+			bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i)),
+			pin_dir, "next", fw_progs_name((enum fw_hook)i));
+	}
+	return r;
+}
+
+static int move_next(const char *pin_dir, const char *kind, const char *name)
+{
+	struct pin_path from = next_path(pin_dir, name);
+	struct pin_path to = path_in(pin_dir, "/%s/%s", kind, name);
+
+	if (rename(from.text, to.text) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+static int move_all(const char *pin_dir)
+{
+	struct pin_path dir = next_path(pin_dir, "");
+	int r;
+
+	r = move_next(pin_dir, "maps", fw_progs_map_name(FW_MAP_RULESETS));
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++)
+		r = move_next(pin_dir, "progs", fw_progs_name((enum fw_hook)i));
+	if (r == 0)
+		r = remove_dir(dir.text);
+	return r;
+}
+
+/* A crash came in between: all the way to the end, or back. */
+static int finish_growth(const char *pin_dir)
+{
+	struct pin_path links = path_in(pin_dir, "/links");
+	struct pin_path path = next_path(pin_dir, "");
+	int progs[FW_HOOK_MAX] = { -1, -1, -1 };
+	int r = 0;
+
+	if (!has_next(pin_dir))
+		return remove_dir(path.text);
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
+		path = next_path(pin_dir, fw_progs_name((enum fw_hook)i));
+		if (access(path.text, F_OK) < 0) {
+			path = path_in(pin_dir, "/progs/%s",
+				       fw_progs_name((enum fw_hook)i));
+		}
+		progs[i] = bpf_obj_get(path.text);
+		if (progs[i] < 0)
+			r = progs[i];
+	}
+	if (r == 0)
+		r = fw_attach_replace(links.text, progs);
+	if (r == 0)
+		r = move_all(pin_dir);
+	for (int i = 0; i < FW_HOOK_MAX; i++)
+		fw_closep(&progs[i]);
+	return r;
+}
+
+int fw_datapath_grow(struct fw_datapath *dp, uint32_t size, char **reterr)
+{
+	bool had = fw_privileges_raised();
+	int r;
+
+	fw_datapath_shrink(dp);
+	/* If it does not suffice, the kernel says so, and reterr what for. */
+	if (!had)
+		(void)fw_privileges_raise();
+	r = fw_progs_load(size, dp->map, &dp->next, reterr);
+	if (!had)
+		(void)fw_privileges_drop(false);
+	if (r == 0)
+		dp->next_image_size = size;
+	return r;
+}
+
+void fw_datapath_shrink(struct fw_datapath *dp)
+{
+	fwctl_bpf__destroy(dp->next);
+	dp->next = NULL;
+}
+
+/* Our descriptors are those of the programs that have taken over. */
+static int use_next(struct fw_datapath *dp)
+{
+	struct bpf_program *prog;
+	int fd;
+
+	fd = fcntl(bpf_map__fd(fw_progs_map(dp->next, FW_MAP_RULESETS)),
+		   F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return -errno;
+	fw_closep(&dp->map[FW_MAP_RULESETS]);
+	dp->map[FW_MAP_RULESETS] = fd;
+	for (int i = 0; i < FW_HOOK_MAX; i++) {
+		prog = fw_progs_get(dp->next, (enum fw_hook)i);
+		fd = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 3);
+		if (fd < 0)
+			return -errno;
+		fw_closep(&dp->prog[i]);
+		dp->prog[i] = fd;
+	}
+	dp->image_size = dp->next_image_size;
+	return fw_attach_use(dp->attach, dp->prog);
+}
+
+int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
+{
+	struct pin_path links = path_in(dp->pin_dir, "/links");
+	struct pin_path next = next_path(dp->pin_dir, "");
+	int progs[FW_HOOK_MAX];
+	int r;
+
+	if (!dp->next)
+		return 0;
+	for (int i = 0; i < FW_HOOK_MAX; i++)
+		progs[i] = bpf_program__fd(
+			fw_progs_get(dp->next, (enum fw_hook)i));
+	r = pin_next(dp->next, dp->pin_dir);
+	if (r == 0)
+		r = fw_attach_replace(links.text, progs);
+	if (r < 0) {
+		fw_errorf(reterr,
+			  "cannot change to programs for larger rules: %s",
+			  strerror(-r));
+		(void)fw_attach_replace(links.text, dp->prog);
+		(void)remove_dir(next.text);
+		return r;
+	}
+	/* From here on there is only the way to the end. */
+	r = move_all(dp->pin_dir);
+	if (r == 0)
+		r = use_next(dp);
+	if (r < 0) {
+		fw_errorf(reterr, "cannot pin the programs: %s", strerror(-r));
+		return r;
+	}
+	fw_datapath_shrink(dp);
+	return 0;
+}
+
 /* ---- open and close ------------------------------------------------------------------- */
 
 static bool has_marker(const char *prefix, const char *pin_dir)
 {
 	struct pin_path path =
-		path_in(pin_dir, "/progs/%s", prog_names[FW_HOOK_MAX - 1]);
+		path_in(pin_dir, "/progs/%s", fw_progs_name(FW_HOOK_MAX - 1));
 	struct pin_path full;
 
 	(void)snprintf(full.text, sizeof(full.text), "%s%.4000s", prefix,
@@ -513,6 +525,13 @@ static int open_or_load(struct fw_datapath *dp, char **reterr)
 		return r;
 
 	dp->is_adopted = has_marker("", dp->pin_dir);
+	if (dp->is_adopted)
+		r = finish_growth(dp->pin_dir);
+	if (r < 0 && r != -ENOENT) {
+		fw_errorf(reterr, "cannot finish what a crash left in '%s': %s",
+			  dp->pin_dir, strerror(-r));
+		return r;
+	}
 	if (!dp->is_adopted) {
 		r = remove_set(dp->pin_dir);
 		if (r < 0) {
@@ -546,7 +565,7 @@ int fw_datapath_open(const char *pin_dir, struct fw_datapath **ret,
 		fw_errorf(reterr, "the name of the pin directory is too long");
 		return -ENAMETOOLONG;
 	}
-	(void)libbpf_set_print(on_libbpf);
+	fw_progs_init();
 	dp = calloc(1, sizeof(*dp));
 	if (!dp)
 		return -ENOMEM;
@@ -570,6 +589,7 @@ void fw_datapath_free(struct fw_datapath *dp)
 {
 	if (!dp)
 		return;
+	fw_datapath_shrink(dp);
 	fw_attach_free(dp->attach);
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		fw_closep(&dp->map[i]);
@@ -619,7 +639,7 @@ int fw_datapath_purge(const char *pin_dir, char **reterr)
 		r = lock_dir(pin_dir, &lock, reterr);
 	if (r < 0)
 		return r;
-	(void)libbpf_set_print(on_libbpf);
+	fw_progs_init();
 	r = remove_set(pin_dir);
 	remove_pin_dir(pin_dir);
 	if (r < 0) {
@@ -638,7 +658,14 @@ bool fw_datapath_adopted(const struct fw_datapath *dp)
 
 int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map)
 {
+	if (dp->next && map == FW_MAP_RULESETS)
+		return bpf_map__fd(fw_progs_map(dp->next, map));
 	return dp->map[map];
+}
+
+uint32_t fw_datapath_image_size(const struct fw_datapath *dp)
+{
+	return dp->next ? dp->next_image_size : dp->image_size;
 }
 
 void fw_datapath_use_slots(struct fw_datapath *dp, uint64_t slots)

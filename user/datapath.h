@@ -61,6 +61,31 @@ void fw_datapath_free(struct fw_datapath *dp);
 /** @brief True if fw_datapath_open() found pins; false: loaded afresh. */
 bool fw_datapath_adopted(const struct fw_datapath *dp);
 
+/** @brief Bytes of the images that the programs work with (kern/image.h). */
+uint32_t fw_datapath_image_size(const struct fw_datapath *dp);
+
+/**
+ * @brief Load programs for larger images beside the running ones.
+ *
+ * They share all maps but the one for rules. fw_datapath_map() of
+ * FW_MAP_RULESETS is theirs from now on, and nobody looks at it, until either
+ * fw_datapath_grown() or fw_datapath_shrink() is called.
+ *
+ * @param size  a power of two, at most FW_IMAGE_MAX
+ */
+int fw_datapath_grow(struct fw_datapath *dp, uint32_t size, char **reterr);
+
+/**
+ * @brief Let them take over, on one hook after the other without a gap.
+ *
+ * A crash in between is made good by the next fw_datapath_open(). Without a
+ * fw_datapath_grow() before, it does nothing.
+ */
+int fw_datapath_grown(struct fw_datapath *dp, char **reterr);
+
+/** @brief Forget about them; nothing happens if there are none. */
+void fw_datapath_shrink(struct fw_datapath *dp);
+
 /** @brief Descriptor of a map, borrowed. */
 int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map);
 

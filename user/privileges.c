@@ -4,7 +4,8 @@
  * Capabilities.
  *
  * Loading may need more than running: CAP_SYS_ADMIN to mount bpffs and to reach
- * the kfuncs of nf_conntrack where that is a module.
+ * the kfuncs of nf_conntrack where that is a module. It is put aside, as rules
+ * may outgrow the programs (fw_datapath_grow()).
  */
 #include "user/privileges.h"
 
@@ -29,8 +30,10 @@ int fw_privileges_drop(bool for_good)
 	for (unsigned int cap = 0; cap <= (unsigned int)CAP_LAST_CAP; cap++) {
 		bool is_kept = cap == CAP_NET_ADMIN || cap == CAP_BPF ||
 			       cap == CAP_PERFMON;
+		capng_type_t from =
+			cap == CAP_SYS_ADMIN ? CAPNG_EFFECTIVE : sets;
 
-		if (!is_kept && capng_update(CAPNG_DROP, sets, cap) < 0)
+		if (!is_kept && capng_update(CAPNG_DROP, from, cap) < 0)
 			return -EINVAL;
 	}
 	return capng_apply(select) < 0 ? -EPERM : 0;
@@ -47,4 +50,10 @@ int fw_privileges_raise(void)
 			return -EINVAL;
 	}
 	return capng_apply(CAPNG_SELECT_CAPS) < 0 ? -EPERM : 0;
+}
+
+bool fw_privileges_raised(void)
+{
+	return capng_get_caps_process() == 0 &&
+	       capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 }

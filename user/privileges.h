@@ -8,11 +8,15 @@
 /**
  * @brief Keep CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON.
  *
- * @param for_good  true: the others are gone; false: fw_privileges_raise()
- *                  brings them back, for a daemon that loads again later
+ * @param for_good  true: the others are gone, but CAP_SYS_ADMIN, which is put
+ *                  aside; false: fw_privileges_raise() brings all of them back,
+ *                  for a daemon that loads modules and mounts again later
  * @return 0 or a negative errno
  */
 int fw_privileges_drop(bool for_good);
 
 /** @brief Take back what fw_privileges_drop() only put aside. */
 int fw_privileges_raise(void);
+
+/** @brief True unless fw_privileges_drop() has put CAP_SYS_ADMIN aside. */
+bool fw_privileges_raised(void);

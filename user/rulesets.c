@@ -9,58 +9,59 @@
 #include "user/rulesets.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
+#include "kern/image.h"
 #include "user/util.h"
-
-#define CHUNK 4096u /* cells in one call, half a MiB */
 
 static const uint32_t slot_zero;
 
-static int write_singly(int fd, const struct fw_image *image, uint32_t first)
+static size_t bytes_of(const struct fw_image *image)
 {
-	int r;
-
-	for (uint32_t i = first; i < image->n_cells; i++) {
-		r = bpf_map_update_elem(fd, &i, &image->cells[i], BPF_ANY);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return (size_t)image->n_cells * FW_CELL_SIZE;
 }
 
-static int write_cells(int fd, const struct fw_image *image)
+uint32_t fw_rulesets_size(const struct fw_image *image)
 {
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	uint32_t keys[CHUNK], n;
-	int r;
+	uint32_t size = FW_IMAGE_MIN;
 
-	for (uint32_t first = 0; first < image->n_cells; first += n) {
-		n = image->n_cells - first;
-		n = n < CHUNK ? n : CHUNK;
-		for (uint32_t i = 0; i < n; i++)
-			keys[i] = first + i;
-		r = bpf_map_update_batch(fd, keys, &image->cells[first], &n,
-					 &opts);
-		if (r < 0)
-			return write_singly(fd, image, first);
-	}
-	return 0;
+	/* Twice what is needed, so that the next rules find room, too. */
+	while (size / 2 < bytes_of(image) && size < FW_IMAGE_MAX)
+		size *= 2;
+	return size;
 }
 
-int fw_rulesets_make(const struct fw_image *image, int *ret_fd)
+/* The whole value would be copied twice by a system call. */
+static int write_value(int fd, const struct fw_image *image)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+	size_t len = bytes_of(image);
+	void *value;
+
+	value = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (value == MAP_FAILED)
+		return -errno;
+	memcpy(value, image->cells, len);
+	return munmap(value, len) < 0 ? -errno : 0;
+}
+
+int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	_cleanup_close_ int fd = -1;
 	int r;
 
+	if (bytes_of(image) > size)
+		return -E2BIG;
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fw_image", sizeof(uint32_t),
-			    FW_CELL_SIZE, image->n_cells, &opts);
+			    size + FW_IMAGE_SLACK, 1, &opts);
 	if (fd < 0)
 		return fd;
-	r = write_cells(fd, image);
+	r = write_value(fd, image);
 	if (r < 0)
 		return r;
 	*ret_fd = take_fd(&fd);
@@ -95,61 +96,41 @@ int fw_rulesets_open(const struct fw_datapath *dp, int *ret_fd)
 	return 0;
 }
 
-static int read_cells(int fd, const struct fw_image *image)
+/* Copy what the head says to be there; `len` bytes are. */
+static int copy_image(const union fw_cell *cells, size_t len,
+		      struct fw_image *ret)
 {
-	int r;
+	uint32_t n = cells->head.n_cells;
 
-	for (uint32_t i = 0; i < image->n_cells; i++) {
-		r = bpf_map_lookup_elem(fd, &i, &image->cells[i]);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Everything in one call; the keys come back in order. */
-static int read_batch(int fd, const struct fw_image *image)
-{
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	_cleanup_free_ uint32_t *keys = NULL;
-	uint32_t n = image->n_cells, out = 0;
-	int r;
-
-	keys = calloc(n, sizeof(*keys));
-	if (!keys)
+	if (n == 0 || n > len / FW_CELL_SIZE)
+		return -EBADMSG;
+	ret->cells = calloc(n, sizeof(*ret->cells));
+	if (!ret->cells)
 		return -ENOMEM;
-	r = bpf_map_lookup_batch(fd, NULL, &out, keys, image->cells, &n, &opts);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	return n == image->n_cells ? 0 : -EIO;
+	memcpy(ret->cells, cells, (size_t)n * FW_CELL_SIZE);
+	ret->n_cells = n;
+	return 0;
 }
 
 int fw_rulesets_read(int image_fd, struct fw_image *ret)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
-	struct fw_image image;
+	void *value;
 	int r;
 
 	r = bpf_obj_get_info_by_fd(image_fd, &info, &len);
 	if (r < 0)
 		return r;
-	if (info.type != BPF_MAP_TYPE_ARRAY ||
-	    info.value_size != FW_CELL_SIZE || info.max_entries == 0 ||
-	    info.max_entries > FW_MAX_CELLS)
+	if (info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1 ||
+	    info.value_size < FW_IMAGE_MIN ||
+	    info.value_size > FW_IMAGE_MAX + FW_IMAGE_SLACK ||
+	    !(info.map_flags & BPF_F_MMAPABLE))
 		return -EBADMSG;
-
-	image.n_cells = info.max_entries;
-	image.cells = calloc(image.n_cells, sizeof(*image.cells));
-	if (!image.cells)
-		return -ENOMEM;
-	r = read_batch(image_fd, &image);
-	if (r < 0)
-		r = read_cells(image_fd, &image);
-	if (r < 0) {
-		fw_image_done(&image);
-		return r;
-	}
-	*ret = image;
-	return 0;
+	value = mmap(NULL, info.value_size, PROT_READ, MAP_SHARED, image_fd, 0);
+	if (value == MAP_FAILED)
+		return -errno;
+	r = copy_image(value, info.value_size, ret);
+	(void)munmap(value, info.value_size);
+	return r;
 }

@@ -6,8 +6,16 @@
 #include "rules/rules.h"
 #include "user/datapath.h"
 
-/** @brief Make a map that holds `image`; nothing looks at it yet. */
-int fw_rulesets_make(const struct fw_image *image, int *ret_fd);
+/** @brief Size of a map for an image, with room to grow: a power of two. */
+uint32_t fw_rulesets_size(const struct fw_image *image);
+
+/**
+ * @brief Make a map that holds `image`; nothing looks at it yet.
+ *
+ * @param size  what the programs work with, fw_datapath_image_size()
+ * @return 0, -E2BIG if the image is larger than that, or another negative errno
+ */
+int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd);
 
 /**
  * @brief Let all packets from now on be judged by the image in a map.

@@ -2,10 +2,26 @@
 
 /*
  * The generated skeleton of the BPF object. A system header, so that our
- * warning flags are not applied to what bpftool writes.
+ * warning flags are not applied to what bpftool writes. And the one setting that
+ * is more than a variable.
  */
 #pragma once
 
 #pragma GCC system_header
 
 #include "fwctl_bpf.skel.h"
+
+#include "kern/image.h"
+
+/**
+ * @brief Say how large images are, before the programs are loaded.
+ *
+ * @param size  in bytes, a power of two of FW_IMAGE_MIN or more
+ * @return 0 or a negative errno
+ */
+static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
+{
+	skel->rodata->fw_image_mask = size - 1;
+	return bpf_map__set_value_size(bpf_map__inner_map(skel->maps.rulesets),
+				       size + FW_IMAGE_SLACK);
+}

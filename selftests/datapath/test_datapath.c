@@ -301,6 +301,135 @@ static void attachments_are_adopted(void **state)
 	fw_datapath_free(dp);
 }
 
+static uint32_t id_of_pin(const char *path)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+	_cleanup_close_ int fd = bpf_obj_get(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	return info.id;
+}
+
+#define NEXT  PIN_DIR "/v1/next"
+#define LARGE (4 * FW_IMAGE_MIN)
+
+/* Programs for larger images take over; those who give up leave no trace. */
+static void larger_programs_take_over(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	char *error = NULL;
+	uint32_t id, rulesets, stats;
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	(void)attach(dp, "dpb", FW_MODE_XDP_GENERIC);
+	id = native_xdp("dpa");
+	rulesets = map_id(dp, FW_MAP_RULESETS);
+	stats = map_id(dp, FW_MAP_STATS);
+	assert_int_equal(fw_datapath_image_size(dp), FW_IMAGE_MIN);
+	assert_int_equal(fw_datapath_grown(dp, &error), 0);
+	assert_int_equal(native_xdp("dpa"), id);
+
+	assert_int_equal(fw_datapath_grow(dp, LARGE, &error), 0);
+	assert_int_equal(fw_datapath_image_size(dp), LARGE);
+	assert_int_not_equal(map_id(dp, FW_MAP_RULESETS), rulesets);
+	fw_datapath_shrink(dp);
+	assert_int_equal(fw_datapath_image_size(dp), FW_IMAGE_MIN);
+	assert_int_equal(map_id(dp, FW_MAP_RULESETS), rulesets);
+	assert_int_equal(native_xdp("dpa"), id);
+
+	assert_int_equal(fw_datapath_grow(dp, LARGE, &error), 0);
+	assert_int_equal(fw_datapath_grown(dp, &error), 0);
+	assert_null(error);
+	assert_int_not_equal(native_xdp("dpa"), id);
+	assert_int_equal(native_xdp("dpa"), generic_xdp("dpb"));
+	assert_int_equal(native_xdp("dpa"),
+			 id_of_pin(PIN_DIR "/v1/progs/fw_xdp"));
+	check_tc("dpa", 1);
+	check_tc("dpb", 1);
+	assert_int_equal(access(NEXT, F_OK), -1);
+	assert_int_equal(map_id(dp, FW_MAP_STATS), stats);
+	(void)attach(dp, "dpa", FW_MODE_TC);
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	assert_int_equal(native_xdp("dpa"), generic_xdp("dpb"));
+	id = native_xdp("dpa");
+	fw_datapath_free(dp);
+
+	dp = open_datapath();
+	assert_int_equal(fw_datapath_image_size(dp), LARGE);
+	assert_int_equal(native_xdp("dpa"), id);
+	fw_datapath_free(dp);
+}
+
+/* Put back the pin of an older program, as if it had not been replaced yet. */
+static void undo_pin(const char *name, int prog)
+{
+	char path[128], next[128];
+
+	(void)snprintf(path, sizeof(path), PIN_DIR "/v1/progs/%s", name);
+	(void)snprintf(next, sizeof(next), NEXT "/%s", name);
+	assert_int_equal(rename(path, next), 0);
+	assert_int_equal(bpf_obj_pin(prog, path), 0);
+}
+
+/* Killed when all was pinned, and some hooks and pins had been handed over. */
+static void half_taken_over_is_finished(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	_cleanup_close_ int egress = bpf_obj_get(MARKER);
+	_cleanup_close_ int xdp = bpf_obj_get(PIN_DIR "/v1/progs/fw_xdp");
+	_cleanup_close_ int link = -1;
+	char *error = NULL;
+	char path[128];
+	uint32_t id;
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	assert_int_equal(fw_datapath_grow(dp, LARGE, &error), 0);
+	assert_int_equal(fw_datapath_grown(dp, &error), 0);
+	id = native_xdp("dpa");
+	fw_datapath_free(dp);
+	assert_int_equal(mkdir(NEXT, 0700), 0);
+	undo_pin("fw_xdp", xdp);
+	undo_pin("fw_egress", egress);
+	(void)snprintf(path, sizeof(path), LINKS "/xdp_%u", index_of("dpa"));
+	link = bpf_obj_get(path);
+	assert_true(link >= 0);
+	assert_int_equal(bpf_link_update(link, xdp, NULL), 0);
+	assert_int_not_equal(native_xdp("dpa"), id);
+
+	dp = open_datapath();
+	assert_true(fw_datapath_adopted(dp));
+	assert_int_equal(native_xdp("dpa"), id);
+	check_tc("dpa", 1);
+	assert_int_equal(fw_datapath_image_size(dp), LARGE);
+	assert_int_equal(access(NEXT, F_OK), -1);
+	assert_int_equal(id_of_pin(PIN_DIR "/v1/progs/fw_xdp"), id);
+	fw_datapath_free(dp);
+}
+
+/* Killed before all was pinned: the old ones have gone on. */
+static void unfinished_programs_are_swept_away(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	_cleanup_close_ int xdp = bpf_obj_get(PIN_DIR "/v1/progs/fw_xdp");
+	uint32_t id;
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	id = native_xdp("dpa");
+	fw_datapath_free(dp);
+	assert_int_equal(mkdir(NEXT, 0700), 0);
+	assert_int_equal(bpf_obj_pin(xdp, NEXT "/fw_xdp"), 0);
+	dp = open_datapath();
+	assert_int_equal(native_xdp("dpa"), id);
+	assert_int_equal(access(NEXT, F_OK), -1);
+	assert_int_equal(fw_datapath_image_size(dp), FW_IMAGE_MIN);
+	fw_datapath_free(dp);
+}
+
 static void missing_native_mode_is_an_error(void **state)
 {
 	struct fw_datapath *dp = open_datapath();
@@ -476,6 +605,36 @@ static void clsact_comes_and_goes(void **state)
 	fw_attach_free(a);
 }
 
+/* Other programs take the place of ours without a moment of none. */
+static void clsact_is_replaced(void **state)
+{
+	int progs[FW_HOOK_MAX];
+	struct fw_attach *a;
+
+	(void)state;
+	fw_datapath_free(open_datapath());
+	a = open_attach();
+	set_clsact(a);
+	/* the two of TC are of one type: each in the place of the other */
+	progs[FW_HOOK_XDP] = bpf_obj_get(PIN_DIR "/v1/progs/fw_xdp");
+	progs[FW_HOOK_INGRESS] = bpf_obj_get(PIN_DIR "/v1/progs/fw_egress");
+	progs[FW_HOOK_EGRESS] = bpf_obj_get(PIN_DIR "/v1/progs/fw_ingress");
+	assert_int_equal(fw_attach_replace(LINKS, progs), 0);
+	assert_int_equal(
+		count_lines("tc filter show dev dpa ingress", "fw_egress"), 1);
+	assert_int_equal(
+		count_lines("tc filter show dev dpa egress", "fw_ingress"), 1);
+	assert_int_equal(count_filters("fw_ingress"), 1);
+	assert_int_equal(fw_attach_use(a, progs), 0);
+	assert_int_equal(fw_attach_clear(a, index_of("dpa")), 0);
+	assert_int_equal(count_filters("bpf"), 0);
+	assert_int_equal(count_clsact(), 0);
+	assert_int_equal(count_files(LINKS), 0);
+	fw_attach_free(a);
+	for (int i = 0; i < FW_HOOK_MAX; i++)
+		(void)close(progs[i]);
+}
+
 static void others_on_clsact_stay(void **state)
 {
 	struct fw_attach *a;
@@ -533,12 +692,16 @@ int main(void)
 		TEST(foreign_pin_is_refused),
 		TEST(modes_change_in_place),
 		TEST(attachments_are_adopted),
+		TEST(larger_programs_take_over),
+		TEST(half_taken_over_is_finished),
+		TEST(unfinished_programs_are_swept_away),
 		TEST(missing_native_mode_is_an_error),
 		TEST(foreign_xdp_stays),
 		TEST(missing_interface_is_an_error),
 		TEST(pins_of_gone_interfaces_are_removed),
 		TEST(lost_link_is_made_again),
 		TEST(clsact_comes_and_goes),
+		TEST(clsact_is_replaced),
 		TEST(others_on_clsact_stay),
 		TEST(clsact_of_a_crash_is_swept_away),
 	};

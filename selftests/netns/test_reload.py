@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reloading: one whole rule set judges each packet, state survives, policy wins."""
 
+import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -8,7 +11,7 @@ import time
 import pytest
 
 from lab.lab import SERVER, WAN, Lab, plain_build
-from lab.netns import patience
+from lab.netns import patience, wait_for
 from lab.packets import stream
 from lab.traffic import Flood, TcpEcho, UdpEcho, cut, tcp_connect, tcp_talk, tcp_try, udp_try
 
@@ -82,12 +85,16 @@ class Sink:
         self._s.close()
 
 
-def reload_under_flood(lab, family, times, pps=8000):
-    """Reload `times` times; every packet of the flood must fare as both files say."""
-    files = [lab.write(f"{name}.conf", with_labels(text).format(mode=lab.mode))
-             for name, text in (("a", FILE_A), ("b", FILE_B))]
-    for path in files:
-        lab.fwctl("load", path)
+def reload_under_flood(lab, family, times, pps=8000, padding=""):
+    """Reload `times` times; every packet of the flood must fare as both files say. From
+    the first reload on the files end with `padding`."""
+    files = []
+    for end in ("", padding):
+        files = [lab.write(f"{name}.conf", with_labels(text).format(mode=lab.mode) + end)
+                 for name, text in (("a", FILE_A), ("b", FILE_B))]
+        if not end:
+            for path in files:
+                lab.fwctl("load", path)
     frames = [f for pair in zip(stream(2000, family, 1000, WAN[family]),
                                 stream(2000, family, 2000, WAN[family])) for f in pair]
     allowed, denied = (Sink(lab.firewall, WAN[family], port) for port in (1000, 2000))
@@ -117,6 +124,37 @@ def reload_under_flood(lab, family, times, pps=8000):
 def test_hundred_reloads_under_flood(lab, family):
     """Each packet is judged by one whole file."""
     reload_under_flood(lab, family, 100)
+
+
+def programs(lab):
+    """Numbers of the programs on the WAN interface, XDP first."""
+    link, = json.loads(lab.firewall.run("ip", "-j", "-d", "link", "show", "fw-wan").stdout)
+    shown = json.loads(lab.firewall.run("bpftool", "-j", "net", "show", "dev", "fw-wan").stdout)
+    tc = [entry.get("prog_id", entry.get("id")) for entry in shown[0]["tc"]]
+    return [link.get("xdp", {}).get("prog", {}).get("id"), *sorted(tc)]
+
+
+@both
+def test_outgrown_under_flood(own_lab, family):
+    """Rules that need a larger image get other programs, on every hook without a gap; the
+    next load and the next daemon go on with those."""
+    lab = own_lab
+    lab.load(DENY + ECHO)
+    with TcpEcho(lab.server, SERVER[family], 7), tcp_connect(lab.client, SERVER[family], 7) as s:
+        assert tcp_talk(s)
+        small = programs(lab)
+        reload_under_flood(lab, family, 4, padding="# much to say\n" * (2 << 16))
+        large = programs(lab)
+        assert len(large) == len(small) and not set(large) & set(small) - {None}, (small, large)
+        lab.load(DENY + ECHO)
+        s.settimeout(patience(5))
+        assert tcp_talk(s)
+        assert programs(lab) == large
+        os.kill(lab.daemon_pid(), signal.SIGKILL)
+        wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
+        lab.load(DENY + ECHO)
+        assert tcp_talk(s)
+        assert programs(lab) == large
 
 
 @pytest.mark.slow

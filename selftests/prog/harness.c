@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,8 @@
 #include <bpf/libbpf.h>
 
 #include "user/skel.h"
+
+#define IMAGE_SIZE (1u << 20)
 
 static void run_command(const char *command)
 {
@@ -62,6 +65,8 @@ void harness_init(struct harness *h)
 	h->skel = fwctl_bpf__open();
 	if (!h->skel)
 		err(1, "open");
+	if (fw_skel_set_image_size(h->skel, IMAGE_SIZE))
+		err(1, "image size");
 	h->skel->rodata->fw_hz = hz();
 	h->skel->rodata->fw_cookie = 0x0123456789abcdefull;
 	if (fwctl_bpf__load(h->skel))
@@ -76,19 +81,25 @@ void harness_done(struct harness *h)
 
 static int put_image(struct harness *h, const struct fw_image *image)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	size_t len = (size_t)image->n_cells * FW_CELL_SIZE;
 	uint32_t zero = 0;
-	int fd, r = 0;
+	void *value;
+	int fd, r;
 
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "image", 4, FW_CELL_SIZE,
-			    image->n_cells, &opts);
+	if (len > IMAGE_SIZE)
+		return -E2BIG;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "image", 4,
+			    IMAGE_SIZE + FW_IMAGE_SLACK, 1, &opts);
 	if (fd < 0)
 		return -errno;
-	for (uint32_t i = 0; i < image->n_cells && !r; i++)
-		r = bpf_map_update_elem(fd, &i, &image->cells[i], 0);
-	if (!r)
-		r = bpf_map_update_elem(bpf_map__fd(h->skel->maps.rulesets),
-					&zero, &fd, 0);
+	value = mmap(NULL, len, PROT_WRITE, MAP_SHARED, fd, 0);
+	if (value == MAP_FAILED)
+		err(1, "mmap");
+	memcpy(value, image->cells, len);
+	(void)munmap(value, len);
+	r = bpf_map_update_elem(bpf_map__fd(h->skel->maps.rulesets), &zero, &fd,
+				0);
 	close(fd);
 	return r;
 }

@@ -74,7 +74,7 @@ static json_t *load(const char *name, char *log)
 	double start;
 	int r;
 
-	if (!skel)
+	if (!skel || fw_skel_set_image_size(skel, FW_IMAGE_MAX))
 		err(1, "open");
 	bpf_object__for_each_program(
 		prog,

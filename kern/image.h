@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * How the parts of a compiled rule set are found in memory.
+ *
+ * An image is the only value of an array map, a power of two in size and
+ * FW_IMAGE_SLACK bytes more. Its parts refer to each other by offsets in bytes
+ * from its start. Programs mask each offset instead of checking it: a broken
+ * image yields wrong answers, never an access out of bounds.
+ */
+#pragma once
+
+#include "kern/abi.h"
+
+/* No object read through image_at() is larger. */
+#define FW_IMAGE_SLACK 128
+
+#ifdef __bpf__
+/* Size of the image less one; set before the programs are loaded. */
+const volatile __u32 fw_image_mask = 0;
+#else
+extern __u32 fw_image_mask;
+#endif
+
+/* The object of a type at an offset; `base` is the value of the map. */
+#define image_at(base, off, type)                \
+	((const type *)((const char *)(base) +   \
+			((off) & fw_image_mask & \
+			 ~(__u32)(_Alignof(type) - 1))))

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Loading the programs, and saying in one line why a kernel refuses them. */
+#include "user/progs.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "user/log.h"
+#include "user/modules.h"
+#include "user/probe.h"
+#include "user/util.h"
+
+#define INITSTATE "/sys/module/nf_conntrack/initstate"
+#define MAX_LOG	  (1 << 20)
+
+static const char *const map_names[FW_MAP_MAX] = {
+	[FW_MAP_RULESETS] = "rulesets",	    [FW_MAP_IFACES] = "ifaces",
+	[FW_MAP_SELFADDRS] = "selfaddrs",   [FW_MAP_STATS] = "stats",
+	[FW_MAP_RULE_STATS] = "rule_stats", [FW_MAP_XFLOWS] = "xflows",
+	[FW_MAP_FRAGS] = "frags",	    [FW_MAP_FLOW_INFO] = "flow_info",
+	[FW_MAP_EVENTS] = "events",
+};
+
+static const char *const prog_names[FW_HOOK_MAX] = {
+	[FW_HOOK_XDP] = "fw_xdp",
+	[FW_HOOK_INGRESS] = "fw_ingress",
+	[FW_HOOK_EGRESS] = "fw_egress",
+};
+
+const char *fw_progs_map_name(enum fw_map map)
+{
+	return map_names[map];
+}
+
+const char *fw_progs_name(enum fw_hook hook)
+{
+	return prog_names[hook];
+}
+
+struct bpf_map *fw_progs_map(const struct fwctl_bpf *skel, enum fw_map map)
+{
+	return bpf_object__find_map_by_name(skel->obj, map_names[map]);
+}
+
+struct bpf_program *fw_progs_get(const struct fwctl_bpf *skel,
+				 enum fw_hook hook)
+{
+	return bpf_object__find_program_by_name(skel->obj, prog_names[hook]);
+}
+
+/* ---- what libbpf says ------------------------------------------------------- */
+
+/*
+ * libbpf has one print callback for the whole process and no argument for it.
+ * One thread loads, and only while it does is the text kept.
+ */
+static FILE *load_log;
+
+__attribute__((format(printf, 2, 0))) static int
+on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char line[256];
+
+	if (load_log) {
+		if (level == LIBBPF_WARN && ftell(load_log) < MAX_LOG)
+			(void)vfprintf(load_log, format, args);
+		return 0;
+	}
+	if (level == LIBBPF_WARN) {
+		(void)vsnprintf(line, sizeof(line), format, args);
+		line[strcspn(line, "\n")] = '\0';
+		log_debug("%s", line);
+	}
+	return 0;
+}
+
+void fw_progs_init(void)
+{
+	(void)libbpf_set_print(on_libbpf);
+}
+
+/* The name between the first two quotes of a line, cut out in place. */
+static const char *quoted(char *line)
+{
+	char *start = strchr(line, '\''), *end;
+
+	if (!start)
+		return "?";
+	end = strchr(start + 1, '\'');
+	if (end)
+		*end = '\0';
+	return start + 1;
+}
+
+/*
+ * The line that says what is wrong: of a verifier log the last one in front of
+ * the statistics, of other messages the first one.
+ */
+static char *telling_line(char *text)
+{
+	char *line, *next, *found = NULL;
+	bool is_verifier = false;
+
+	for (line = text; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		if (strstr(line, "not found in kernel or module BTFs"))
+			return line;
+		if (strstr(line, "BEGIN PROG LOAD LOG")) {
+			is_verifier = true;
+			continue;
+		}
+		if (strncmp(line, "processed ", 10) == 0 ||
+		    strstr(line, "END PROG LOAD LOG"))
+			break;
+		if (*line && (is_verifier || !found))
+			found = line;
+	}
+	return found;
+}
+
+/* A function of nf_conntrack cannot be found, and nf_conntrack is there. */
+static void explain_kfunc(const char *name, char **reterr)
+{
+	struct fw_probe *probe = fw_probe_new();
+
+	if (probe && fw_probe_has_func(probe, name)) {
+		fw_errorf(
+			reterr,
+			"fwctld may not look into the types of the module nf_conntrack for '%s': it needs CAP_SYS_ADMIN for that",
+			name);
+	} else if (probe && access(INITSTATE, F_OK) == 0 &&
+		   !fw_probe_has_module_btf(probe)) {
+		fw_errorf(
+			reterr,
+			"nf_conntrack is loaded but has no type information, so '%s' cannot be found: the kernel was built without CONFIG_DEBUG_INFO_BTF_MODULES, or the module for another kernel",
+			name);
+	} else {
+		fw_errorf(
+			reterr,
+			"nf_conntrack of this kernel has no '%s', a BPF function that Linux 6.1 and later have",
+			name);
+	}
+	fw_probe_free(probe);
+}
+
+/* Turn what libbpf printed into one line for the user. */
+static void explain_load(int r, char *text, char **reterr)
+{
+	char *line = telling_line(text);
+
+	if (r == -EPERM) {
+		fw_errorf(
+			reterr,
+			"loading BPF programs is not permitted: run fwctld as root");
+		return;
+	}
+	if (line && strstr(line, "not found in kernel or module BTFs")) {
+		explain_kfunc(quoted(line), reterr);
+		return;
+	}
+	if (line && strncmp(line, "libbpf: ", 8) == 0)
+		line += 8;
+	fw_errorf(reterr, "the kernel refused the BPF programs (%s)%s%s",
+		  strerror(-r), line ? ": " : "", line ? line : "");
+}
+
+/* ---- loading -------------------------------------------------------------- */
+
+/* Jiffies per second: the coarse clock advances once a jiffy. */
+static uint32_t kernel_hz(void)
+{
+	struct timespec ts;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &ts) < 0 || ts.tv_nsec <= 0)
+		return 250;
+	return (uint32_t)((1000000000 + ts.tv_nsec / 2) / ts.tv_nsec);
+}
+
+static int set_knobs(struct fwctl_bpf *skel)
+{
+	uint64_t cookie;
+
+	if (getrandom(&cookie, sizeof(cookie), 0) != sizeof(cookie))
+		return -EIO;
+	skel->rodata->fw_cookie = cookie;
+	skel->rodata->fw_hz = kernel_hz();
+	return 0;
+}
+
+/* Load with the messages of libbpf kept, and explain them if it fails. */
+static int load_skel(struct fwctl_bpf *skel, char **reterr)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	load_log = open_memstream(&text, &len);
+	r = fwctl_bpf__load(skel);
+	if (load_log && fclose(load_log) == 0 && r < 0)
+		explain_load(r, text, reterr);
+	load_log = NULL;
+	free(text);
+	return r;
+}
+
+/* Share the maps that are there already. */
+static int reuse_maps(const struct fwctl_bpf *skel, const int maps[FW_MAP_MAX])
+{
+	int r = 0;
+
+	for (int i = 0; i < FW_MAP_MAX && r == 0; i++) {
+		if (i != FW_MAP_RULESETS)
+			r = bpf_map__reuse_fd(
+				fw_progs_map(skel, (enum fw_map)i), maps[i]);
+	}
+	return r;
+}
+
+int fw_progs_load(uint32_t image_size, const int *maps, struct fwctl_bpf **ret,
+		  char **reterr)
+{
+	struct fwctl_bpf *skel;
+	int r;
+
+	/*
+	 * The kfuncs are in the module and found by its BTF. From here on the
+	 * programs hold a reference to it: nobody can unload it under them.
+	 */
+	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
+	if (r < 0)
+		return r;
+	skel = fwctl_bpf__open();
+	if (!skel)
+		return -errno;
+	r = set_knobs(skel);
+	if (r == 0)
+		r = fw_skel_set_image_size(skel, image_size);
+	if (r == 0 && maps)
+		r = reuse_maps(skel, maps);
+	if (r == 0)
+		r = load_skel(skel, reterr);
+	if (r < 0) {
+		fwctl_bpf__destroy(skel);
+		return r;
+	}
+	*ret = skel;
+	return 0;
+}
