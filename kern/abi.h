@@ -16,11 +16,10 @@
 
 /* ---- limits ------------------------------------------------------------- */
 
-#define FW_MAX_RULES	   16384 /* rows in one image, both lists together */
-#define FW_MAX_ZONES	   64	 /* bits of a zone mask */
+#define FW_MAX_RULES	   131000 /* in one image: half of the slots */
+#define FW_MAX_ZONES	   64	  /* bits of a zone mask */
 #define FW_MAX_IFSLOTS	   64 /* interfaces with counters; slot 0: any other */
-#define FW_MAX_SLOTS	   32768 /* rule counters; slot 0 is never used */
-#define FW_MAX_CELLS	   (FW_IMAGE_MAX / FW_CELL_SIZE)
+#define FW_MAX_SLOTS	   262144 /* rule counters; slot 0 is never used */
 #define FW_MAX_XFLOWS	   65536 /* echo and other flows without nf_conntrack */
 #define FW_MAX_FRAGS	   16384 /* datagrams whose first fragment passed */
 #define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */
@@ -220,18 +219,18 @@ struct fw_result {
 /* ---- the rule image ------------------------------------------------------ */
 
 /*
- * The only value of an array map is one rule set, in 128-byte cells. Cell 0 is
- * the head; rows, sets and their boundaries follow; last comes the annex, the
- * rule text it was compiled from, which only user space reads. The outer map
- * `rulesets` has one slot; storing a new image there is the atomic switch.
+ * The only value of an array map is one rule set: the head, then the compiled
+ * rules (kern/match_abi.h) and sets (kern/addrset_abi.h), last the annex, the
+ * rule text it was compiled from, which only user space reads. Storing a new
+ * image in slot 0 of the outer map `rulesets` is the atomic switch.
  *
- * All images that one slot takes are of one size, a power of two, which the
+ * All images that one map takes are of one size, a power of two, which the
  * programs learn before they are loaded (kern/image.h). Rules that outgrow it
  * get programs for larger images.
  */
 #define FW_IMAGE_MIN   (1u << 20)
-#define FW_IMAGE_MAX   (1u << 27)
-#define FW_CELL_SIZE   128
+#define FW_IMAGE_MAX   (1u << 28)
+#define FW_IMAGE_SLOTS 2
 #define FW_IMAGE_MAGIC 0x66776374u /* "fwct" */
 
 struct fw_timeouts { /* seconds */
@@ -250,42 +249,19 @@ struct fw_timeouts { /* seconds */
 #define FW_OPT_FRAG_DROP   0x01
 #define FW_OPT_NON_IP_DROP 0x02
 
+/* At offset 0. Offsets are in bytes from there. */
 struct fw_image_head {
 	__u32 magic;
 	__u32 abi;
-	__u32 gen; /* 1 .. FW_MARK_GEN_MAX, then again from 1 */
-	__u32 n_cells;
-	__u32 stateless_off; /* first cell of the rows judged before state */
-	__u32 stateless_n;
-	__u32 rules_off; /* rows that judge new flows */
-	__u32 rules_n;
-	__u32 annex_off; /* first cell of the annex */
-	__u32 annex_len; /* bytes */
-	__u32 options;	 /* FW_OPT_* */
-	__u32 default_slot[FW_DIR_MAX];
-	__u8 default_verdict[FW_DIR_MAX]; /* enum fw_verdict */
-	__u8 default_log;		  /* bit per enum fw_dir */
+	__u32 gen;	     /* 1 .. FW_MARK_GEN_MAX, then again from 1 */
+	__u32 size;	     /* bytes in use, the annex with them */
+	__u32 match;	     /* struct fw_match_head */
+	__u32 n_rows;	     /* rules */
+	__u32 has_stateless; /* 0: no rule is judged before state */
+	__u32 annex;
+	__u32 annex_len;
+	__u32 options; /* FW_OPT_* */
 	struct fw_timeouts timeouts;
-	__u8 pad[28];
-};
-
-/* One rule. A zero set, mask or zone means "any"; `dirs` and `families` never. */
-struct fw_row {
-	__u64 in_zones; /* matches if any bit is common */
-	__u64 out_zones;
-	__u64 protos[4]; /* bit per IP protocol; all zero: any */
-	__u32 src_set;	 /* cell of a struct fw_set; 0: any */
-	__u32 dst_set;
-	__u32 l4a_set; /* source ports, or with FW_ROW_ICMP types of ICMP */
-	__u32 l4b_set; /* destination ports, or types of ICMPv6 */
-	__u32 slot;
-	__u32 rule;
-	__u8 verdict;  /* enum fw_verdict */
-	__u8 dirs;     /* bit per enum fw_dir */
-	__u8 families; /* 1: IPv4, 2: IPv6 */
-	__u8 pad;
-	__u32 flags; /* FW_ROW_* */
-	__u8 pad2[48];
 };
 
 #define FW_FAMILY_IPV4 1
@@ -301,42 +277,6 @@ struct fw_row {
 #define FW_ROW_LOG	 0x0080
 #define FW_ROW_STATELESS 0x0100
 #define FW_ROW_NAMED	 0x0200 /* names ICMP types or ports: may deny essentials */
-
-/*
- * A set is the sorted list of the values where membership changes: a value is
- * a member if the number of boundaries not above it is odd. Three lists, all in
- * host byte order: IPv4 addresses, IPv6 addresses, 16-bit values (ports, or
- * ICMP type << 8 | code). IPv4 packets look in the first, IPv6 in the second.
- */
-struct fw_set {
-	__u32 v4_off; /* first cell of FW_V4_PER_CELL boundaries each */
-	__u32 v4_n;   /* boundaries */
-	__u32 v6_off;
-	__u32 v6_n;
-	__u32 port_off;
-	__u32 port_n;
-	__u32 has_self; /* 1: addresses of this host are members too */
-	__u8 pad[100];
-};
-
-#define FW_V4_PER_CELL	 32
-#define FW_V6_PER_CELL	 8
-#define FW_PORT_PER_CELL 64
-
-struct fw_v6_bound {
-	__u64 hi;
-	__u64 lo;
-};
-
-union fw_cell {
-	struct fw_image_head head;
-	struct fw_row row;
-	struct fw_set set;
-	__u32 v4[FW_V4_PER_CELL];
-	struct fw_v6_bound v6[FW_V6_PER_CELL];
-	__u16 port[FW_PORT_PER_CELL];
-	__u8 bytes[FW_CELL_SIZE];
-};
 
 /* ---- map keys and values ------------------------------------------------- */
 
@@ -470,10 +410,7 @@ struct fw_meta {
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_tuple) == 40, "fw_tuple");
 _Static_assert(sizeof(struct fw_key) == 64, "fw_key");
-_Static_assert(sizeof(struct fw_image_head) == FW_CELL_SIZE, "fw_image_head");
-_Static_assert(sizeof(struct fw_row) == FW_CELL_SIZE, "fw_row");
-_Static_assert(sizeof(struct fw_set) == FW_CELL_SIZE, "fw_set");
-_Static_assert(sizeof(union fw_cell) == FW_CELL_SIZE, "fw_cell");
+_Static_assert(sizeof(struct fw_image_head) == 80, "fw_image_head");
 _Static_assert(sizeof(struct fw_event) == 80, "fw_event");
 _Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
 _Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");

@@ -57,7 +57,7 @@ static __always_inline bool find_iface(struct pkt *p, struct run *r)
 }
 
 /* Where the stack would forward the packet to; 0: nowhere. */
-static __always_inline __u32 route_out(void *ctx, const struct pkt *p)
+static __noinline __u32 route_out(void *ctx, const struct pkt *p)
 {
 	const struct fw_tuple *t = &p->tuple;
 	struct bpf_fib_lookup fib = {};
@@ -216,7 +216,7 @@ static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 						const bool stateless)
 {
 	for (int i = 0; i < 2; i++) {
-		if (classify(r->image, &p->key, stateless, &p->res))
+		if (classify(&p->io, r->gen, stateless))
 			return FW_REASON_DROP_INTERNAL;
 		if (!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
 		    !(p->res.flags & FW_RESULT_MAYBE))
@@ -235,7 +235,7 @@ step_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	enum fw_reason reason;
 	bool again;
 
-	if (!r->head->stateless_n)
+	if (!r->head->has_stateless)
 		return FW_REASON_NONE;
 	(void)locate(p, r, hook, false);
 	reason = ask_rules(p, r, ctx, hook, true);
@@ -483,7 +483,6 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 					     void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason, parsed;
-	const union fw_cell *head;
 	struct fw_meta m;
 	__u32 zero = 0;
 	void *map;
@@ -495,11 +494,10 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 	r->image = bpf_map_lookup_elem(map, &zero);
 	if (!r->image)
 		return FW_REASON_DROP_NO_RULES;
-	head = cell_at(r->image, 0);
-	if (head->head.magic != FW_IMAGE_MAGIC)
+	r->head = r->image;
+	if (r->head->magic != FW_IMAGE_MAGIC)
 		return FW_REASON_DROP_NO_RULES;
-	r->head = &head->head;
-	r->gen = head->head.gen;
+	r->gen = r->head->gen;
 	if (!find_iface(p, r))
 		return FW_REASON_UNCOVERED;
 	if (parsed != FW_REASON_NONE)

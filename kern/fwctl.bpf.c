@@ -19,6 +19,7 @@
 
 #include "kern/ctx.h"
 
+#include "kern/match.h"
 #include "kern/packet.h"
 #include "kern/tuple.h"
 

@@ -23,7 +23,7 @@ extern __u32 fw_image_mask;
 #endif
 
 /* The object of a type at an offset; `base` is the value of the map. */
-#define image_at(base, off, type)                \
-	((const type *)((const char *)(base) +   \
-			((off) & fw_image_mask & \
-			 ~(__u32)(_Alignof(type) - 1))))
+#define image_at(base, off, type)                              \
+	((const type *)(const void *)((const char *)(base) +   \
+				      ((off) & fw_image_mask & \
+				       ~(__u32)(_Alignof(type) - 1))))

@@ -3,7 +3,10 @@
 /* Every map, and who writes and who reads it. */
 #pragma once
 
-/* The rule image. User space writes; each packet reads slot 0 exactly once. */
+/*
+ * The rule image. User space writes; each packet reads slot 0 once. Slot 1 has
+ * the image before it, until no packet can be at work with that (classify.h).
+ */
 struct fw_image_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -14,7 +17,7 @@ struct fw_image_map {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
+	__uint(max_entries, FW_IMAGE_SLOTS);
 	__type(key, __u32);
 	__array(values, struct fw_image_map);
 } rulesets SEC(".maps");

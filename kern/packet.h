@@ -46,8 +46,13 @@ struct flow {
 
 /* In a per-CPU map, not on the stack: see `work` in maps.h. */
 struct pkt {
-	struct fw_key key;
-	struct fw_result res;  /* what the rules said of it */
+	union {
+		struct match_io io;
+		struct {
+			struct fw_key key;
+			struct fw_result res; /* what the rules said of it */
+		};
+	};
 	struct fw_tuple tuple; /* as on the wire; filled for the state */
 	struct flow flow;
 	__u32 len;    /* of the frame, for counters */

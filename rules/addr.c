@@ -6,7 +6,31 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-bool fw_addr_parse(const char *s, size_t len, struct fw_address *ret)
+/* As inet_pton() reads it: four numbers without leading zeros. */
+static bool parse_v4(const char *s, size_t len, struct fw_u128 *ret)
+{
+	const char *end = s + len;
+	uint32_t value = 0;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		const char *start = s;
+		uint32_t octet = 0;
+
+		while (s < end && *s >= '0' && *s <= '9' && octet <= UINT8_MAX)
+			octet = octet * 10 + (uint32_t)(*s++ - '0');
+		if (s == start || octet > UINT8_MAX ||
+		    (*start == '0' && s > start + 1))
+			return false;
+		value = value << 8 | octet;
+		if (i < 3 && (s == end || *s++ != '.'))
+			return false;
+	}
+	*ret = (struct fw_u128){ .lo = value };
+	return s == end;
+}
+
+static bool parse_v6(const char *s, size_t len, struct fw_u128 *ret)
 {
 	unsigned char bytes[16];
 	char text[INET6_ADDRSTRLEN];
@@ -17,20 +41,21 @@ bool fw_addr_parse(const char *s, size_t len, struct fw_address *ret)
 		return false;
 	memcpy(text, s, len);
 	text[len] = '\0';
-	ret->is_v6 = memchr(s, ':', len) != NULL;
-	if (inet_pton(ret->is_v6 ? AF_INET6 : AF_INET, text, bytes) != 1)
+	if (inet_pton(AF_INET6, text, bytes) != 1)
 		return false;
-	if (ret->is_v6) {
-		for (i = 0; i < 8; i++)
-			value.hi = value.hi << 8 | bytes[i];
-		for (; i < 16; i++)
-			value.lo = value.lo << 8 | bytes[i];
-	} else {
-		for (i = 0; i < 4; i++)
-			value.lo = value.lo << 8 | bytes[i];
-	}
-	ret->value = value;
+	for (i = 0; i < 8; i++)
+		value.hi = value.hi << 8 | bytes[i];
+	for (; i < 16; i++)
+		value.lo = value.lo << 8 | bytes[i];
+	*ret = value;
 	return true;
+}
+
+bool fw_addr_parse(const char *s, size_t len, struct fw_address *ret)
+{
+	ret->is_v6 = len && memchr(s, ':', len) != NULL;
+	return ret->is_v6 ? parse_v6(s, len, &ret->value)
+			  : parse_v4(s, len, &ret->value);
 }
 
 bool fw_addr_is_mapped(const struct fw_address *address)
@@ -70,19 +95,91 @@ struct fw_u128 fw_addr_prefix_first(const struct fw_address *address,
 	return host;
 }
 
-void fw_addr_print(struct fw_str *str, struct fw_u128 value, bool is_v6)
+static void print_v4(struct fw_str *str, uint32_t value)
+{
+	int shift;
+
+	for (shift = 24; shift >= 0; shift -= 8) {
+		fw_str_put_number(str, value >> shift & 0xff);
+		if (shift)
+			fw_str_add(str, ".", 1);
+	}
+}
+
+/* One group of four hexadecimal digits, without leading zeros. */
+static void print_group(struct fw_str *str, unsigned int group)
+{
+	char digits[4];
+	size_t i = sizeof(digits);
+
+	do {
+		digits[--i] = "0123456789abcdef"[group & 0xf];
+		group >>= 4;
+	} while (group);
+	fw_str_add(str, digits + i, sizeof(digits) - i);
+}
+
+/* The first longest run of zero groups, if there are two at least: "::". */
+static int longest_zeros(const unsigned int groups[8], int *ret_len)
+{
+	int best = -1;
+	int i, n = 0;
+
+	*ret_len = 1;
+	for (i = 0; i < 8; i++) {
+		n = groups[i] ? 0 : n + 1;
+		if (n > *ret_len) {
+			*ret_len = n;
+			best = i + 1 - n;
+		}
+	}
+	return best;
+}
+
+static void print_v6(struct fw_str *str, struct fw_u128 value)
+{
+	unsigned int groups[8];
+	int i, zeros, len;
+
+	for (i = 0; i < 4; i++) {
+		groups[i] = value.hi >> (48 - 16 * i) & 0xffff;
+		groups[4 + i] = value.lo >> (48 - 16 * i) & 0xffff;
+	}
+	zeros = longest_zeros(groups, &len);
+	for (i = 0; i < 8; i++) {
+		if (i == zeros) {
+			fw_str_add(str, "::", 2);
+			i += len - 1;
+			continue;
+		}
+		if (i && i != zeros + len)
+			fw_str_add(str, ":", 1);
+		print_group(str, groups[i]);
+	}
+}
+
+/* ::a.b.c.d and ::ffff:a.b.c.d are as the library prints them. */
+static void print_with_v4(struct fw_str *str, struct fw_u128 value)
 {
 	char text[INET6_ADDRSTRLEN];
-	unsigned char bytes[16];
+	unsigned char bytes[16] = { 0 };
 	int i;
 
-	for (i = 0; i < 8; i++) {
-		bytes[i] = (unsigned char)(value.hi >> (56 - 8 * i));
+	for (i = 0; i < 8; i++)
 		bytes[8 + i] = (unsigned char)(value.lo >> (56 - 8 * i));
-	}
-	if (inet_ntop(is_v6 ? AF_INET6 : AF_INET, is_v6 ? bytes : bytes + 12,
-		      text, sizeof(text)))
+	if (inet_ntop(AF_INET6, bytes, text, sizeof(text)))
 		fw_str_puts(str, text);
+}
+
+void fw_addr_print(struct fw_str *str, struct fw_u128 value, bool is_v6)
+{
+	if (!is_v6) {
+		print_v4(str, (uint32_t)value.lo);
+	} else if (value.hi == 0 && value.lo >> 48 == 0) {
+		print_with_v4(str, value);
+	} else {
+		print_v6(str, value);
+	}
 }
 
 /* Number of host bits if a range is a whole prefix, or -1. */
@@ -107,7 +204,8 @@ void fw_addr_print_range(struct fw_str *str, const struct fw_range *range,
 
 	fw_addr_print(str, first, is_v6);
 	if (host > 0) {
-		fw_str_addf(str, "/%d", (is_v6 ? 128 : 32) - host);
+		fw_str_add(str, "/", 1);
+		fw_str_put_number(str, (uint64_t)((is_v6 ? 128 : 32) - host));
 	} else if (host < 0) {
 		fw_str_puts(str, "-");
 		fw_addr_print(str, last, is_v6);

@@ -104,21 +104,17 @@ static int get_text(struct cursor *cursor, struct fw_text *text)
 /* Find the annex of an image that may be anything. */
 static int find_annex(const struct fw_image *image, struct cursor *ret)
 {
-	const struct fw_image_head *head;
-	size_t room;
+	struct fw_image_head head;
 
-	if (image->n_cells < 1)
+	if (image->size < sizeof(head))
 		return -EBADMSG;
-	head = &image->cells[0].head;
-	if (head->magic != FW_IMAGE_MAGIC || head->abi != FW_ABI_VERSION ||
-	    head->n_cells > image->n_cells || head->annex_off < 1 ||
-	    head->annex_off > head->n_cells)
+	memcpy(&head, image->bytes, sizeof(head));
+	if (head.magic != FW_IMAGE_MAGIC || head.abi != FW_ABI_VERSION ||
+	    head.annex < sizeof(head) || head.annex > image->size ||
+	    head.annex_len > image->size - head.annex)
 		return -EBADMSG;
-	room = (size_t)(head->n_cells - head->annex_off) * FW_CELL_SIZE;
-	if (head->annex_len > room)
-		return -EBADMSG;
-	ret->p = image->cells[0].bytes + (size_t)head->annex_off * FW_CELL_SIZE;
-	ret->left = head->annex_len;
+	ret->p = image->bytes + head.annex;
+	ret->left = head.annex_len;
 	return 0;
 }
 

@@ -3,36 +3,69 @@
 /* Memory that is freed all at once: the syntax tree lives in one. */
 #include "arena.h"
 
-#include <assert.h>
 #include <stdalign.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define BLOCK_SIZE 65536u
+/* Large blocks are fresh pages: what is not used costs nothing. */
+#define BLOCK_SIZE ((size_t)1 << 20)
 #define ALIGN	   alignof(max_align_t)
 
 struct fw_arena_block {
 	struct fw_arena_block *next;
-	size_t used;
-	alignas(max_align_t) unsigned char data[BLOCK_SIZE];
+	size_t used, size;
+	alignas(max_align_t) unsigned char data[];
 };
 
-void *fw_arena_alloc(struct fw_arena *arena, size_t size)
+static struct fw_arena_block *new_block(size_t size)
 {
-	size_t need = (size + ALIGN - 1) / ALIGN * ALIGN;
-	struct fw_arena_block *block = arena->head;
-	void *p;
+	struct fw_arena_block *block;
 
-	assert(need <= BLOCK_SIZE);
-	if (!block || BLOCK_SIZE - block->used < need) {
-		block = calloc(1, sizeof(*block));
-		if (!block)
-			return NULL;
+	if (size > SIZE_MAX - sizeof(*block))
+		return NULL;
+	block = calloc(1, sizeof(*block) + size);
+	if (block)
+		block->size = size;
+	return block;
+}
+
+static void *take(struct fw_arena *arena, size_t size, size_t align)
+{
+	struct fw_arena_block *block = arena->head;
+	size_t off = block ? (block->used + align - 1) / align * align : 0;
+
+	if (block && off <= block->size && block->size - off >= size) {
+		block->used = off + size;
+		return block->data + off;
+	}
+	block = new_block(size > BLOCK_SIZE / 4 ? size : BLOCK_SIZE);
+	if (!block)
+		return NULL;
+	block->used = size;
+	if (size > BLOCK_SIZE / 4 && arena->head) {
+		/* A block of its own; the last one has room still. */
+		block->next = arena->head->next;
+		arena->head->next = block;
+	} else {
 		block->next = arena->head;
 		arena->head = block;
 	}
-	p = block->data + block->used;
-	block->used += need;
-	return p;
+	return block->data;
+}
+
+void *fw_arena_alloc(struct fw_arena *arena, size_t size)
+{
+	return take(arena, size, ALIGN);
+}
+
+char *fw_arena_text(struct fw_arena *arena, const char *s, size_t n)
+{
+	char *copy = take(arena, n + 1, 1);
+
+	if (copy && n)
+		memcpy(copy, s, n);
+	return copy;
 }
 
 void fw_arena_done(struct fw_arena *arena)

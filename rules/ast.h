@@ -19,9 +19,11 @@ enum fw_item_kind {
 /* A value; what it means depends on where it stands. */
 struct fw_item {
 	struct fw_item *next;
-	struct fw_item *first; /* of a list */
-	struct fw_span at;     /* with $ or @ */
-	uint32_t file;	       /* of FW_ITEM_FILE: number of the file */
+	union {
+		struct fw_item *first; /* of FW_ITEM_LIST */
+		uint32_t file;	       /* of FW_ITEM_FILE: its number */
+	};
+	struct fw_span at; /* with $ or @ */
 	enum fw_item_kind kind;
 };
 
@@ -66,6 +68,7 @@ struct fw_ast_member {
 };
 
 struct fw_ast_interface {
+	struct fw_ast_interface *next; /* of the file */
 	struct fw_span name;
 	struct fw_ast_member *members;
 };
@@ -114,5 +117,10 @@ struct fw_stmt {
 struct fw_ast {
 	struct fw_stmt *first;
 	struct fw_stmt *last;
+	struct fw_ast_interface *first_interface;
+	struct fw_ast_interface *last_interface;
 	size_t n_items;
+	size_t n_rules;
+	size_t n_others; /* statements that are no rules */
+	bool is_full;	 /* there are too many: what follows is not read */
 };

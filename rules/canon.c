@@ -18,46 +18,52 @@
 
 /* ---- rules --------------------------------------------------------------- */
 
-static void put_value(struct fw_str *str, const struct fw_term *term)
+static void put_value(const struct fw_scope *scope, struct fw_str *str,
+		      const struct fw_term *term)
 {
 	fw_str_puts(str, term->is_negated ? " !" : " ");
-	fw_str_puts(str, term->text ? term->text : "any");
+	if (term->text_len) {
+		fw_str_add(str, fw_term_text(scope, term), term->text_len);
+	} else {
+		fw_str_puts(str, "any");
+	}
 }
 
-static void put_clause(struct fw_str *str, const char *word,
-		       const struct fw_term *term)
+static void put_clause(const struct fw_scope *scope, struct fw_str *str,
+		       const char *word, const struct fw_term *term)
 {
 	if (!term->is_given)
 		return;
 	fw_str_puts(str, word);
-	put_value(str, term);
+	put_value(scope, str, term);
 }
 
-static void put_zones(struct fw_str *str, const struct fw_checked_rule *rule)
+static void put_zones(const struct fw_scope *scope, struct fw_str *str,
+		      const struct fw_checked_rule *rule)
 {
 	const struct fw_term *in = &rule->terms[FW_TERM_IN];
 	const struct fw_term *out = &rule->terms[FW_TERM_OUT];
 
 	if (rule->ast->dir == FW_DIR_FORWARD && out->is_given) {
-		put_value(str, in);
+		put_value(scope, str, in);
 		fw_str_puts(str, " ->");
-		put_value(str, out);
+		put_value(scope, str, out);
 		return;
 	}
-	put_clause(str, " on", in);
-	put_clause(str, " on", out);
+	put_clause(scope, str, " on", in);
+	put_clause(scope, str, " on", out);
 }
 
-static void put_endpoint(struct fw_str *str, const char *word,
-			 const struct fw_term *address,
+static void put_endpoint(const struct fw_scope *scope, struct fw_str *str,
+			 const char *word, const struct fw_term *address,
 			 const struct fw_term *port)
 {
 	if (!address->is_given && !port->is_given)
 		return;
 	fw_str_puts(str, word);
 	if (address->is_given)
-		put_value(str, address);
-	put_clause(str, " port", port);
+		put_value(scope, str, address);
+	put_clause(scope, str, " port", port);
 }
 
 static void put_log(const struct fw_scope *scope, struct fw_str *str,
@@ -74,31 +80,29 @@ static void put_log(const struct fw_scope *scope, struct fw_str *str,
 	fw_str_puts(str, "\"");
 }
 
-char *fw_canon_rule(const struct fw_scope *scope,
-		    const struct fw_checked_rule *rule)
+void fw_canon_rule(const struct fw_scope *scope,
+		   const struct fw_checked_rule *rule, struct fw_str *str)
 {
 	const struct fw_ast_rule *ast = rule->ast;
 	const struct fw_term *t = rule->terms;
-	struct fw_str str = { 0 };
 
-	fw_str_puts(&str, fw_verdict_name((enum fw_verdict)ast->verdict));
+	fw_str_puts(str, fw_verdict_name((enum fw_verdict)ast->verdict));
 	if (ast->is_stateless)
-		fw_str_puts(&str, " stateless");
-	fw_str_puts(&str, " ");
-	fw_str_puts(&str, fw_dir_name((enum fw_dir)ast->dir));
-	put_zones(&str, rule);
+		fw_str_puts(str, " stateless");
+	fw_str_puts(str, " ");
+	fw_str_puts(str, fw_dir_name((enum fw_dir)ast->dir));
+	put_zones(scope, str, rule);
 	if (ast->families) {
-		fw_str_puts(&str, ast->families == FW_FAMILY_IPV4
-					  ? " family ipv4"
-					  : " family ipv6");
+		fw_str_puts(str, ast->families == FW_FAMILY_IPV4
+					 ? " family ipv4"
+					 : " family ipv6");
 	}
-	put_clause(&str, " proto", &t[FW_TERM_PROTO]);
-	put_clause(&str, " type", &t[FW_TERM_TYPE]);
-	put_clause(&str, " code", &t[FW_TERM_CODE]);
-	put_endpoint(&str, " from", &t[FW_TERM_SRC], &t[FW_TERM_SPORT]);
-	put_endpoint(&str, " to", &t[FW_TERM_DST], &t[FW_TERM_DPORT]);
-	put_log(scope, &str, ast);
-	return fw_str_take(&str);
+	put_clause(scope, str, " proto", &t[FW_TERM_PROTO]);
+	put_clause(scope, str, " type", &t[FW_TERM_TYPE]);
+	put_clause(scope, str, " code", &t[FW_TERM_CODE]);
+	put_endpoint(scope, str, " from", &t[FW_TERM_SRC], &t[FW_TERM_SPORT]);
+	put_endpoint(scope, str, " to", &t[FW_TERM_DST], &t[FW_TERM_DPORT]);
+	put_log(scope, str, ast);
 }
 
 /* ---- defines ------------------------------------------------------------- */
@@ -144,39 +148,51 @@ char *fw_canon_define(const struct fw_scope *scope,
 #define LONGEST_HINT 16
 
 /* The first word of a term, as far as a label may hold it. */
-static void put_hint(struct fw_str *str, const struct fw_term *term)
+static void put_hint(const struct fw_scope *scope, struct fw_str *str,
+		     const struct fw_term *term)
 {
-	const char *s = term->text;
-	int n;
+	const char *s = fw_term_text(scope, term);
+	const char *end = s + term->text_len;
+	size_t n = 0;
 
-	if (!term->is_given || !s)
+	if (!term->is_given)
 		return;
-	while (*s && !isalnum((unsigned char)*s))
+	while (s < end && !isalnum((unsigned char)*s))
 		s++;
-	if (!*s)
+	if (s == end)
 		return;
 	fw_str_puts(str, term->is_negated ? "-not-" : "-");
-	for (n = 0; n < LONGEST_HINT; n++) {
-		if (!isalnum((unsigned char)s[n]) && s[n] != '-' &&
-		    s[n] != '_' && s[n] != '.')
-			break;
-		fw_str_add(str, &s[n], 1);
-	}
+	while (n < LONGEST_HINT && s + n < end &&
+	       (isalnum((unsigned char)s[n]) || s[n] == '-' || s[n] == '_' ||
+		s[n] == '.'))
+		n++;
+	fw_str_add(str, s, n);
 }
 
-char *fw_canon_label(const struct fw_checked_rule *rule, const char *text)
+static void put_hash(struct fw_str *str, uint32_t hash)
+{
+	char digits[8];
+	int i;
+
+	for (i = 0; i < 8; i++)
+		digits[i] = "0123456789abcdef"[hash >> (28 - 4 * i) & 0xf];
+	fw_str_add(str, digits, sizeof(digits));
+}
+
+void fw_canon_label(const struct fw_scope *scope,
+		    const struct fw_checked_rule *rule, const char *text,
+		    size_t len, struct fw_str *str)
 {
 	const struct fw_term *t = rule->terms;
-	struct fw_str str = { 0 };
 	uint64_t hash;
 
-	hash = fw_mem_hash(FW_HASH_SEED, text, strlen(text));
-	fw_str_puts(&str, fw_verdict_name((enum fw_verdict)rule->ast->verdict));
-	fw_str_puts(&str, "-");
-	fw_str_puts(&str, fw_dir_name((enum fw_dir)rule->ast->dir));
-	put_hint(&str, &t[FW_TERM_PROTO]);
-	put_hint(&str,
+	hash = fw_mem_hash(FW_HASH_SEED, text, len);
+	fw_str_puts(str, fw_verdict_name((enum fw_verdict)rule->ast->verdict));
+	fw_str_add(str, "-", 1);
+	fw_str_puts(str, fw_dir_name((enum fw_dir)rule->ast->dir));
+	put_hint(scope, str, &t[FW_TERM_PROTO]);
+	put_hint(scope, str,
 		 &t[t[FW_TERM_TYPE].is_given ? FW_TERM_TYPE : FW_TERM_DPORT]);
-	fw_str_addf(&str, "-%08x", (unsigned int)(hash ^ hash >> 32));
-	return fw_str_take(&str);
+	fw_str_add(str, "-", 1);
+	put_hash(str, (uint32_t)(hash ^ hash >> 32));
 }

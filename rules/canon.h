@@ -5,9 +5,9 @@
 
 #include "check.h"
 
-/** @brief The rule in one line, without its label; NULL without memory. */
-char *fw_canon_rule(const struct fw_scope *scope,
-		    const struct fw_checked_rule *rule);
+/** @brief Append the rule in one line, without its label, to a string. */
+void fw_canon_rule(const struct fw_scope *scope,
+		   const struct fw_checked_rule *rule, struct fw_str *str);
 
 /** @brief `define NAME = VALUE` in one line; NULL without memory. */
 char *fw_canon_define(const struct fw_scope *scope,
@@ -17,8 +17,12 @@ char *fw_canon_define(const struct fw_scope *scope,
  * @brief A name for a rule that has no label: readable, and stable as long as
  *        its text is.
  *
- * @param rule  the rule
- * @param text  from fw_canon_rule()
- * @return the name, owned by the caller; NULL without memory
+ * @param scope  names
+ * @param rule   the rule
+ * @param text   from fw_canon_rule(), not in `str`
+ * @param len    bytes of it
+ * @param str    the name is appended to it
  */
-char *fw_canon_label(const struct fw_checked_rule *rule, const char *text);
+void fw_canon_label(const struct fw_scope *scope,
+		    const struct fw_checked_rule *rule, const char *text,
+		    size_t len, struct fw_str *str);

@@ -77,14 +77,12 @@ static bool check_modes(struct fw_scope *scope, const struct fw_ast *ast,
 			struct fw_ast_member *member)
 {
 	struct fw_reporter *rep = &scope->c->rep;
-	const struct fw_stmt *s;
+	const struct fw_ast_interface *i;
 	const struct fw_ast_member *m;
 	bool is_later = false;
 
-	for (s = ast->first; s; s = s->next) {
-		if (s->kind != FW_STMT_INTERFACE)
-			continue;
-		for (m = s->interface.members; m; m = m->next) {
+	for (i = ast->first_interface; i; i = i->next) {
+		for (m = i->members; m; m = m->next) {
 			is_later |= m == member;
 			if (m == member || !m->has_mode ||
 			    !same_text(scope, m->at, member->at))

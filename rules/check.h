@@ -16,7 +16,8 @@ struct fw_term {
 	bool is_given; /* and is not `any` */
 	bool is_negated;
 	bool has_set; /* an @set is part of it: its content may change */
-	char *text;   /* canonical, without '!'; NULL: was not given */
+	/* Canonical, without '!', in the texts of the scope; len 0: not given */
+	uint32_t text_off, text_len;
 	struct fw_value value; /* of protocols, zones, types and codes */
 	int32_t set;	       /* of addresses and ports */
 };
@@ -43,6 +44,13 @@ bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 		   const struct fw_stmt *stmt, struct fw_checked_rule *ret);
 
 void fw_checked_rule_done(struct fw_checked_rule *rule);
+
+/** @brief The text of a term of the rule that was checked last, text_len bytes. */
+static inline const char *fw_term_text(const struct fw_scope *scope,
+				       const struct fw_term *term)
+{
+	return term->text_len ? scope->texts.s + term->text_off : "";
+}
 
 /**
  * @brief Enter all names of the tree; check everything that is not a rule.

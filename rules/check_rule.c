@@ -58,19 +58,34 @@ static bool check_any(struct check *check, struct fw_term *term)
 	return false;
 }
 
+/* What was appended to the texts since `start` is that of a term. */
+static bool take_text(struct check *check, size_t start, struct fw_term *term)
+{
+	const struct fw_str *texts = &check->scope->texts;
+
+	if (texts->is_broken || texts->n > UINT32_MAX)
+		return out_of_memory(check);
+	term->text_off = (uint32_t)start;
+	term->text_len = (uint32_t)(texts->n - start);
+	return true;
+}
+
 static bool fill_term(struct check *check, enum fw_field field,
 		      const struct fw_parts *parts, struct fw_term *term)
 {
+	struct fw_str *texts = &check->scope->texts;
+	size_t start = texts->n;
+
 	term->has_set = parts->has_set;
-	term->text = fw_parts_text(check->scope, field, parts);
-	if (!term->text)
-		return out_of_memory(check);
+	fw_parts_text(check->scope, field, parts, texts);
+	if (!take_text(check, start, term))
+		return false;
 	if (fw_parts_is_any(field, parts))
 		return check_any(check, term);
 	if (field != FW_FIELD_ADDRESS && field != FW_FIELD_PORT)
 		return fw_parts_value(check->scope, field, parts, &term->value);
 	term->set = fw_set_pool_get(check->pool, check->scope, field, parts,
-				    term->text, term->at);
+				    term->at);
 	return term->set >= 0;
 }
 
@@ -214,17 +229,19 @@ static bool check_proto(struct check *check)
 {
 	struct fw_checked_rule *rule = check->rule;
 	const struct fw_term *term = &rule->terms[FW_TERM_PROTO];
-	unsigned int proto;
-	bool is_member;
+	const struct fw_ranges *ranges = &term->value.v4;
+	uint64_t proto;
+	size_t i;
 
 	if (!term->is_given)
 		return true;
-	for (proto = 0; proto < 256; proto++) {
-		is_member = fw_ranges_has(&term->value.v4,
-					  (struct fw_u128){ .lo = proto });
-		if (is_member != term->is_negated)
-			add_proto(rule->protos, proto);
+	for (i = 0; i < ranges->n; i++) {
+		for (proto = ranges->r[i].first_lo;
+		     proto <= ranges->r[i].last_lo; proto++)
+			add_proto(rule->protos, (unsigned int)proto);
 	}
+	for (i = 0; i < 4 && term->is_negated; i++)
+		rule->protos[i] = ~rule->protos[i];
 	if (is_zero(rule->protos)) {
 		fw_report_error(check->rep, term->at,
 				"rule can never match: no protocol is left");
@@ -242,11 +259,12 @@ static bool imply_protos(struct check *check, unsigned int a, unsigned int b,
 			 const char *text)
 {
 	struct fw_term *term = &check->rule->terms[FW_TERM_PROTO];
+	struct fw_str *texts = &check->scope->texts;
+	size_t start = texts->n;
 
-	free(term->text);
-	term->text = fw_mem_dup(text, strlen(text));
-	if (!term->text)
-		return out_of_memory(check);
+	fw_str_puts(texts, text);
+	if (!take_text(check, start, term))
+		return false;
 	term->is_given = true;
 	add_proto(check->rule->protos, a);
 	add_proto(check->rule->protos, b);
@@ -270,8 +288,9 @@ static bool check_ports(struct check *check)
 	if (is_within(rule->protos, FW_PROTO_TCP, FW_PROTO_UDP))
 		return true;
 	fw_report_error(check->rep, proto->at,
-			"'port' needs proto tcp or udp, not %s%s",
-			proto->is_negated ? "!" : "", proto->text);
+			"'port' needs proto tcp or udp, not %s%.*s",
+			proto->is_negated ? "!" : "", (int)proto->text_len,
+			fw_term_text(check->scope, proto));
 	fw_report_note(check->rep, port->at, "the port is given here");
 	return false;
 }
@@ -313,8 +332,10 @@ static bool type_field(struct check *check, enum fw_field *ret)
 	}
 	if (!is_within(protos, FW_PROTO_ICMP, FW_PROTO_ICMP6)) {
 		fw_report_error(check->rep, proto->at,
-				"'type' needs proto icmp, not %s%s",
-				proto->is_negated ? "!" : "", proto->text);
+				"'type' needs proto icmp, not %s%.*s",
+				proto->is_negated ? "!" : "",
+				(int)proto->text_len,
+				fw_term_text(check->scope, proto));
 		fw_report_note(check->rep,
 			       check->rule->ast->terms[FW_TERM_TYPE].at,
 			       "the type is given here");
@@ -386,14 +407,14 @@ static bool collect_codes(struct check *check, const struct fw_item *item,
 static bool fill_codes(struct check *check, struct fw_term *term, int type4,
 		       int type6)
 {
-	struct fw_list list = { 0 };
+	struct fw_list list = fw_list_at(&check->scope->texts);
 	uint8_t families = 0;
 
 	fw_value_merge(&term->value);
 	fw_field_print_codes(&term->value, type4, type6, &list);
-	term->text = fw_list_take(&list);
-	if (!term->text)
-		return out_of_memory(check);
+	fw_list_end(&list);
+	if (!take_text(check, list.start, term))
+		return false;
 	if (term->is_negated &&
 	    ((type4 >= 0 && !complement(check, &term->value.v4)) ||
 	     (type6 >= 0 && !complement(check, &term->value.v6))))
@@ -550,6 +571,7 @@ bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	};
 	bool is_good;
 
+	fw_str_clear(&scope->texts);
 	ret->ast = &stmt->rule;
 	ret->at = stmt->at;
 	ret->families = BOTH_FAMILIES;
@@ -574,9 +596,7 @@ void fw_checked_rule_done(struct fw_checked_rule *rule)
 {
 	int i;
 
-	for (i = 0; i < FW_TERM_MAX; i++) {
-		free(rule->terms[i].text);
+	for (i = 0; i < FW_TERM_MAX; i++)
 		fw_value_done(&rule->terms[i].value);
-	}
 	*rule = (struct fw_checked_rule){ 0 };
 }

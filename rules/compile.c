@@ -10,6 +10,7 @@
 #include "lower.h"
 #include "mem.h"
 #include "parse.h"
+#include "pass.h"
 
 /* Shorter than nf_conntrack's while a flow is half open; design section 5. */
 static const struct fw_timeouts default_timeouts = {
@@ -32,6 +33,11 @@ static struct fw_program *new_program(void)
 	program = calloc(1, sizeof(*program));
 	if (!program)
 		return NULL;
+	program->arena = calloc(1, sizeof(*program->arena));
+	if (!program->arena) {
+		free(program);
+		return NULL;
+	}
 	program->default_verdict[FW_DIR_IN] = FW_DROP;
 	program->default_verdict[FW_DIR_OUT] = FW_ACCEPT;
 	program->default_verdict[FW_DIR_FORWARD] = FW_DROP;
@@ -39,40 +45,54 @@ static struct fw_program *new_program(void)
 	return program;
 }
 
+/* A text that is too large is not copied: its name is enough to say so. */
 static int add_main(struct fw_compiler *c, const char *name, const char *data,
 		    size_t len)
 {
+	bool is_large = len > FW_MAX_TEXT;
 	struct fw_text text = {
 		.name = fw_mem_dup(name, strlen(name)),
-		.data = fw_mem_dup(data, len),
-		.len = len,
+		.data = fw_mem_dup(data, is_large ? 0 : len),
+		.len = is_large ? 0 : len,
 	};
+	int r;
 
-	if (text.name && text.data)
-		return fw_sources_add(&c->sources, &text);
-	free(text.name);
-	free(text.data);
-	return -ENOMEM;
+	if (!text.name || !text.data) {
+		free(text.name);
+		free(text.data);
+		return -ENOMEM;
+	}
+	r = fw_sources_add(&c->sources, &text);
+	if (r >= 0 && is_large) {
+		fw_report_error(&c->rep, (struct fw_span){ .len = 1 },
+				"the files have more than %u MB",
+				FW_MAX_TEXT >> 20);
+	}
+	return r;
 }
 
 /* Everything behind the syntax tree. */
-static void understand(struct fw_compiler *c, const struct fw_ast *ast,
-		       struct fw_program *program)
+static void understand(struct fw_compiler *c, const struct fw_options *options,
+		       const struct fw_ast *ast, struct fw_program *program)
 {
-	struct fw_set_pool pool = { 0 };
+	struct fw_set_pool pool = { .arena = program->arena };
 	struct fw_scope scope;
+	struct fw_rows rows = { .scope = &scope,
+				.program = program,
+				.options = options };
 
 	fw_scope_init(&scope, c);
 	fw_check_statements(&scope, ast, program);
-	fw_lower_rules(&scope, ast, &pool, program);
+	rows.places = fw_lower_rules(&scope, ast, &pool, program);
 	fw_lower_names(&scope, &pool, program);
-	if (c->rep.diag->errors == 0)
-		fw_check_unused(&scope);
-
 	program->sets = take_ptr(pool.sets);
 	program->n_sets = pool.n;
-	pool.n = 0;
 	fw_set_pool_done(&pool);
+
+	fw_run_passes(&rows);
+	if (c->rep.diag->errors == 0)
+		fw_check_unused(&scope);
+	free(rows.places);
 	fw_scope_done(&scope);
 }
 
@@ -94,6 +114,16 @@ int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 	       fw_read_fn read, void *ctx, struct fw_diag *diag,
 	       struct fw_program **ret)
 {
+	const struct fw_options options = { 0 };
+
+	return fw_compile_with(&options, main_name, main_text, main_len, read,
+			       ctx, diag, ret);
+}
+
+int fw_compile_with(const struct fw_options *options, const char *main_name,
+		    const char *main_text, size_t main_len, fw_read_fn read,
+		    void *ctx, struct fw_diag *diag, struct fw_program **ret)
+{
 	struct fw_compiler c = { .read = read, .ctx = ctx };
 	struct fw_program *program;
 	struct fw_ast ast;
@@ -110,9 +140,11 @@ int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 		fw_sources_done(&c.sources);
 		return r;
 	}
-	fw_parse(&c, &ast);
-	if (!fw_report_is_full(&c.rep))
-		understand(&c, &ast, program);
+	if (diag->errors == 0 && !c.rep.is_broken) {
+		fw_parse(&c, &ast);
+		if (!fw_report_is_full(&c.rep))
+			understand(&c, options, &ast, program);
+	}
 	fw_report_sort(&c.rep);
 	r = finish(&c, program, ret);
 	fw_arena_done(&c.arena);

@@ -13,6 +13,7 @@ struct fw_compiler {
 	struct fw_arena arena;	/* of the syntax tree */
 	fw_read_fn read;
 	void *ctx;
+	uint64_t n_read; /* bytes of files that were looked at so far */
 };
 
 /** @brief Arena memory; NULL and a broken reporter without memory. */

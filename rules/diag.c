@@ -63,8 +63,15 @@ int64_t fw_text_find_binary(const char *s, size_t len)
 	const unsigned char *p = (const unsigned char *)s;
 	size_t i = 0;
 
-	while (i < len) {
-		size_t n = is_control(p[i]) ? 0 : utf8_length(p + i, len - i);
+	for (;;) {
+		size_t n;
+
+		/* Nearly everything is plain. */
+		while (i < len && p[i] < 0x7f && (p[i] >= 0x20 || p[i] == '\n'))
+			i++;
+		if (i == len)
+			break;
+		n = is_control(p[i]) ? 0 : utf8_length(p + i, len - i);
 
 		if (n == 0)
 			return (int64_t)i;
@@ -291,15 +298,15 @@ void fw_report_sort(struct fw_reporter *rep)
 {
 	struct fw_diag *diag = rep->diag;
 	_cleanup_free_ struct group *groups = NULL;
-	struct fw_message *sorted;
+	_cleanup_free_ struct fw_message *sorted = NULL;
 	size_t i, k = 0, n;
 
-	groups = calloc(diag->n + 1, sizeof(*groups));
-	sorted = calloc(diag->n + 1, sizeof(*sorted));
-	if (!groups || !sorted) {
-		free(sorted);
+	if (diag->n == 0)
+		return;
+	groups = calloc(diag->n, sizeof(*groups));
+	sorted = calloc(diag->n, sizeof(*sorted));
+	if (!groups || !sorted)
 		return; /* the order is a convenience */
-	}
 	n = collect_groups(rep, groups);
 	qsort(groups, n, sizeof(*groups), compare_groups);
 	for (i = 0; i < n; i++) {
@@ -307,8 +314,8 @@ void fw_report_sort(struct fw_reporter *rep)
 		       groups[i].n * sizeof(*sorted));
 		k += groups[i].n;
 	}
-	free(diag->messages);
-	diag->messages = sorted;
+	/* Back into the array that has room for more messages to come. */
+	memcpy(diag->messages, sorted, diag->n * sizeof(*sorted));
 }
 
 void fw_diag_done(struct fw_diag *diag)

@@ -12,26 +12,28 @@
 
 /* ---- lists as text ------------------------------------------------------- */
 
-struct fw_str *fw_list_next(struct fw_list *list)
+struct fw_list fw_list_at(struct fw_str *str)
 {
-	if (list->n++)
-		fw_str_puts(&list->str, ", ");
-	return &list->str;
+	return (struct fw_list){ .str = str, .start = str->n };
 }
 
-char *fw_list_take(struct fw_list *list)
+struct fw_str *fw_list_next(struct fw_list *list)
 {
-	struct fw_str str = { 0 };
+	list->n++;
+	if (list->n == 2)
+		fw_str_insert(list->str, list->start, "{ ", 2);
+	if (list->n > 1)
+		fw_str_add(list->str, ", ", 2);
+	return list->str;
+}
 
-	if (list->n == 1)
-		return fw_str_take(&list->str);
-	fw_str_puts(&str, "{ ");
-	if (list->str.s)
-		fw_str_add(&str, list->str.s, list->str.n);
-	fw_str_puts(&str, list->n ? " }" : "}");
-	str.is_broken |= list->str.is_broken;
-	fw_str_done(&list->str);
-	return fw_str_take(&str);
+void fw_list_end(struct fw_list *list)
+{
+	if (list->n == 0) {
+		fw_str_puts(list->str, "{ }");
+	} else if (list->n > 1) {
+		fw_str_puts(list->str, " }");
+	}
 }
 
 /* ---- helpers of the readers ---------------------------------------------- */
@@ -47,7 +49,9 @@ struct word {
 
 static bool is(const struct word *w, const char *text)
 {
-	return strlen(text) == w->len && memcmp(text, w->s, w->len) == 0;
+	/* The first byte tells most words apart. */
+	return w->len && text[0] == w->s[0] && strlen(text) == w->len &&
+	       memcmp(text, w->s, w->len) == 0;
 }
 
 /* A part of a word, for its own error message. */
@@ -142,9 +146,12 @@ static bool read_range(struct word *w, const char *what, uint32_t max,
 	return add_small(w, ranges, first, last);
 }
 
+/* No name of a table starts with a digit. */
 static const struct fw_iana_name *find_name(const struct word *w,
 					    const struct fw_iana_name *table)
 {
+	if (w->len && is_digit(w->s[0]))
+		return NULL;
 	for (; table->name; table++) {
 		if (is(w, table->name))
 			return table;
@@ -360,6 +367,20 @@ static bool parse_port(struct word *w, struct fw_value *value)
 	return unknown_iana(w, "port", fw_iana_services);
 }
 
+bool fw_field_is_port(const char *s, size_t len)
+{
+	const struct word w = { .s = s, .len = len };
+	const char *dash = memchr(s, '-', len);
+	size_t first_len = dash ? (size_t)(dash - s) : len;
+	struct word first = part(&w, 0, first_len);
+	struct word last = first;
+
+	if (dash)
+		last = part(&w, first_len + 1, len - first_len - 1);
+	return (is_number(&first) && is_number(&last)) ||
+	       find_name(&w, fw_iana_services);
+}
+
 static void print_ranges(const struct fw_ranges *ranges, struct fw_list *list)
 {
 	size_t i;
@@ -368,9 +389,11 @@ static void print_ranges(const struct fw_ranges *ranges, struct fw_list *list)
 		const struct fw_range *r = &ranges->r[i];
 		struct fw_str *str = fw_list_next(list);
 
-		fw_str_addf(str, "%u", (unsigned int)r->first_lo);
-		if (r->last_lo > r->first_lo)
-			fw_str_addf(str, "-%u", (unsigned int)r->last_lo);
+		fw_str_put_number(str, r->first_lo);
+		if (r->last_lo == r->first_lo)
+			continue;
+		fw_str_add(str, "-", 1);
+		fw_str_put_number(str, r->last_lo);
 	}
 }
 
@@ -441,7 +464,7 @@ static void print_proto(const struct fw_value *value, uint64_t number,
 	if (n->name) {
 		fw_str_puts(fw_list_next(list), n->name);
 	} else {
-		fw_str_addf(fw_list_next(list), "%u", (unsigned int)number);
+		fw_str_put_number(fw_list_next(list), number);
 	}
 }
 
@@ -776,29 +799,21 @@ struct field {
 	bool (*parse)(struct word *w, struct fw_value *value);
 	void (*print)(const struct fw_scope *scope,
 		      const struct fw_value *value, struct fw_list *list);
-	bool takes_sets;
 };
 
 static const struct field fields[] = {
-	[FW_FIELD_ADDRESS] = { "an address", parse_address, print_addresses,
-			       true },
-	[FW_FIELD_PORT] = { "a port", parse_port, print_ports, false },
-	[FW_FIELD_PROTO] = { "a protocol", parse_proto, print_protos, false },
-	[FW_FIELD_ZONE] = { "an interface", parse_zone, print_zones, false },
-	[FW_FIELD_ICMP] = { "an ICMP type", parse_icmp, print_icmp, false },
-	[FW_FIELD_ICMP4] = { "an ICMP type", parse_icmp4, print_icmp4, false },
-	[FW_FIELD_ICMP6] = { "an ICMPv6 type", parse_icmp6, print_icmp6,
-			     false },
+	[FW_FIELD_ADDRESS] = { "an address", parse_address, print_addresses },
+	[FW_FIELD_PORT] = { "a port", parse_port, print_ports },
+	[FW_FIELD_PROTO] = { "a protocol", parse_proto, print_protos },
+	[FW_FIELD_ZONE] = { "an interface", parse_zone, print_zones },
+	[FW_FIELD_ICMP] = { "an ICMP type", parse_icmp, print_icmp },
+	[FW_FIELD_ICMP4] = { "an ICMP type", parse_icmp4, print_icmp4 },
+	[FW_FIELD_ICMP6] = { "an ICMPv6 type", parse_icmp6, print_icmp6 },
 };
 
 const char *fw_field_name(enum fw_field field)
 {
 	return fields[field].name;
-}
-
-bool fw_field_takes_sets(enum fw_field field)
-{
-	return fields[field].takes_sets;
 }
 
 bool fw_field_parse(struct fw_scope *scope, enum fw_field field,

@@ -14,23 +14,27 @@
 #define FW_PROTO_UDP   17
 #define FW_PROTO_ICMP6 58
 
-/* Elements of a list as they are printed. */
+/* Elements of a list as they are printed: "a" or "{ a, b }". */
 struct fw_list {
-	struct fw_str str;
+	struct fw_str *str; /* borrowed; what is in it already stays */
+	size_t start;	    /* of the list in it */
 	size_t n;
 };
+
+/** @brief A list at the end of a string. */
+struct fw_list fw_list_at(struct fw_str *str);
 
 /** @brief Start the next element. */
 struct fw_str *fw_list_next(struct fw_list *list);
 
-/** @brief "a" or "{ a, b }", owned by the caller; NULL without memory. */
-char *fw_list_take(struct fw_list *list);
+/** @brief Close the list. */
+void fw_list_end(struct fw_list *list);
 
 /** @brief The name of a field with its article: "an address". */
 const char *fw_field_name(enum fw_field field);
 
-/** @brief May an @set stand where this field is wanted? */
-bool fw_field_takes_sets(enum fw_field field);
+/** @brief Is this word a port or a range of ports? */
+bool fw_field_is_port(const char *s, size_t len);
 
 /** @brief Add what a word means to a value, or report an error. */
 bool fw_field_parse(struct fw_scope *scope, enum fw_field field,

@@ -4,6 +4,7 @@
 #include "file.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
@@ -34,10 +35,6 @@ bool fw_file_is_text(struct fw_compiler *c, uint32_t file)
 	struct fw_span at = { .file = file, .len = 1 };
 	int64_t bad;
 
-	if (text->len > FW_MAX_TEXT) {
-		fw_report_error(&c->rep, at, "the file is larger than 4 GB");
-		return false;
-	}
 	bad = fw_text_find_binary(text->data, text->len);
 	if (bad < 0)
 		return true;
@@ -46,6 +43,24 @@ bool fw_file_is_text(struct fw_compiler *c, uint32_t file)
 			(unsigned char)text->data[bad]);
 	fw_report_hint(&c->rep, "a rule file is UTF-8 text");
 	return false;
+}
+
+static void report_size(struct fw_compiler *c, struct fw_span at)
+{
+	fw_report_error(&c->rep, at, "the files have more than %u MB",
+			FW_MAX_TEXT >> 20);
+}
+
+bool fw_file_begin(struct fw_compiler *c, struct fw_span at, uint32_t file)
+{
+	size_t len = c->sources.texts[file].len;
+
+	if (len > FW_MAX_TEXT - c->n_read) {
+		report_size(c, at);
+		return false;
+	}
+	c->n_read += len;
+	return true;
 }
 
 /* Ask the callback; the file then belongs to the sources. */
@@ -63,6 +78,12 @@ static int fetch(struct fw_compiler *c, struct fw_span at, const char *name)
 		}
 		fw_report_error(&c->rep, at, "cannot read '%s': %s", name,
 				reason);
+		return -EINVAL;
+	}
+	if (text.len > FW_MAX_TEXT) {
+		report_size(c, at);
+		free(text.name);
+		free(text.data);
 		return -EINVAL;
 	}
 	/* Messages and the next reader know it by the name asked for. */
@@ -87,6 +108,11 @@ int fw_file_get(struct fw_compiler *c, struct fw_span at)
 
 	if (at.len == 0) {
 		fw_report_error(&c->rep, at, "the path is empty");
+		return -EINVAL;
+	}
+	if (at.len > FW_MAX_PATH) {
+		fw_report_error(&c->rep, at, "the path is longer than %u bytes",
+				FW_MAX_PATH);
 		return -EINVAL;
 	}
 	name = join(c, at);

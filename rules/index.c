@@ -26,7 +26,7 @@ uint32_t fw_index_find(const struct fw_index *index, const void *key,
 
 	if (!index->capacity)
 		return FW_INDEX_NONE;
-	hash = fw_mem_hash(FW_HASH_SEED, key, len);
+	hash = fw_mem_quick_hash(FW_HASH_SEED, key, len);
 	for (i = hash & (index->capacity - 1); index->entries[i].key;
 	     i = (i + 1) & (index->capacity - 1)) {
 		const struct fw_index_entry *e = &index->entries[i];
@@ -74,7 +74,7 @@ int fw_index_add(struct fw_index *index, const void *key, size_t len,
 	struct fw_index_entry entry = {
 		.key = key,
 		.len = len,
-		.hash = fw_mem_hash(FW_HASH_SEED, key, len),
+		.hash = fw_mem_quick_hash(FW_HASH_SEED, key, len),
 		.value = value,
 	};
 	int r;

@@ -6,17 +6,9 @@
 #include <string.h>
 
 #include "addr.h"
+#include "arena.h"
 #include "lex.h"
 #include "mem.h"
-#include "sets.h"
-
-static void row_done(struct fw_ir_row *row)
-{
-	free(row->label);
-	free(row->prefix);
-	free(row->file);
-	free(row->text);
-}
 
 static void zone_done(struct fw_zone *zone)
 {
@@ -35,10 +27,6 @@ void fw_program_free(struct fw_program *program)
 
 	if (!program)
 		return;
-	for (i = 0; i < program->n_rows; i++)
-		row_done(&program->rows[i]);
-	for (i = 0; i < program->n_sets; i++)
-		fw_ir_set_done(&program->sets[i]);
 	for (i = 0; i < program->n_zones; i++)
 		zone_done(&program->zones[i]);
 	for (i = 0; i < program->n_named_sets; i++) {
@@ -53,6 +41,9 @@ void fw_program_free(struct fw_program *program)
 	free(program->named_sets);
 	free(program->defines);
 	fw_texts_free(program->texts, program->n_texts);
+	if (program->arena)
+		fw_arena_done(program->arena);
+	free(program->arena);
 	free(program);
 }
 
@@ -93,6 +84,14 @@ static void print_entry(const struct fw_range *range, bool is_v6, FILE *out)
 	fw_str_done(&str);
 }
 
+static void print_ports(const struct fw_range *range, FILE *out)
+{
+	fprintf(out, "\t%" PRIu64, range->first_lo);
+	if (range->last_lo > range->first_lo)
+		fprintf(out, "-%" PRIu64, range->last_lo);
+	fputc('\n', out);
+}
+
 static void print_set(const struct fw_program *program,
 		      const struct fw_named_set *named, FILE *out)
 {
@@ -106,6 +105,8 @@ static void print_set(const struct fw_program *program,
 		print_entry(&set->v4.r[i], false, out);
 	for (i = 0; i < set->v6.n; i++)
 		print_entry(&set->v6.r[i], true, out);
+	for (i = 0; i < set->port.n; i++)
+		print_ports(&set->port.r[i], out);
 	fputs("}\n", out);
 }
 
@@ -275,8 +276,13 @@ void fw_program_dump(const struct fw_program *program, FILE *out)
 	for (i = 0; i < program->n_sets; i++)
 		dump_set(&program->sets[i], i, out);
 	for (i = 0; i < program->n_named_sets; i++) {
-		fprintf(out, "named %s #%d v4=%zu v6=%zu\n",
-			program->named_sets[i].name, program->named_sets[i].set,
-			program->named_sets[i].v4, program->named_sets[i].v6);
+		const struct fw_named_set *named = &program->named_sets[i];
+
+		fprintf(out, "named %s #%d", named->name, named->set);
+		if (named->ports) {
+			fprintf(out, " ports=%zu\n", named->ports);
+		} else {
+			fprintf(out, " v4=%zu v6=%zu\n", named->v4, named->v6);
+		}
 	}
 }

@@ -5,16 +5,16 @@
 
 #include <string.h>
 
-static bool is_letter_or_digit(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9');
-}
-
 static bool is_word_char(char c)
 {
-	return is_letter_or_digit(c) || c == '_' || c == '.' || c == ':' ||
-	       c == '/' || c == '-';
+	static const bool is_one[UINT8_MAX + 1] = {
+		['a' ... 'z'] = true, ['A' ... 'Z'] = true,
+		['0' ... '9'] = true, ['_'] = true,
+		['.'] = true,	      [':'] = true,
+		['/'] = true,	      ['-'] = true,
+	};
+
+	return is_one[(unsigned char)c];
 }
 
 /* Bytes that no token starts with; a run of them is one bad token. */
@@ -63,8 +63,10 @@ static void skip_blanks(struct fw_lexer *lex)
 /* Offset behind the word characters that start at `off`. */
 static uint32_t word_end(const struct fw_lexer *lex, uint32_t off)
 {
-	while (off < lex->len && is_word_char(lex->data[off]) &&
-	       !is_arrow(lex, off))
+	const char *data = lex->data;
+
+	while (off < lex->len && is_word_char(data[off]) &&
+	       (data[off] != '-' || !is_arrow(lex, off)))
 		off++;
 	return off;
 }

@@ -8,7 +8,6 @@
 
 #include "canon.h"
 #include "mem.h"
-#include "shadow.h"
 #include "str.h"
 
 /* ---- the fields of a row ------------------------------------------------- */
@@ -52,14 +51,16 @@ static uint32_t row_flags(const struct fw_checked_rule *rule)
 
 static uint64_t zone_mask(const struct fw_term *term)
 {
+	const struct fw_ranges *ranges = &term->value.v4;
 	uint64_t mask = 0;
 	uint64_t zone;
+	size_t i;
 
 	if (!term->is_given)
 		return 0;
-	for (zone = 0; zone < FW_MAX_ZONES; zone++) {
-		if (fw_ranges_has(&term->value.v4,
-				  (struct fw_u128){ .lo = zone }))
+	for (i = 0; i < ranges->n; i++) {
+		for (zone = ranges->r[i].first_lo; zone <= ranges->r[i].last_lo;
+		     zone++)
 			mask |= (uint64_t)1 << zone;
 	}
 	return mask;
@@ -73,6 +74,7 @@ static int32_t lower_types(struct fw_scope *scope, struct fw_set_pool *pool,
 {
 	bool has_code = rule->terms[FW_TERM_CODE].is_given;
 	struct fw_ir_set set = { 0 };
+	int32_t number;
 	size_t i, k;
 	int r = 0;
 
@@ -94,7 +96,9 @@ static int32_t lower_types(struct fw_scope *scope, struct fw_set_pool *pool,
 		return FW_SET_FAILED;
 	}
 	fw_ranges_merge(&set.port);
-	return fw_set_pool_add(pool, scope, &set, rule->at);
+	number = fw_set_pool_add(pool, scope, &set, rule->at);
+	fw_ir_set_done(&set);
+	return number;
 }
 
 static void lower_l4(struct fw_scope *scope, struct fw_set_pool *pool,
@@ -119,66 +123,94 @@ static void lower_l4(struct fw_scope *scope, struct fw_set_pool *pool,
 
 /* ---- texts of a row ------------------------------------------------------ */
 
-static char *span_dup(const struct fw_scope *scope, struct fw_span at)
+/* Strings that are built for each rule in turn. */
+struct scratch {
+	struct fw_str text;
+	struct fw_str label;
+};
+
+static const char *keep(struct fw_program *program, const struct fw_str *str)
 {
-	return fw_mem_dup(fw_span_text(&scope->c->sources, at), at.len);
+	if (str->is_broken)
+		return NULL;
+	return fw_arena_text(program->arena, str->s, str->n);
+}
+
+static const char *keep_span(const struct fw_scope *scope,
+			     struct fw_program *program, struct fw_span at)
+{
+	return fw_arena_text(program->arena,
+			     fw_span_text(&scope->c->sources, at), at.len);
 }
 
 static bool lower_texts(const struct fw_scope *scope,
 			const struct fw_checked_rule *rule,
+			struct scratch *scratch, struct fw_program *program,
 			struct fw_ir_row *row)
 {
 	const struct fw_sources *sources = &scope->c->sources;
-	const char *file = sources->texts[rule->at.file].name;
 	struct fw_place place = fw_sources_place(sources, rule->at);
-	_cleanup_free_ char *text = fw_canon_rule(scope, rule);
-	struct fw_str str = { 0 };
+	struct fw_span label = rule->ast->label;
+	struct fw_str *text = &scratch->text;
 
-	if (!text)
+	fw_str_clear(text);
+	fw_str_clear(&scratch->label);
+	fw_canon_rule(scope, rule, text);
+	if (text->is_broken)
 		return false;
 	row->line = place.line;
 	row->column = place.column;
-	row->file = fw_mem_dup(file, strlen(file));
-	if (rule->ast->prefix.len)
-		row->prefix = span_dup(scope, rule->ast->prefix);
-	fw_str_puts(&str, text);
-	if (rule->ast->label.len) {
-		row->label = span_dup(scope, rule->ast->label);
-		fw_str_puts(&str, " label ");
-		fw_str_puts(&str, row->label ? row->label : "");
+	/* The program keeps the files. */
+	row->file = sources->texts[rule->at.file].name;
+	if (label.len) {
+		row->label = keep_span(scope, program, label);
+		fw_str_puts(text, " label ");
+		fw_str_add(text, fw_span_text(sources, label), label.len);
 	} else {
-		row->label = fw_canon_label(rule, text);
+		fw_canon_label(scope, rule, text->s, text->n, &scratch->label);
+		row->label = keep(program, &scratch->label);
 	}
-	row->text = fw_str_take(&str);
-	return row->file && row->label && row->text &&
+	row->text = keep(program, text);
+	if (rule->ast->prefix.len)
+		row->prefix = keep_span(scope, program, rule->ast->prefix);
+	return row->label && row->text &&
 	       (row->prefix || !rule->ast->prefix.len);
 }
 
 /* ---- rows ---------------------------------------------------------------- */
 
-static struct fw_ir_row *new_row(struct fw_program *program)
+/* Room for one more row and its place. */
+static struct fw_ir_row *new_row(struct fw_program *program,
+				 struct fw_span **places, struct fw_span at)
 {
 	struct fw_ir_row *rows;
+	struct fw_span *p;
 
 	rows = fw_mem_grow(program->rows, program->n_rows, sizeof(*rows));
-	if (!rows)
+	if (rows)
+		program->rows = rows;
+	p = fw_mem_grow(*places, program->n_rows, sizeof(*p));
+	if (p)
+		*places = p;
+	if (!rows || !p)
 		return NULL;
-	program->rows = rows;
+	p[program->n_rows] = at;
 	rows[program->n_rows] = (struct fw_ir_row){ 0 };
 	return &rows[program->n_rows++];
 }
 
-static bool lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
+static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 		       const struct fw_checked_rule *rule,
-		       struct fw_program *program)
+		       struct scratch *scratch, struct fw_program *program,
+		       struct fw_span **places)
 {
 	const struct fw_term *t = rule->terms;
 	struct fw_ir_row *row;
 
-	row = new_row(program);
+	row = new_row(program, places, rule->at);
 	if (!row) {
 		scope->c->rep.is_broken = true;
-		return false;
+		return;
 	}
 	row->verdict = rule->ast->verdict;
 	row->dirs = (uint8_t)(1u << rule->ast->dir);
@@ -190,16 +222,16 @@ static bool lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	row->src = t[FW_TERM_SRC].set;
 	row->dst = t[FW_TERM_DST].set;
 	lower_l4(scope, pool, rule, row);
-	if (lower_texts(scope, rule, row))
-		return true;
-	scope->c->rep.is_broken = true;
-	return false;
+	if (!lower_texts(scope, rule, scratch, program, row))
+		scope->c->rep.is_broken = true;
 }
 
-void fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
-		    struct fw_set_pool *pool, struct fw_program *program)
+struct fw_span *fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
+			       struct fw_set_pool *pool,
+			       struct fw_program *program)
 {
-	struct fw_shadow shadow = { 0 };
+	struct fw_span *places = NULL;
+	struct scratch scratch = { 0 };
 	const struct fw_stmt *stmt;
 	size_t n = 0;
 
@@ -218,12 +250,14 @@ void fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
 				"many rules that differ in one address or port are one rule with a list or a set");
 			break;
 		}
-		if (fw_check_rule(scope, pool, stmt, &rule) &&
-		    lower_rule(scope, pool, &rule, program))
-			fw_shadow_check(&shadow, scope, program, stmt->at);
+		if (fw_check_rule(scope, pool, stmt, &rule))
+			lower_rule(scope, pool, &rule, &scratch, program,
+				   &places);
 		fw_checked_rule_done(&rule);
 	}
-	fw_shadow_done(&shadow);
+	fw_str_done(&scratch.text);
+	fw_str_done(&scratch.label);
+	return places;
 }
 
 /* ---- names --------------------------------------------------------------- */
@@ -254,15 +288,15 @@ static int32_t set_content(struct fw_scope *scope, struct fw_set_pool *pool,
 	const struct fw_value *value;
 	struct fw_ir_set set = { 0 };
 
-	value = fw_symbol_value(scope, symbol, FW_FIELD_ADDRESS);
+	value = fw_symbol_value(scope, symbol, fw_symbol_field(symbol));
 	if (!value)
 		return FW_SET_FAILED;
-	set.has_self = value->has_self;
-	if (fw_ranges_add_all(&set.v4, &value->v4) < 0 ||
-	    fw_ranges_add_all(&set.v6, &value->v6) < 0) {
-		scope->c->rep.is_broken = true;
-		fw_ir_set_done(&set);
-		return FW_SET_FAILED;
+	if (symbol->holds_ports) {
+		set.port = value->v4;
+	} else {
+		set.has_self = value->has_self;
+		set.v4 = value->v4;
+		set.v6 = value->v6;
 	}
 	return fw_set_pool_add(pool, scope, &set, symbol->name);
 }
@@ -287,9 +321,11 @@ static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
 	program->named_sets = named;
 	named += program->n_named_sets++;
 	*named = (struct fw_named_set){
-		.name = span_dup(scope, symbol->name),
+		.name = fw_mem_dup(fw_span_text(sources, symbol->name),
+				   symbol->name.len),
 		.v4 = pool->sets[number].v4.n,
 		.v6 = pool->sets[number].v6.n,
+		.ports = pool->sets[number].port.n,
 		.set = number,
 		.file = fw_mem_dup(file, strlen(file)),
 		.line = fw_sources_place(sources, symbol->name).line,

@@ -12,9 +12,11 @@
  * @param ast      the tree
  * @param pool     receives the sets
  * @param program  receives the rows
+ * @return the place of each row, owned by the caller; NULL if there are none
  */
-void fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
-		    struct fw_set_pool *pool, struct fw_program *program);
+struct fw_span *fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
+			       struct fw_set_pool *pool,
+			       struct fw_program *program);
 
 /** @brief Lower defines and named sets, which have no rows of their own. */
 void fw_lower_names(struct fw_scope *scope, struct fw_set_pool *pool,

@@ -43,3 +43,25 @@ uint64_t fw_mem_hash(uint64_t seed, const void *data, size_t n)
 	}
 	return hash;
 }
+
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint64_t fw_mem_quick_hash(uint64_t seed, const void *data, size_t n)
+{
+	const unsigned char *p = data;
+	uint64_t hash = seed ^ n;
+	uint64_t word;
+
+	for (; n >= sizeof(word); n -= sizeof(word), p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		hash = fold(hash ^ word, 0x9e3779b97f4a7c15u);
+	}
+	word = 0;
+	memcpy(&word, p, n);
+	return fold(hash ^ word, 0xd6e8feb86659fd93u);
+}

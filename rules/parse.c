@@ -373,8 +373,33 @@ static void recover(struct fw_parser *p)
 	}
 }
 
+/* Is there a limit that the rest of the text cannot change any more? */
+static void check_room(struct fw_parser *p, const struct fw_stmt *stmt)
+{
+	struct fw_ast *ast = p->ast;
+
+	if (stmt->kind == FW_STMT_RULE) {
+		/* Reported with the place of the first one too many. */
+		ast->is_full |= ++ast->n_rules > FW_MAX_RULES;
+		return;
+	}
+	if (++ast->n_others <= FW_MAX_OTHERS)
+		return;
+	fw_report_error(&p->c->rep, stmt->at,
+			"more than %u statements besides the rules",
+			FW_MAX_OTHERS);
+	ast->is_full = true;
+}
+
 static void append(struct fw_ast *ast, struct fw_stmt *stmt)
 {
+	if (stmt->kind == FW_STMT_INTERFACE && ast->last_interface) {
+		ast->last_interface->next = &stmt->interface;
+		ast->last_interface = &stmt->interface;
+	} else if (stmt->kind == FW_STMT_INTERFACE) {
+		ast->first_interface = &stmt->interface;
+		ast->last_interface = &stmt->interface;
+	}
 	if (ast->last) {
 		ast->last->next = stmt;
 	} else {
@@ -423,13 +448,14 @@ static bool parse_statement(struct fw_parser *p)
 	/* A name whose value is wrong is not unknown as well. */
 	if (!stmt->is_broken || declares_name(stmt))
 		append(p->ast, stmt);
+	check_room(p, stmt);
 	return !stmt->is_broken;
 }
 
 static void parse_statements(struct fw_parser *p)
 {
 	p->token = fw_lex_next(&p->lex);
-	while (p->token.kind != FW_TOKEN_END &&
+	while (p->token.kind != FW_TOKEN_END && !p->ast->is_full &&
 	       !fw_report_is_full(&p->c->rep)) {
 		if (fw_parser_accept(p, FW_TOKEN_NEWLINE))
 			continue;
@@ -490,6 +516,10 @@ static bool parse_include(struct fw_parser *p, struct fw_stmt *stmt)
 	if (is_open(p, file)) {
 		fw_report_error(&p->c->rep, path, "'%.*s' includes itself",
 				FW_QUOTE(&p->c->rep, path));
+		return false;
+	}
+	if (!fw_file_begin(p->c, path, (uint32_t)file)) {
+		p->ast->is_full = true;
 		return false;
 	}
 	fw_lex_init(&inner.lex, &p->c->sources, (uint32_t)file);

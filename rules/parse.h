@@ -9,6 +9,7 @@
 #define FW_MAX_INCLUDE_DEPTH 16
 #define FW_MAX_LIST_DEPTH    16
 #define FW_MAX_ITEMS	     (4u << 20) /* in lists; not in files */
+#define FW_MAX_OTHERS	     (1u << 20) /* statements that are no rules */
 
 /**
  * @brief Parse the first file of `c` and all that it includes.

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "field.h"
+#include "file.h"
 #include "mem.h"
 
 /* ---- do all names exist, and end somewhere? ------------------------------ */
@@ -47,6 +48,10 @@ static bool check_ref(struct fw_scope *scope, struct fw_symbol *owner,
 		return too_deep(scope, item);
 	if (!check_symbol(scope, symbol, depth + 1))
 		return false;
+	if (!owner->has_kind) {
+		owner->has_kind = symbol->has_kind;
+		owner->holds_ports = symbol->holds_ports;
+	}
 	/* It may have been looked at before, from less deep. */
 	if (symbol->height >= FW_MAX_NAME_DEPTH)
 		return too_deep(scope, item);
@@ -70,7 +75,15 @@ static bool check_item(struct fw_scope *scope, struct fw_symbol *owner,
 	case FW_ITEM_SET:
 		return check_ref(scope, owner, item, depth);
 	case FW_ITEM_WORD:
+		if (!owner->has_kind) {
+			owner->holds_ports = fw_field_is_port(
+				fw_span_text(&scope->c->sources, item->at),
+				item->at.len);
+		}
+		owner->has_kind = true;
+		break;
 	case FW_ITEM_FILE:
+		owner->has_kind = true;
 		break;
 	}
 	return true;
@@ -100,6 +113,11 @@ void fw_resolve_names(struct fw_scope *scope)
 
 /* ---- the file of a set --------------------------------------------------- */
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
 /* The entry in a line: without blanks and comment; len 0 if there is none. */
 static struct fw_span entry_of(const char *data, struct fw_span line)
 {
@@ -108,9 +126,9 @@ static struct fw_span entry_of(const char *data, struct fw_span line)
 
 	if (hash)
 		line.len = (uint32_t)(hash - s);
-	while (line.len && strchr(" \t\r", s[line.len - 1]))
+	while (line.len && is_blank(s[line.len - 1]))
 		line.len--;
-	while (line.len && strchr(" \t", *s)) {
+	while (line.len && is_blank(*s)) {
 		s++;
 		line.off++;
 		line.len--;
@@ -122,28 +140,42 @@ static bool read_entry(struct fw_scope *scope, const char *data,
 		       struct fw_span entry, struct fw_value *value)
 {
 	struct fw_reporter *rep = &scope->c->rep;
-	uint32_t i;
+	const char *s = data + entry.off;
+	uint32_t i = 0;
 
-	for (i = 0; i < entry.len; i++) {
-		if (!strchr(" \t,;", data[entry.off + i]))
-			continue;
-		entry.off += i;
-		entry.len = 1;
-		fw_report_error(rep, entry, "more than one address in a line");
-		fw_report_hint(
-			rep,
-			"the file of a set has one address, prefix or range a line");
-		return false;
-	}
-	return fw_field_parse(scope, FW_FIELD_ADDRESS, entry, value);
+	while (i < entry.len && !is_blank(s[i]) && s[i] != ',' && s[i] != ';')
+		i++;
+	if (i == entry.len)
+		return fw_field_parse(scope, FW_FIELD_ADDRESS, entry, value);
+	entry.off += i;
+	entry.len = 1;
+	fw_report_error(rep, entry, "more than one address in a line");
+	fw_report_hint(
+		rep,
+		"the file of a set has one address, prefix or range a line");
+	return false;
 }
 
-static bool read_file(struct fw_scope *scope, uint32_t file,
+static bool is_too_long(struct fw_scope *scope, struct fw_span at,
+			const struct fw_value *value)
+{
+	if (value->v4.n + value->v6.n < FW_MAX_ENTRIES)
+		return false;
+	fw_report_error(&scope->c->rep, at, "the set has more than %u entries",
+			FW_MAX_ENTRIES);
+	return true;
+}
+
+static bool read_file(struct fw_scope *scope, const struct fw_item *item,
 		      struct fw_value *value)
 {
+	const uint32_t file = item->file;
 	const struct fw_text *text = &scope->c->sources.texts[file];
 	bool is_good = true;
 	uint32_t off = 0;
+
+	if (!fw_file_begin(scope->c, item->at, file))
+		return false;
 
 	if (text->len >= 3 && memcmp(text->data, "\xef\xbb\xbf", 3) == 0)
 		off = 3;
@@ -156,8 +188,11 @@ static bool read_file(struct fw_scope *scope, uint32_t file,
 			     : (uint32_t)text->len - off;
 		off += at.len + 1;
 		at = entry_of(text->data, at);
-		if (at.len)
-			is_good &= read_entry(scope, text->data, at, value);
+		if (!at.len)
+			continue;
+		if (is_too_long(scope, at, value))
+			return false;
+		is_good &= read_entry(scope, text->data, at, value);
 	}
 	return is_good;
 }
@@ -182,9 +217,11 @@ static bool add_ref(struct fw_scope *scope, enum fw_field field,
 	symbol = fw_scope_lookup(scope, item);
 	if (!symbol)
 		return false;
-	if (item->kind == FW_ITEM_SET && !fw_field_takes_sets(field)) {
+	if (item->kind == FW_ITEM_SET && symbol->state == FW_SYMBOL_GOOD &&
+	    field != fw_symbol_field(symbol)) {
 		fw_report_error(rep, item->at,
-				"a set holds addresses and cannot be %s",
+				"this set holds %s and cannot be %s",
+				symbol->holds_ports ? "ports" : "addresses",
 				fw_field_name(field));
 		return false;
 	}
@@ -221,7 +258,7 @@ static bool collect(struct fw_scope *scope, enum fw_field field,
 	case FW_ITEM_SET:
 		return add_ref(scope, field, item, parts);
 	case FW_ITEM_FILE:
-		return read_file(scope, item->file, &parts->literals);
+		return read_file(scope, item, &parts->literals);
 	case FW_ITEM_LIST:
 		for (sub = item->first; sub; sub = sub->next) {
 			is_good &= collect(scope, field, sub, parts);
@@ -304,22 +341,22 @@ bool fw_parts_is_any(enum fw_field field, const struct fw_parts *parts)
 	return parts->literals.is_any;
 }
 
-char *fw_parts_text(const struct fw_scope *scope, enum fw_field field,
-		    const struct fw_parts *parts)
+void fw_parts_text(const struct fw_scope *scope, enum fw_field field,
+		   const struct fw_parts *parts, struct fw_str *str)
 {
-	struct fw_list list = { 0 };
+	struct fw_list list = fw_list_at(str);
 	size_t i;
 
 	for (i = 0; i < parts->n_refs && !parts->literals.is_any; i++) {
 		const struct fw_symbol *ref = parts->refs[i].symbol;
-		struct fw_str *str = fw_list_next(&list);
 
-		fw_str_puts(str, ref->is_set ? "@" : "$");
+		str = fw_list_next(&list);
+		fw_str_add(str, ref->is_set ? "@" : "$", 1);
 		fw_str_add(str, fw_span_text(&scope->c->sources, ref->name),
 			   ref->name.len);
 	}
 	fw_field_print(scope, field, &parts->literals, &list);
-	return fw_list_take(&list);
+	fw_list_end(&list);
 }
 
 /* `any` would make the whole set pointless; it was meant for the rule. */
@@ -331,6 +368,19 @@ static bool check_set(struct fw_scope *scope, const struct fw_symbol *symbol,
 	fw_report_error(&scope->c->rep, symbol->name,
 			"'any' cannot be in a set");
 	fw_report_hint(&scope->c->rep, "leave 'from' or 'to' out of the rule");
+	return false;
+}
+
+/* All names together; one alone may be as large. */
+static bool has_room(struct fw_scope *scope, const struct fw_symbol *symbol,
+		     const struct fw_value *value)
+{
+	scope->n_entries += value->v4.n + value->v6.n;
+	if (scope->n_entries <= FW_MAX_ENTRIES)
+		return true;
+	fw_report_error(&scope->c->rep, symbol->name,
+			"the defines and sets have more than %u ranges",
+			FW_MAX_ENTRIES);
 	return false;
 }
 
@@ -349,7 +399,8 @@ static struct fw_value *work_out(struct fw_scope *scope,
 	}
 	is_good = fw_resolve(scope, field, symbol->item, &parts) &&
 		  fw_parts_value(scope, field, &parts, value) &&
-		  check_set(scope, symbol, value);
+		  check_set(scope, symbol, value) &&
+		  has_room(scope, symbol, value);
 	fw_parts_done(&parts);
 	if (is_good)
 		return value;

@@ -6,6 +6,7 @@
 #include "scope.h"
 
 #define FW_MAX_NAME_DEPTH 32
+#define FW_MAX_ENTRIES	  (4u << 20) /* ranges of all names together */
 
 /* A define or set that a value refers to. */
 struct fw_ref {
@@ -50,9 +51,15 @@ bool fw_parts_value(struct fw_scope *scope, enum fw_field field,
 /** @brief Is `any` among the parts? */
 bool fw_parts_is_any(enum fw_field field, const struct fw_parts *parts);
 
-/** @brief Canonical text, owned by the caller; NULL without memory. */
-char *fw_parts_text(const struct fw_scope *scope, enum fw_field field,
-		    const struct fw_parts *parts);
+/** @brief Append the canonical text to a string. */
+void fw_parts_text(const struct fw_scope *scope, enum fw_field field,
+		   const struct fw_parts *parts, struct fw_str *str);
+
+/** @brief As what a set can be used. */
+static inline enum fw_field fw_symbol_field(const struct fw_symbol *set)
+{
+	return set->holds_ports ? FW_FIELD_PORT : FW_FIELD_ADDRESS;
+}
 
 /** @brief What a name stands for as a field; NULL after an error. */
 const struct fw_value *fw_symbol_value(struct fw_scope *scope,

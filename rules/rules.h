@@ -16,6 +16,8 @@
 
 #include "kern/abi.h"
 
+struct fw_arena;
+
 /* ---- input ---------------------------------------------------------------- */
 
 /* One file as it was read. */
@@ -116,12 +118,17 @@ struct fw_ir_row {
 	int32_t src, dst; /* struct fw_ir_set */
 	int32_t l4a, l4b; /* ports, or ICMP types with FW_ROW_ICMP */
 	uint8_t verdict, dirs, families;
-	uint32_t flags; /* FW_ROW_* */
-	char *label;	/* never NULL: given, or a stable name from the text */
-	char *prefix;	/* of log, or NULL */
-	char *file;
+	uint32_t flags;	    /* FW_ROW_* */
+	const char *label;  /* never NULL; made of the text if none is given */
+	const char *prefix; /* of log, or NULL */
+	const char *file;   /* belongs to the texts of the program */
 	uint32_t line, column;
-	char *text; /* canonical form of the rule, one line */
+	const char *text; /* canonical form of the rule, one line */
+	/*
+	 * An earlier row + 1 that decides whatever this one matches: this one
+	 * never does and may be left out of an image. 0: none is known.
+	 */
+	uint32_t decided_by;
 };
 
 enum fw_iface_mode {
@@ -149,6 +156,7 @@ struct fw_zone {
 struct fw_named_set {
 	char *name;
 	size_t v4, v6; /* ranges after merging */
+	size_t ports;  /* or these: a set holds addresses or ports */
 	int32_t set;   /* its content: index of a struct fw_ir_set */
 	char *file;
 	uint32_t line;
@@ -172,6 +180,25 @@ struct fw_program {
 	struct fw_timeouts timeouts;
 	struct fw_text *texts; /* all files read, the main one first */
 	size_t n_texts;
+	struct fw_arena *arena; /* holds the texts of rows, ranges of sets */
+};
+
+/* What is done with the rows; see rules/pass.c for the table. */
+enum fw_pass {
+	FW_PASS_WIDE,	 /* terms that match everything are left out */
+	FW_PASS_DECIDED, /* rows that an earlier one decides: found, warned of */
+	FW_PASS_MAX
+};
+
+const char *fw_pass_name(enum fw_pass pass);
+
+/* Comparisons until the search for decided rows gives up; some seconds. */
+#define FW_SHADOW_STEPS 100000000u
+
+/* Zeroed is what everybody wants. */
+struct fw_options {
+	uint32_t skip_passes;  /* bit per enum fw_pass */
+	uint64_t shadow_steps; /* 0: FW_SHADOW_STEPS */
 };
 
 /**
@@ -189,6 +216,11 @@ struct fw_program {
 int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 	       fw_read_fn read, void *ctx, struct fw_diag *diag,
 	       struct fw_program **ret);
+
+/** @brief fw_compile() with options. */
+int fw_compile_with(const struct fw_options *options, const char *main_name,
+		    const char *main_text, size_t main_len, fw_read_fn read,
+		    void *ctx, struct fw_diag *diag, struct fw_program **ret);
 
 /**
  * @brief Record an error that only a kernel could find, with its place.
@@ -220,8 +252,8 @@ const char *fw_default_label(enum fw_dir dir);
 /* ---- the image ---------------------------------------------------------------- */
 
 struct fw_image {
-	union fw_cell *cells;
-	uint32_t n_cells;
+	unsigned char *bytes; /* struct fw_image_head first */
+	uint32_t size;
 };
 
 /**
@@ -232,13 +264,28 @@ struct fw_image {
  * @param slots    counter slot of each row, in file order; borrowed
  * @param default_slots  counter slot of each enum fw_dir
  * @param ret      the image; freed by fw_image_done()
- * @return 0, -E2BIG if it needs more than FW_MAX_CELLS cells, or -ENOMEM
+ * @return 0, -E2BIG if it needs more than FW_IMAGE_MAX bytes, or -ENOMEM
  */
 int fw_emit(const struct fw_program *program, uint32_t gen,
 	    const uint32_t *slots, const uint32_t default_slots[FW_DIR_MAX],
 	    struct fw_image *ret);
 
 void fw_image_done(struct fw_image *image);
+
+/** @brief The head of an image; the image has to be large enough for one. */
+const struct fw_image_head *fw_image_head(const struct fw_image *image);
+
+/**
+ * @brief Read the counter slots back out of an image.
+ *
+ * @param image          as read from the kernel; checked, never trusted
+ * @param n_rows         how many rules it must have
+ * @param ret_slots      slot of each rule, in file order
+ * @param default_slots  slot of each enum fw_dir
+ * @return 0, or -EBADMSG if the image is not one of ours or has other rules
+ */
+int fw_image_slots(const struct fw_image *image, size_t n_rows,
+		   uint32_t *ret_slots, uint32_t default_slots[FW_DIR_MAX]);
 
 /**
  * @brief Read the texts back out of an image's annex.

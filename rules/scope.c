@@ -69,6 +69,7 @@ void fw_scope_done(struct fw_scope *scope)
 	symbols_done(&scope->zones);
 	symbols_done(&scope->defines);
 	symbols_done(&scope->sets);
+	fw_str_done(&scope->texts);
 }
 
 static const char *text_of(const struct fw_scope *scope, struct fw_span at)

@@ -7,6 +7,7 @@
 #include "compiler.h"
 #include "index.h"
 #include "ranges.h"
+#include "str.h"
 
 /* What a value may be used as. */
 enum fw_field {
@@ -55,6 +56,9 @@ struct fw_symbol {
 	unsigned int height; /* names below it: 0 if it refers to none */
 	bool is_set;
 	bool is_used;
+	/* What a set holds, by its first element: addresses or ports. */
+	bool has_kind;
+	bool holds_ports;
 	/* As each field, once somebody asked. */
 	struct fw_value *values[FW_FIELD_MAX];
 	bool has_failed[FW_FIELD_MAX];
@@ -71,6 +75,8 @@ struct fw_symbols {
 struct fw_scope {
 	struct fw_compiler *c;
 	struct fw_symbols zones, defines, sets;
+	size_t n_entries;    /* of the values of all names */
+	struct fw_str texts; /* of the terms of the rule that is looked at */
 };
 
 void fw_scope_init(struct fw_scope *scope, struct fw_compiler *c);

@@ -3,8 +3,8 @@
 /*
  * The sets of a program: what is the same is kept once.
  *
- * First by the text of the value, so that the thousandth rule with a large set
- * costs nothing; then by content.
+ * A value that refers to names is looked up by these first, so that the
+ * thousandth rule with a large set costs nothing; everything else by content.
  */
 #include "sets.h"
 
@@ -12,7 +12,8 @@
 #include <string.h>
 
 #include "mem.h"
-#include "str.h"
+
+#define FIRST_SLOTS 64
 
 void fw_ir_set_done(struct fw_ir_set *set)
 {
@@ -22,18 +23,7 @@ void fw_ir_set_done(struct fw_ir_set *set)
 	*set = (struct fw_ir_set){ 0 };
 }
 
-static size_t cells_of(const struct fw_ranges *ranges, size_t per_cell)
-{
-	/* At most two boundaries each: where it starts and behind its end. */
-	return (2 * ranges->n + per_cell - 1) / per_cell;
-}
-
-size_t fw_ir_set_cells(const struct fw_ir_set *set)
-{
-	return 1 + cells_of(&set->v4, FW_V4_PER_CELL) +
-	       cells_of(&set->v6, FW_V6_PER_CELL) +
-	       cells_of(&set->port, FW_PORT_PER_CELL);
-}
+/* ---- by content ---------------------------------------------------------- */
 
 static bool same_ranges(const struct fw_ranges *a, const struct fw_ranges *b)
 {
@@ -49,10 +39,8 @@ static bool same(const struct fw_ir_set *a, const struct fw_ir_set *b)
 
 static uint64_t hash_ranges(uint64_t hash, const struct fw_ranges *ranges)
 {
-	hash = fw_mem_hash(hash, &ranges->n, sizeof(ranges->n));
-	if (!ranges->n)
-		return hash;
-	return fw_mem_hash(hash, ranges->r, ranges->n * sizeof(*ranges->r));
+	return fw_mem_quick_hash(hash, ranges->n ? (void *)ranges->r : "",
+				 ranges->n * sizeof(*ranges->r));
 }
 
 static uint64_t hash_set(const struct fw_ir_set *set)
@@ -64,149 +52,200 @@ static uint64_t hash_set(const struct fw_ir_set *set)
 	return hash_ranges(hash, &set->port);
 }
 
-/* Append; the set is taken only on success. */
-static bool append(struct fw_set_pool *pool, struct fw_ir_set *set)
+/* Where a set is in the table, or the free place where it belongs. */
+static struct fw_set_slot *find_slot(const struct fw_set_pool *pool,
+				     uint64_t hash, const struct fw_ir_set *set)
+{
+	size_t i = hash & (pool->n_slots - 1);
+
+	while (pool->slots[i].number &&
+	       (pool->slots[i].hash != hash ||
+		!same(&pool->sets[pool->slots[i].number - 1], set)))
+		i = (i + 1) & (pool->n_slots - 1);
+	return &pool->slots[i];
+}
+
+static bool widen(struct fw_set_pool *pool)
+{
+	size_t n = pool->n_slots ? pool->n_slots * 2 : FIRST_SLOTS;
+	struct fw_set_slot *slots;
+	size_t i, k;
+
+	slots = calloc(n, sizeof(*slots));
+	if (!slots)
+		return false;
+	for (i = 0; i < pool->n_slots; i++) {
+		if (!pool->slots[i].number)
+			continue;
+		k = pool->slots[i].hash & (n - 1);
+		while (slots[k].number)
+			k = (k + 1) & (n - 1);
+		slots[k] = pool->slots[i];
+	}
+	free(pool->slots);
+	pool->slots = slots;
+	pool->n_slots = n;
+	return true;
+}
+
+static bool copy_ranges(struct fw_arena *arena, const struct fw_ranges *from,
+			struct fw_ranges *to)
+{
+	*to = (struct fw_ranges){ 0 };
+	if (!from->n)
+		return true;
+	to->r = fw_arena_alloc(arena, from->n * sizeof(*to->r));
+	if (!to->r)
+		return false;
+	memcpy(to->r, from->r, from->n * sizeof(*to->r));
+	to->n = from->n;
+	return true;
+}
+
+static bool append(struct fw_set_pool *pool, const struct fw_ir_set *set)
 {
 	struct fw_ir_set *sets;
+	struct fw_ir_set *copy;
 
 	sets = fw_mem_grow(pool->sets, pool->n, sizeof(*sets));
 	if (!sets)
 		return false;
 	pool->sets = sets;
-	sets[pool->n++] = *set;
-	pool->n_cells += fw_ir_set_cells(set);
+	copy = &sets[pool->n];
+	copy->has_self = set->has_self;
+	if (!copy_ranges(pool->arena, &set->v4, &copy->v4) ||
+	    !copy_ranges(pool->arena, &set->v6, &copy->v6) ||
+	    !copy_ranges(pool->arena, &set->port, &copy->port))
+		return false;
+	pool->n++;
+	pool->n_ranges += set->v4.n + set->v6.n + set->port.n;
 	return true;
 }
 
-/* The keys of the table must not move: each hash has its own little memory. */
-static bool remember_hash(struct fw_set_pool *pool, uint64_t hash,
-			  uint32_t number)
+static int32_t out_of_memory(struct fw_scope *scope)
 {
-	char *key = fw_mem_dup((const char *)&hash, sizeof(hash));
-	char **keys;
-
-	keys = fw_mem_grow(pool->keys, pool->n_keys, sizeof(*keys));
-	if (keys)
-		pool->keys = keys;
-	if (!key || !keys) {
-		free(key);
-		return false;
-	}
-	keys[pool->n_keys++] = key;
-	return fw_index_add(&pool->by_hash, key, sizeof(hash), number) == 0;
+	scope->c->rep.is_broken = true;
+	return FW_SET_FAILED;
 }
 
 int32_t fw_set_pool_add(struct fw_set_pool *pool, struct fw_scope *scope,
-			struct fw_ir_set *set, struct fw_span at)
+			const struct fw_ir_set *set, struct fw_span at)
 {
+	size_t n = set->v4.n + set->v6.n + set->port.n;
 	uint64_t hash = hash_set(set);
-	uint32_t i;
+	struct fw_set_slot *slot;
 
-	i = fw_index_find(&pool->by_hash, &hash, sizeof(hash));
-	if (i != FW_INDEX_NONE && same(&pool->sets[i], set)) {
-		fw_ir_set_done(set);
-		return (int32_t)i;
-	}
-	if (pool->n_cells + fw_ir_set_cells(set) > FW_MAX_CELLS) {
-		fw_report_error(&scope->c->rep, at,
-				"the sets of all rules need more than %u MB",
-				FW_MAX_CELLS / 1024 * FW_CELL_SIZE / 1024);
-		fw_ir_set_done(set);
+	if (pool->n * 2 >= pool->n_slots && !widen(pool))
+		return out_of_memory(scope);
+	slot = find_slot(pool, hash, set);
+	if (slot->number)
+		return (int32_t)slot->number - 1;
+	if (pool->n_ranges + n > FW_MAX_RANGES) {
+		/* Once: all rules that follow would say the same. */
+		if (!pool->is_full) {
+			fw_report_error(
+				&scope->c->rep, at,
+				"the sets of all rules have more than %u ranges",
+				FW_MAX_RANGES);
+		}
+		pool->is_full = true;
 		return FW_SET_FAILED;
 	}
-	if (!append(pool, set)) {
-		scope->c->rep.is_broken = true;
-		fw_ir_set_done(set);
-		return FW_SET_FAILED;
-	}
-	if (i == FW_INDEX_NONE &&
-	    !remember_hash(pool, hash, (uint32_t)pool->n - 1)) {
-		scope->c->rep.is_broken = true;
-		return FW_SET_FAILED;
-	}
+	if (!append(pool, set))
+		return out_of_memory(scope);
+	*slot = (struct fw_set_slot){ hash, (uint32_t)pool->n };
 	return (int32_t)pool->n - 1;
 }
 
-static bool remember_text(struct fw_set_pool *pool, char *key, int32_t number)
-{
-	char **keys;
+/* ---- by names ------------------------------------------------------------ */
 
-	keys = fw_mem_grow(pool->keys, pool->n_keys, sizeof(*keys));
-	if (!keys) {
-		free(key);
-		return false;
-	}
-	pool->keys = keys;
-	keys[pool->n_keys++] = key;
-	return fw_index_add(&pool->by_text, key, strlen(key),
-			    (uint32_t)number) == 0;
+static void put_key(struct fw_str *key, const void *data, size_t n)
+{
+	if (n)
+		fw_str_add(key, data, n);
 }
 
-/* Build the set of a value that was not seen before. */
+/* Everything that the content follows from, as bytes. */
+static bool make_key(struct fw_str *key, enum fw_field field,
+		     const struct fw_parts *parts)
+{
+	const struct fw_value *v = &parts->literals;
+	size_t i;
+
+	fw_str_clear(key);
+	put_key(key, &field, sizeof(field));
+	put_key(key, &v->has_self, sizeof(v->has_self));
+	put_key(key, &parts->n_refs, sizeof(parts->n_refs));
+	for (i = 0; i < parts->n_refs; i++) {
+		put_key(key, &parts->refs[i].symbol,
+			sizeof(parts->refs[i].symbol));
+	}
+	put_key(key, &v->v4.n, sizeof(v->v4.n));
+	put_key(key, v->v4.r, v->v4.n * sizeof(*v->v4.r));
+	put_key(key, v->v6.r, v->v6.n * sizeof(*v->v6.r));
+	return !key->is_broken;
+}
+
+static int32_t add_value(struct fw_set_pool *pool, struct fw_scope *scope,
+			 enum fw_field field, const struct fw_value *value,
+			 struct fw_span at)
+{
+	struct fw_ir_set set = { 0 };
+
+	if (field == FW_FIELD_ADDRESS) {
+		set.v4 = value->v4;
+		set.v6 = value->v6;
+		set.has_self = value->has_self;
+	} else {
+		set.port = value->v4;
+	}
+	return fw_set_pool_add(pool, scope, &set, at);
+}
+
+/* Work out a value that was not seen before and remember it by its key. */
 static int32_t build(struct fw_set_pool *pool, struct fw_scope *scope,
 		     enum fw_field field, const struct fw_parts *parts,
 		     struct fw_span at)
 {
 	struct fw_value value = { 0 };
-	struct fw_ir_set set = { 0 };
+	int32_t number = FW_SET_FAILED;
+	char *key;
 
-	if (!fw_parts_value(scope, field, parts, &value)) {
-		fw_value_done(&value);
-		return FW_SET_FAILED;
-	}
-	if (field == FW_FIELD_ADDRESS) {
-		set.v4 = value.v4;
-		set.v6 = value.v6;
-		set.has_self = value.has_self;
-	} else {
-		set.port = value.v4;
-	}
-	return fw_set_pool_add(pool, scope, &set, at);
+	if (fw_parts_value(scope, field, parts, &value))
+		number = add_value(pool, scope, field, &value, at);
+	fw_value_done(&value);
+	if (number == FW_SET_FAILED)
+		return number;
+	key = fw_arena_text(&scope->c->arena, pool->key.s, pool->key.n);
+	if (!key || fw_index_add(&pool->by_names, key, pool->key.n,
+				 (uint32_t)number) < 0)
+		return out_of_memory(scope);
+	return number;
 }
 
 int32_t fw_set_pool_get(struct fw_set_pool *pool, struct fw_scope *scope,
 			enum fw_field field, const struct fw_parts *parts,
-			const char *text, struct fw_span at)
+			struct fw_span at)
 {
-	struct fw_str str = { 0 };
-	int32_t number;
 	uint32_t i;
-	char *key;
 
-	fw_str_addf(&str, "%d %s", (int)field, text);
-	key = fw_str_take(&str);
-	if (!key) {
-		scope->c->rep.is_broken = true;
+	if (!parts->n_refs)
+		return add_value(pool, scope, field, &parts->literals, at);
+	if (pool->is_full)
 		return FW_SET_FAILED;
-	}
-	i = fw_index_find(&pool->by_text, key, strlen(key));
-	if (i != FW_INDEX_NONE) {
-		free(key);
+	if (!make_key(&pool->key, field, parts))
+		return out_of_memory(scope);
+	i = fw_index_find(&pool->by_names, pool->key.s, pool->key.n);
+	if (i != FW_INDEX_NONE)
 		return (int32_t)i;
-	}
-	number = build(pool, scope, field, parts, at);
-	if (number == FW_SET_FAILED) {
-		free(key);
-		return number;
-	}
-	if (!remember_text(pool, key, number)) {
-		scope->c->rep.is_broken = true;
-		return FW_SET_FAILED;
-	}
-	return number;
+	return build(pool, scope, field, parts, at);
 }
 
 void fw_set_pool_done(struct fw_set_pool *pool)
 {
-	size_t i;
-
-	for (i = 0; i < pool->n; i++)
-		fw_ir_set_done(&pool->sets[i]);
-	for (i = 0; i < pool->n_keys; i++)
-		free(pool->keys[i]);
 	free(pool->sets);
-	free(pool->keys);
-	fw_index_done(&pool->by_text);
-	fw_index_done(&pool->by_hash);
+	free(pool->slots);
+	fw_index_done(&pool->by_names);
+	fw_str_done(&pool->key);
 	*pool = (struct fw_set_pool){ 0 };
 }

@@ -5,18 +5,30 @@
 
 #include "index.h"
 #include "resolve.h"
+#include "str.h"
+
+/* A place of the table by content. */
+struct fw_set_slot {
+	uint64_t hash;
+	uint32_t number; /* of the set + 1; 0: free */
+};
 
 struct fw_set_pool {
 	struct fw_ir_set *sets;
 	size_t n;
-	size_t n_cells;		 /* of the image, for all of them */
-	struct fw_index by_text; /* canonical text and field -> set */
-	struct fw_index by_hash; /* of the content -> the first such set */
-	char **keys;		 /* of both */
-	size_t n_keys;
+	size_t n_ranges;	   /* of all of them */
+	bool is_full;		   /* and that was reported */
+	struct fw_arena *arena;	   /* of the program: ranges live there */
+	struct fw_set_slot *slots; /* by content; at most half full */
+	size_t n_slots;		   /* a power of two, or 0 */
+	struct fw_index by_names;  /* names and literals of a value -> set */
+	struct fw_str key;	   /* the last one that was looked up */
 };
 
 #define FW_SET_FAILED (-2) /* an error was reported */
+
+/* Ranges of all sets of a program together, after merging. */
+#define FW_MAX_RANGES (4u << 20)
 
 /**
  * @brief The set of a value that stands in a rule.
@@ -25,25 +37,23 @@ struct fw_set_pool {
  * @param scope  names
  * @param field  FW_FIELD_ADDRESS or FW_FIELD_PORT
  * @param parts  the value
- * @param text   its canonical text
  * @param at     its place, for errors
  * @return its index, or FW_SET_FAILED
  */
 int32_t fw_set_pool_get(struct fw_set_pool *pool, struct fw_scope *scope,
 			enum fw_field field, const struct fw_parts *parts,
-			const char *text, struct fw_span at);
+			struct fw_span at);
 
 /**
- * @brief Add a set; its memory is taken.
+ * @brief Add a set; its ranges are copied.
  *
  * @return its index, or that of one like it, or FW_SET_FAILED
  */
 int32_t fw_set_pool_add(struct fw_set_pool *pool, struct fw_scope *scope,
-			struct fw_ir_set *set, struct fw_span at);
+			const struct fw_ir_set *set, struct fw_span at);
 
+/** @brief Free the tables; sets that were not taken stay in the arena. */
 void fw_set_pool_done(struct fw_set_pool *pool);
 
-/** @brief Cells of the image that a set and its boundaries take. */
-size_t fw_ir_set_cells(const struct fw_ir_set *set);
-
+/** @brief Free a set that is not in a pool. */
 void fw_ir_set_done(struct fw_ir_set *set);

@@ -3,151 +3,629 @@
 /*
  * Rules that can never match because an earlier one decides first.
  *
- * Two cases are found: an earlier rule that matches the same, and one that
- * matches everything. Both by a table, so that many rules stay fast.
+ * Comparing all pairs would take minutes, so rows are stored by where they are
+ * in four trees of prefixes: source, destination, destination port (or ICMP
+ * type), source port. A list of addresses or ports is a few such places, each
+ * around some of its ranges. Of the row in question one range of each term is
+ * taken, or one that it leaves, if it is negated: a row that covers it has a place
+ * that contains this range, so it stands at one of the nodes between there and
+ * the root. What is found there is
+ * compared exactly.
  */
 #include "shadow.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "field.h"
+#include "covers.h"
 #include "mem.h"
+#include "prefix.h"
 
-/* What decides whether a row matches; no padding, it is compared as bytes. */
-struct match {
-	uint64_t in_zones, out_zones;
-	uint64_t protos[4];
-	int32_t src, dst, l4a, l4b;
-	uint32_t dirs, families, flags, zero;
+enum tree {
+	TREE_V4,
+	TREE_V6,
+	TREE_NUMBER, /* ports, or ICMP type << 8 | code */
+	TREE_MAX
 };
 
-#define MATCH_FLAGS                                                         \
-	(FW_ROW_NOT_IN | FW_ROW_NOT_OUT | FW_ROW_NOT_SRC | FW_ROW_NOT_DST | \
-	 FW_ROW_NOT_SPORT | FW_ROW_NOT_DPORT | FW_ROW_ICMP | FW_ROW_STATELESS)
+enum dimension {
+	DIM_SRC,
+	DIM_DST,
+	DIM_DPORT, /* or ICMP type */
+	DIM_SPORT,
+	DIM_MAX
+};
 
-static struct match match_of(const struct fw_ir_row *row)
+#define MAX_GROUPS 8  /* places of one list */
+#define MAX_COPIES 16 /* entries of one row and family, for its addresses */
+#define FEW_COPIES 4  /* and for its ports: they tell less */
+#define MAX_LOOK   64 /* ranges among which the narrowest is sought */
+#define MAX_SLOTS  (4u << 20) /* in use; what the table may take of memory */
+
+/* Where a set is in a tree: numbers as entered. */
+struct set_places {
+	uint32_t first;	 /* of the groups of its ranges, one behind the other */
+	uint32_t n;	 /* 0: was not entered */
+	uint32_t around; /* all of it */
+	uint32_t narrowest; /* one of its ranges */
+	uint32_t gap;	    /* some of what is not in it; 0: not entered */
+};
+
+/* Either a step on the way, or at the last one a list of rows. */
+struct slot {
+	uint32_t from, node; /* the key; from 0: free */
+	uint32_t id;
+	uint32_t head, tail; /* of `entries`, + 1 */
+};
+
+struct entry {
+	uint32_t row;
+	uint32_t next; /* + 1; 0: none */
+};
+
+struct search {
+	const struct fw_program *program;
+	struct fw_covers covers;
+	struct fw_prefixes trees[TREE_MAX];
+	struct set_places *places[TREE_MAX]; /* per set */
+	struct slot *slots;
+	size_t n_slots, n_used;
+	struct entry *entries;
+	size_t n_entries;
+	uint32_t n_ids;
+	uint64_t max_steps;
+	/* Of the row that is looked up. */
+	uint32_t at[DIM_MAX];
+	const struct fw_ir_row *row;
+	uint8_t families;
+	uint32_t found; /* row + 1; 0: none */
+};
+
+static const struct fw_u128 tops[TREE_MAX] = {
+	[TREE_V4] = { .lo = UINT32_MAX },
+	[TREE_V6] = { UINT64_MAX, UINT64_MAX },
+	[TREE_NUMBER] = { .lo = UINT16_MAX },
+};
+
+/* ---- where sets are ------------------------------------------------------ */
+
+static struct fw_prefix around(const struct fw_ranges *ranges, size_t from,
+			       size_t to)
 {
-	struct match match = {
-		.in_zones = row->in_zones,
-		.out_zones = row->out_zones,
-		.src = row->src,
-		.dst = row->dst,
-		.l4a = row->l4a,
-		.l4b = row->l4b,
-		.dirs = row->dirs,
-		.families = row->families,
-		.flags = row->flags & MATCH_FLAGS,
-	};
+	const struct fw_range *a = &ranges->r[from];
+	const struct fw_range *b = &ranges->r[to - 1];
 
-	memcpy(match.protos, row->protos, sizeof(match.protos));
-	return match;
+	return fw_prefix_around((struct fw_u128){ a->first_hi, a->first_lo },
+				(struct fw_u128){ b->last_hi, b->last_lo });
 }
 
-static bool is_everything(const struct fw_ir_row *row)
+/* Which of the first ranges. */
+static size_t narrowest(const struct fw_ranges *ranges)
 {
-	const struct match all = {
-		.src = -1,
-		.dst = -1,
-		.l4a = -1,
-		.l4b = -1,
-		.dirs = row->dirs,
-		.families = FW_FAMILY_IPV4 | FW_FAMILY_IPV6,
-		.flags = row->flags & FW_ROW_STATELESS,
-	};
-	struct match match = match_of(row);
+	unsigned int host, least = 129;
+	size_t i, best = 0;
 
-	return memcmp(&match, &all, sizeof(all)) == 0;
-}
-
-static bool has_proto(const struct fw_ir_row *row, unsigned int proto)
-{
-	return row->protos[proto / 64] >> (proto % 64) & 1;
-}
-
-/*
- * Essential messages fall through a rule that denies everything without naming
- * them, so a later rule that names them is of use.
- */
-static bool may_be_essential(const struct fw_ir_row *row)
-{
-	return (row->flags & FW_ROW_NAMED) &&
-	       (has_proto(row, FW_PROTO_UDP) || has_proto(row, FW_PROTO_ICMP) ||
-		has_proto(row, FW_PROTO_ICMP6));
-}
-
-static bool is_shadowed_by(const struct fw_ir_row *row,
-			   const struct fw_ir_row *all)
-{
-	return all->verdict == FW_ACCEPT || (all->flags & FW_ROW_STATELESS) ||
-	       !may_be_essential(row);
-}
-
-static bool remember(struct fw_shadow *shadow, const struct match *match,
-		     struct fw_span at, uint32_t number, bool is_new)
-{
-	struct fw_span *places;
-	void **keys;
-	void *key;
-
-	places = fw_mem_grow(shadow->places, shadow->n, sizeof(*places));
-	if (places)
-		shadow->places = places;
-	keys = fw_mem_grow(shadow->keys, shadow->n, sizeof(*keys));
-	if (keys)
-		shadow->keys = keys;
-	key = fw_mem_dup((const char *)match, sizeof(*match));
-	if (!places || !keys || !key) {
-		free(key);
-		return false;
+	for (i = 0; i < ranges->n && i < MAX_LOOK; i++) {
+		host = around(ranges, i, i + 1).host;
+		if (host < least) {
+			least = host;
+			best = i;
+		}
 	}
-	places[shadow->n] = at;
-	keys[shadow->n++] = key;
-	return !is_new || fw_index_add(&shadow->by_match, key, sizeof(*match),
-				       number) == 0;
+	return best;
 }
 
-static void warn(struct fw_shadow *shadow, struct fw_scope *scope,
-		 struct fw_span at, uint32_t earlier, const char *why)
+static int enter_ranges(struct fw_prefixes *tree,
+			const struct fw_ranges *ranges, struct set_places *ret)
 {
-	fw_report_warning(
-		&scope->c->rep, at,
-		"rule can never match; an earlier rule decides first");
-	fw_report_note(&scope->c->rep, shadow->places[earlier], "%s", why);
+	size_t i, n = ranges->n < MAX_GROUPS ? ranges->n : MAX_GROUPS;
+	uint32_t number;
+	size_t best;
+	int r;
+
+	for (i = 0; i < n; i++) {
+		r = fw_prefixes_add(tree,
+				    around(ranges, i * ranges->n / n,
+					   (i + 1) * ranges->n / n),
+				    &number);
+		if (r < 0)
+			return r;
+		if (i == 0)
+			ret->first = number;
+	}
+	ret->around = ret->first;
+	ret->narrowest = ret->first;
+	ret->n = (uint32_t)n;
+	if (n < 2)
+		return 0;
+	r = fw_prefixes_add(tree, around(ranges, 0, ranges->n), &ret->around);
+	if (r < 0)
+		return r;
+	best = narrowest(ranges);
+	if (n == ranges->n) {
+		ret->narrowest = ret->first + (uint32_t)best;
+		return 0;
+	}
+	return fw_prefixes_add(tree, around(ranges, best, best + 1),
+			       &ret->narrowest);
 }
 
-void fw_shadow_check(struct fw_shadow *shadow, struct fw_scope *scope,
-		     const struct fw_program *program, struct fw_span at)
+/* The first stretch of what is in no range; there is one. */
+static struct fw_prefix first_gap(const struct fw_ranges *ranges,
+				  struct fw_u128 top)
 {
-	uint32_t number = (uint32_t)program->n_rows - 1;
-	const struct fw_ir_row *row = &program->rows[number];
-	struct match match = match_of(row);
+	struct fw_u128 first = { 0 };
+	struct fw_u128 last = top;
+	size_t i = 0;
+
+	if (ranges->n && !(ranges->r[0].first_hi | ranges->r[0].first_lo)) {
+		first = (struct fw_u128){ ranges->r[0].last_hi,
+					  ranges->r[0].last_lo + 1 };
+		first.hi += first.lo == 0;
+		i = 1;
+	}
+	if (i < ranges->n) {
+		last = (struct fw_u128){ ranges->r[i].first_hi,
+					 ranges->r[i].first_lo - 1 };
+		last.hi -= ranges->r[i].first_lo == 0;
+	}
+	return fw_prefix_around(first, last);
+}
+
+static int enter_set(struct search *s, enum tree tree, int32_t set,
+		     bool is_negated)
+{
+	const struct fw_ir_set *content;
+	const struct fw_ranges *ranges;
+	struct set_places *places;
+
+	if (set < 0)
+		return 0;
+	content = &s->program->sets[set];
+	places = &s->places[tree][set];
+	ranges = tree == TREE_V4   ? &content->v4
+		 : tree == TREE_V6 ? &content->v6
+				   : &content->port;
+	if (!is_negated && places->n)
+		return 0;
+	if (!is_negated)
+		return enter_ranges(&s->trees[tree], ranges, places);
+	if (places->gap ||
+	    fw_ranges_is(ranges, (struct fw_u128){ 0 }, tops[tree]))
+		return 0;
+	return fw_prefixes_add(&s->trees[tree], first_gap(ranges, tops[tree]),
+			       &places->gap);
+}
+
+static int enter_row(struct search *s, const struct fw_ir_row *row)
+{
+	const struct {
+		enum tree tree;
+		int32_t set;
+		uint32_t negation;
+	} all[] = {
+		{ TREE_V4, row->src, FW_ROW_NOT_SRC },
+		{ TREE_V4, row->dst, FW_ROW_NOT_DST },
+		{ TREE_V6, row->src, FW_ROW_NOT_SRC },
+		{ TREE_V6, row->dst, FW_ROW_NOT_DST },
+		{ TREE_NUMBER, row->l4a, FW_ROW_NOT_SPORT },
+		{ TREE_NUMBER, row->l4b, FW_ROW_NOT_DPORT },
+	};
+	size_t i;
+	int r;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		r = enter_set(s, all[i].tree, all[i].set,
+			      row->flags & all[i].negation);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_trees(struct search *s)
+{
+	uint32_t ignored;
+	size_t i;
+	int tree, r;
+
+	for (tree = 0; tree < TREE_MAX; tree++) {
+		s->places[tree] = calloc(s->program->n_sets + 1,
+					 sizeof(*s->places[tree]));
+		if (!s->places[tree])
+			return -1;
+		r = fw_prefixes_add(
+			&s->trees[tree],
+			fw_prefix_around((struct fw_u128){ 0 }, tops[tree]),
+			&ignored);
+		if (r < 0)
+			return r;
+	}
+	for (i = 0; i < s->program->n_rows; i++) {
+		r = enter_row(s, &s->program->rows[i]);
+		if (r < 0)
+			return r;
+	}
+	for (tree = 0; tree < TREE_MAX; tree++) {
+		r = fw_prefixes_link(&s->trees[tree]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- where rows are ------------------------------------------------------ */
+
+/* One term of a row: which set, in which tree. */
+struct term {
+	const struct set_places *places; /* NULL: any, or `self` is in it */
+	enum tree tree;
+	bool is_negated;
+};
+
+static struct term term_of(const struct search *s, const struct fw_ir_row *row,
+			   enum dimension dim, bool is_v6)
+{
+	struct term term = { .tree = is_v6 ? TREE_V6 : TREE_V4 };
+	bool is_icmp = row->flags & FW_ROW_ICMP;
+	uint32_t negation = 0;
+	int32_t set = -1;
+
+	switch (dim) {
+	case DIM_SRC:
+		set = row->src;
+		negation = FW_ROW_NOT_SRC;
+		break;
+	case DIM_DST:
+		set = row->dst;
+		negation = FW_ROW_NOT_DST;
+		break;
+	case DIM_DPORT:
+		term.tree = TREE_NUMBER;
+		set = is_icmp && !is_v6 ? row->l4a : row->l4b;
+		negation = FW_ROW_NOT_DPORT;
+		break;
+	case DIM_SPORT:
+		term.tree = TREE_NUMBER;
+		set = is_icmp ? -1 : row->l4a;
+		negation = FW_ROW_NOT_SPORT;
+		break;
+	case DIM_MAX:
+		break;
+	}
+	term.is_negated = row->flags & negation;
+	/* `self` stands for any address: only everything covers it. */
+	if (set >= 0 && (term.is_negated || !s->program->sets[set].has_self))
+		term.places = &s->places[term.tree][set];
+	return term;
+}
+
+/* What lists do not share: 1 .. 12. */
+static uint32_t list_of(const struct fw_ir_row *row, bool is_v6)
+{
 	uint32_t dir = (uint32_t)__builtin_ctz(row->dirs);
-	uint32_t *all =
-		&shadow->everything[!(row->flags & FW_ROW_STATELESS)][dir];
-	uint32_t same;
 
-	same = fw_index_find(&shadow->by_match, &match, sizeof(match));
-	if (same != FW_INDEX_NONE) {
-		warn(shadow, scope, at, same, "this rule matches the same");
-	} else if (*all && is_shadowed_by(row, &program->rows[*all - 1])) {
-		warn(shadow, scope, at, *all - 1,
-		     "this rule matches everything it does");
-	}
-	if (!remember(shadow, &match, at, number, same == FW_INDEX_NONE))
-		scope->c->rep.is_broken = true;
-	if (!*all && is_everything(row))
-		*all = number + 1;
+	return 1 + dir * 4 + (row->flags & FW_ROW_STATELESS ? 2 : 0) + is_v6;
 }
 
-void fw_shadow_done(struct fw_shadow *shadow)
+#define FIRST_ID    16
+#define FIRST_SLOTS 256
+
+/* ---- the table ----------------------------------------------------------- */
+
+static struct slot *find_slot(struct slot *slots, size_t n, uint32_t from,
+			      uint32_t node)
 {
+	uint64_t key = ((uint64_t)from << 32 | node) * 0x9e3779b97f4a7c15u;
+	size_t i = (key ^ key >> 32) & (n - 1);
+
+	while (slots[i].from &&
+	       (slots[i].from != from || slots[i].node != node))
+		i = (i + 1) & (n - 1);
+	return &slots[i];
+}
+
+static bool widen(struct search *s)
+{
+	size_t n = s->n_slots ? s->n_slots * 2 : FIRST_SLOTS;
+	struct slot *slots;
 	size_t i;
 
-	for (i = 0; i < shadow->n; i++)
-		free(shadow->keys[i]);
-	free(shadow->keys);
-	free(shadow->places);
-	fw_index_done(&shadow->by_match);
-	*shadow = (struct fw_shadow){ 0 };
+	/* Most rows take a few; moving them costs more than room. */
+	while (!s->n_slots && n < s->program->n_rows * 4)
+		n *= 2;
+	slots = calloc(n, sizeof(*slots));
+	if (!slots)
+		return false;
+	for (i = 0; i < s->n_slots; i++) {
+		const struct slot *old = &s->slots[i];
+
+		if (old->from)
+			*find_slot(slots, n, old->from, old->node) = *old;
+	}
+	free(s->slots);
+	s->slots = slots;
+	s->n_slots = n;
+	return true;
+}
+
+/* The slot of a key, made if there was none; NULL without memory. */
+static struct slot *need_slot(struct search *s, uint32_t from, uint32_t node)
+{
+	struct slot *slot;
+
+	if (s->n_used * 2 >= s->n_slots && !widen(s))
+		return NULL;
+	slot = find_slot(s->slots, s->n_slots, from, node);
+	if (!slot->from) {
+		s->n_used++;
+		*slot = (struct slot){ .from = from,
+				       .node = node,
+				       .id = s->n_ids++ };
+	}
+	return slot;
+}
+
+static bool append(struct search *s, struct slot *slot, uint32_t row)
+{
+	struct entry *entries;
+	uint32_t number;
+
+	entries = fw_mem_grow(s->entries, s->n_entries, sizeof(*entries));
+	if (!entries)
+		return false;
+	s->entries = entries;
+	entries[s->n_entries++] = (struct entry){ .row = row };
+	number = (uint32_t)s->n_entries;
+	if (slot->tail) {
+		entries[slot->tail - 1].next = number;
+	} else {
+		slot->head = number;
+	}
+	slot->tail = number;
+	return true;
+}
+
+/* ---- storing rows -------------------------------------------------------- */
+
+/* The nodes of a row in each dimension. */
+struct nodes {
+	uint32_t node[DIM_MAX][MAX_GROUPS];
+	uint32_t n[DIM_MAX];
+};
+
+static void nodes_of(const struct search *s, const struct fw_ir_row *row,
+		     bool is_v6, struct nodes *ret)
+{
+	uint32_t copies = 1;
+	int dim;
+	uint32_t i;
+
+	for (dim = 0; dim < DIM_MAX; dim++) {
+		struct term term = term_of(s, row, (enum dimension)dim, is_v6);
+		const uint32_t *nodes = s->trees[term.tree].node;
+		const struct set_places *p = term.places;
+		uint32_t *node = ret->node[dim];
+
+		ret->n[dim] = 1;
+		node[0] = FW_PREFIX_ROOT;
+		if (!p || !p->n || term.is_negated)
+			continue;
+		node[0] = nodes[p->around];
+		if (p->n * copies >
+		    (term.tree == TREE_NUMBER ? FEW_COPIES : MAX_COPIES))
+			continue;
+		copies *= p->n;
+		ret->n[dim] = p->n;
+		for (i = 0; i < p->n; i++)
+			node[i] = nodes[p->first + i];
+	}
+}
+
+static bool store_below(struct search *s, uint32_t from,
+			const struct nodes *nodes, int dim, uint32_t row)
+{
+	struct slot *slot;
+	uint32_t i;
+
+	for (i = 0; i < nodes->n[dim]; i++) {
+		s->covers.steps++;
+		slot = need_slot(s, from, nodes->node[dim][i]);
+		if (!slot)
+			return false;
+		if (dim + 1 == DIM_MAX
+			    ? !append(s, slot, row)
+			    : !store_below(s, slot->id, nodes, dim + 1, row))
+			return false;
+	}
+	return true;
+}
+
+static bool store(struct search *s, uint32_t number)
+{
+	const struct fw_ir_row *row = &s->program->rows[number];
+	struct nodes nodes;
+	int is_v6;
+
+	for (is_v6 = 0; is_v6 < 2; is_v6++) {
+		if (!(s->families & (is_v6 ? FW_FAMILY_IPV6 : FW_FAMILY_IPV4)))
+			continue;
+		nodes_of(s, row, is_v6, &nodes);
+		if (!store_below(s, list_of(row, is_v6), &nodes, 0, number))
+			return false;
+	}
+	return true;
+}
+
+/* ---- looking rows up ----------------------------------------------------- */
+
+/*
+ * Essential messages fall through a rule that denies without naming them, so a
+ * later rule that names them is of use.
+ */
+static bool decides(struct search *s, const struct fw_ir_row *earlier)
+{
+	return fw_row_covers(&s->covers, earlier, s->row, s->families) &&
+	       !(fw_row_spares(earlier) && (s->row->flags & FW_ROW_NAMED) &&
+		 fw_row_may_be_essential(s->row));
+}
+
+static void look_at_list(struct search *s, const struct slot *slot)
+{
+	uint32_t i;
+
+	for (i = slot->head; i; i = s->entries[i - 1].next) {
+		uint32_t row = s->entries[i - 1].row;
+
+		if ((s->found && row + 1 >= s->found) ||
+		    s->covers.steps > s->max_steps)
+			return;
+		if (decides(s, &s->program->rows[row])) {
+			s->found = row + 1;
+			return;
+		}
+	}
+}
+
+static void look_below(struct search *s, uint32_t from, int dim)
+{
+	enum tree tree = TREE_NUMBER;
+	const struct slot *slot;
+	uint32_t node = s->at[dim];
+
+	if (dim == DIM_SRC || dim == DIM_DST)
+		tree = s->families & FW_FAMILY_IPV4 ? TREE_V4 : TREE_V6;
+	for (;;) {
+		if (s->covers.steps++ > s->max_steps)
+			return;
+		slot = find_slot(s->slots, s->n_slots, from, node);
+		if (slot->from && dim + 1 == DIM_MAX) {
+			look_at_list(s, slot);
+		} else if (slot->from) {
+			look_below(s, slot->id, dim + 1);
+		}
+		if (node == FW_PREFIX_ROOT)
+			return;
+		node = s->trees[tree].parent[node];
+	}
+}
+
+/* Fill `found` for a row that can match. */
+static void look_up(struct search *s)
+{
+	bool is_v6 = !(s->families & FW_FAMILY_IPV4);
+	int dim;
+
+	s->found = 0;
+	for (dim = 0; dim < DIM_MAX; dim++) {
+		struct term term =
+			term_of(s, s->row, (enum dimension)dim, is_v6);
+		const uint32_t *nodes = s->trees[term.tree].node;
+		const struct set_places *p = term.places;
+
+		s->at[dim] = FW_PREFIX_ROOT;
+		if (p && term.is_negated) {
+			s->at[dim] = nodes[p->gap];
+		} else if (p && p->n) {
+			s->at[dim] = nodes[p->narrowest];
+		}
+	}
+	look_below(s, list_of(s->row, is_v6), 0);
+}
+
+/* ---- all rows ------------------------------------------------------------ */
+
+static void warn(struct fw_scope *scope, const struct fw_program *program,
+		 const struct fw_span *places, uint32_t number,
+		 uint32_t earlier)
+{
+	const struct fw_ir_row *row = &program->rows[number];
+	const struct fw_ir_row *first = &program->rows[earlier];
+	struct fw_reporter *rep = &scope->c->rep;
+
+	if (row->verdict == first->verdict) {
+		fw_report_warning(
+			rep, places[number],
+			"rule is redundant; an earlier rule decides the same");
+	} else {
+		fw_report_warning(
+			rep, places[number],
+			"rule can never match; an earlier rule decides first");
+	}
+	fw_report_note(rep, places[earlier],
+		       fw_row_is_same(row, first)
+			       ? "this rule matches the same"
+			       : "this rule matches everything it does");
+}
+
+/* May the row be left out?  Not if it counts essential messages. */
+static bool is_dead(const struct fw_ir_row *row, const struct fw_ir_row *first)
+{
+	return !fw_row_spares(first) || fw_row_spares(row) ||
+	       !fw_row_may_be_essential(row);
+}
+
+static bool look_at_row(struct search *s, struct fw_scope *scope,
+			struct fw_program *program,
+			const struct fw_span *places, uint32_t number)
+{
+	struct fw_ir_row *row = &program->rows[number];
+
+	s->row = row;
+	s->families = fw_row_families(program, row);
+	if (!s->families)
+		return true;
+	look_up(s);
+	if (!s->found)
+		return store(s, number);
+	warn(scope, program, places, number, s->found - 1);
+	if (!is_dead(row, &program->rows[s->found - 1]))
+		return store(s, number);
+	/* Whatever it covers, the earlier one covers too. */
+	row->decided_by = s->found;
+	return true;
+}
+
+static void search_done(struct search *s)
+{
+	int tree;
+
+	for (tree = 0; tree < TREE_MAX; tree++) {
+		fw_prefixes_done(&s->trees[tree]);
+		free(s->places[tree]);
+	}
+	free(s->slots);
+	free(s->entries);
+	fw_covers_done(&s->covers);
+}
+
+void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
+		    const struct fw_span *places, uint64_t steps)
+{
+	struct search s = { .program = program,
+			    .n_ids = FIRST_ID,
+			    .max_steps = steps };
+	struct fw_reporter *rep = &scope->c->rep;
+	uint32_t i;
+
+	if (!program->n_rows || fw_report_is_full(rep))
+		return;
+	if (fw_covers_init(&s.covers, program) < 0 || make_trees(&s) < 0 ||
+	    !widen(&s))
+		rep->is_broken = true;
+	for (i = 0; i < program->n_rows && !rep->is_broken; i++) {
+		if (!look_at_row(&s, scope, program, places, i))
+			rep->is_broken = true;
+		if (s.covers.steps <= steps && s.n_used <= MAX_SLOTS)
+			continue;
+		fw_report_warning(
+			rep, places[i],
+			"from here on nobody looked for rules that can never match");
+		fw_report_hint(
+			rep,
+			"the rules are too many or overlap too much: the search ends after %llu comparisons or %u places",
+			(unsigned long long)steps, MAX_SLOTS);
+		break;
+	}
+	search_done(&s);
 }

@@ -5,25 +5,15 @@
 
 #include "scope.h"
 
-/* What the rules so far decide. Zeroed is empty. */
-struct fw_shadow {
-	struct fw_index by_match; /* the fields of a match -> row */
-	void **keys;
-	struct fw_span *places; /* per row */
-	size_t n;
-	/* Row + 1 that matches everything of a direction, per list. */
-	uint32_t everything[2][FW_DIR_MAX];
-};
-
 /**
- * @brief Warn if the last row of a program is shadowed; remember it.
+ * @brief Warn of all rows that an earlier one covers, and note it in the row.
  *
- * @param shadow   the rows before it
+ * One row must cover the other alone; that several do together is not found.
+ *
  * @param scope    where to warn
- * @param program  its last row is the new one
- * @param at       place of the rule
+ * @param program  its rows; receives their `decided_by`
+ * @param places   place of each row
+ * @param steps    comparisons after which the search gives up and says so
  */
-void fw_shadow_check(struct fw_shadow *shadow, struct fw_scope *scope,
-		     const struct fw_program *program, struct fw_span at);
-
-void fw_shadow_done(struct fw_shadow *shadow);
+void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
+		    const struct fw_span *places, uint64_t steps);

@@ -26,7 +26,8 @@ struct fw_sources {
 	size_t n;
 };
 
-#define FW_MAX_TEXT (UINT32_MAX - 1)
+/* Bytes of all files together; one that is read twice counts twice. */
+#define FW_MAX_TEXT (256u << 20)
 
 /**
  * @brief Add a file; its memory is taken, also on failure.

@@ -45,21 +45,55 @@ void fw_str_puts(struct fw_str *str, const char *s)
 	fw_str_add(str, s, strlen(s));
 }
 
+void fw_str_put_number(struct fw_str *str, uint64_t n)
+{
+	char digits[20]; /* of 2^64 - 1 */
+	size_t i = sizeof(digits);
+
+	do {
+		digits[--i] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	fw_str_add(str, digits + i, sizeof(digits) - i);
+}
+
 void fw_str_addf(struct fw_str *str, const char *format, ...)
 {
-	_cleanup_free_ char *text = NULL;
+	char text[64];
+	char *longer;
 	va_list args;
 	int n;
 
 	va_start(args, format);
-	n = vasprintf(&text, format, args);
+	n = vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (n >= 0) {
+	if (n >= 0 && (size_t)n < sizeof(text)) {
 		fw_str_add(str, text, (size_t)n);
-	} else {
-		text = NULL;
-		str->is_broken = true;
+		return;
 	}
+	va_start(args, format);
+	n = vasprintf(&longer, format, args);
+	va_end(args);
+	if (n < 0) {
+		str->is_broken = true;
+		return;
+	}
+	fw_str_add(str, longer, (size_t)n);
+	free(longer);
+}
+
+void fw_str_insert(struct fw_str *str, size_t at, const char *s, size_t n)
+{
+	if (!reserve(str, n))
+		return;
+	memmove(str->s + at + n, str->s + at, str->n - at + 1);
+	memcpy(str->s + at, s, n);
+	str->n += n;
+}
+
+void fw_str_clear(struct fw_str *str)
+{
+	str->n = 0;
 }
 
 char *fw_str_take(struct fw_str *str)

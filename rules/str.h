@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Zeroed is empty. After a failure nothing is added any more. */
 struct fw_str {
@@ -16,8 +17,15 @@ struct fw_str {
 
 void fw_str_add(struct fw_str *str, const char *s, size_t n);
 void fw_str_puts(struct fw_str *str, const char *s);
+void fw_str_put_number(struct fw_str *str, uint64_t n);
 void fw_str_addf(struct fw_str *str, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/** @brief Put a text in at a place below `n`. */
+void fw_str_insert(struct fw_str *str, size_t at, const char *s, size_t n);
+
+/** @brief Forget the text, keep the memory. */
+void fw_str_clear(struct fw_str *str);
 
 /** @brief The text, owned by the caller, or NULL if memory ran out. */
 char *fw_str_take(struct fw_str *str);

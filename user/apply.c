@@ -19,6 +19,7 @@
 #include "user/cover.h"
 #include "user/iface.h"
 #include "user/log.h"
+#include "user/loop.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
 #include "user/util.h"
@@ -33,12 +34,16 @@ struct rules {
 	struct fw_cover_set cover;
 };
 
+/* After that no packet is at work with the image before the running one. */
+#define FORGET_AFTER_MS 1000
+
 struct fw_apply {
 	struct fw_datapath *dp;
 	struct fw_ifaces *ifaces;
 	struct fw_slots *slots;
 	struct fw_cover *cover;
 	struct rules now;
+	struct fw_timer *forget_timer; /* for the image before this one */
 	time_t since;
 	fw_apply_forget_fn forget;
 	void *forget_data;
@@ -132,8 +137,8 @@ static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
 	if (r == -E2BIG) {
 		fw_errorf(
 			reterr,
-			"the rules are too large: they need more than %u cells of %d bytes",
-			FW_MAX_CELLS, FW_CELL_SIZE);
+			"the rules are too large: compiled and with their text they need more than %u MiB",
+			FW_IMAGE_MAX >> 20);
 	}
 	fw_image_done(&image);
 	return r;
@@ -173,6 +178,7 @@ static int prepare(struct fw_apply *apply, struct rules *next, char **reterr)
 static int switch_over(struct fw_apply *apply, struct rules *next,
 		       struct fw_span *ret_at, char **reterr)
 {
+	bool is_growing = fw_datapath_is_growing(apply->dp);
 	bool is_first = apply->now.image_fd < 0;
 	int r = 0;
 
@@ -180,15 +186,20 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
 	if (r < 0)
 		return r;
-	r = fw_rulesets_switch(apply->dp, next->image_fd);
+	r = fw_rulesets_switch(apply->dp, next->image_fd,
+			       is_growing ? -1 : apply->now.image_fd);
 	if (r < 0) {
 		fw_errorf(reterr, "cannot switch to the new rules: %s",
 			  strerror(-r));
 		return r;
 	}
-	r = fw_datapath_grown(apply->dp, reterr);
-	if (r < 0)
-		return r;
+	if (is_growing) {
+		r = fw_datapath_grown(apply->dp, reterr);
+		if (r < 0)
+			return r;
+		/* Once more, to wait for packets in the other programs. */
+		(void)fw_rulesets_switch(apply->dp, next->image_fd, -1);
+	}
 	if (is_first)
 		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
 	return r;
@@ -215,6 +226,13 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 	rules_done(next);
 }
 
+static void on_forget(void *data)
+{
+	const struct fw_apply *apply = data;
+
+	fw_rulesets_forget(apply->dp);
+}
+
 /* The switch is done: what only the old rules needed goes. */
 static void commit(struct fw_apply *apply, struct rules *next)
 {
@@ -227,6 +245,7 @@ static void commit(struct fw_apply *apply, struct rules *next)
 	fw_slots_commit(apply->slots);
 	fw_program_free(old.program);
 	rules_done(&old);
+	(void)fw_timer_arm(apply->forget_timer, FORGET_AFTER_MS, 0);
 }
 
 int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
@@ -375,6 +394,10 @@ static int read_text(void *ctx, const char *name, struct fw_text *ret,
 
 static int recompile(const struct fw_image *image, struct fw_program **ret)
 {
+	/* Nobody reads warnings here. */
+	static const struct fw_options as_it_runs = {
+		.skip_passes = 1u << FW_PASS_DECIDED,
+	};
 	struct fw_diag diag = { 0 };
 	struct fw_text *texts;
 	struct answers answers;
@@ -386,56 +409,33 @@ static int recompile(const struct fw_image *image, struct fw_program **ret)
 		return r;
 	answers = (struct answers){ texts, n };
 	r = n == 0 ? -EBADMSG
-		   : fw_compile(texts[0].name, texts[0].data, texts[0].len,
-				read_text, &answers, &diag, ret);
+		   : fw_compile_with(&as_it_runs, texts[0].name, texts[0].data,
+				     texts[0].len, read_text, &answers, &diag,
+				     ret);
 	fw_diag_done(&diag);
 	fw_texts_free(texts, n);
-	return r;
-}
-
-/* Take the slots of one list of rows; what points outside is not ours. */
-static int claim_rows(struct fw_apply *apply, struct rules *rules,
-		      const struct fw_image *image, uint32_t first, uint32_t n)
-{
-	const struct fw_program *program = rules->program;
-	int r = 0;
-
-	if (first > image->n_cells || n > image->n_cells - first)
-		return -EBADMSG;
-	for (uint32_t i = 0; i < n && r == 0; i++) {
-		const struct fw_row *row = &image->cells[first + i].row;
-
-		if (row->rule >= program->n_rows)
-			return -EBADMSG;
-		rules->row_slots[row->rule] = row->slot;
-		r = fw_slots_claim(apply->slots, program->rows[row->rule].label,
-				   row->slot);
-	}
 	return r;
 }
 
 static int claim_slots(struct fw_apply *apply, struct rules *rules,
 		       const struct fw_image *image)
 {
-	const struct fw_image_head *head = &image->cells[0].head;
-	int r = 0;
+	const struct fw_program *program = rules->program;
+	int r;
 
-	rules->row_slots = calloc(rules->program->n_rows + 1, sizeof(uint32_t));
+	rules->row_slots = calloc(program->n_rows + 1, sizeof(uint32_t));
 	if (!rules->row_slots)
 		return -ENOMEM;
+	r = fw_image_slots(image, program->n_rows, rules->row_slots,
+			   rules->default_slots);
 	for (int dir = 0; dir < FW_DIR_MAX && r == 0; dir++) {
-		rules->default_slots[dir] = head->default_slot[dir];
 		r = fw_slots_claim(apply->slots,
 				   fw_default_label((enum fw_dir)dir),
-				   head->default_slot[dir]);
+				   rules->default_slots[dir]);
 	}
-	if (r == 0) {
-		r = claim_rows(apply, rules, image, head->stateless_off,
-			       head->stateless_n);
-	}
-	if (r == 0) {
-		r = claim_rows(apply, rules, image, head->rules_off,
-			       head->rules_n);
+	for (size_t i = 0; i < program->n_rows && r == 0; i++) {
+		r = fw_slots_claim(apply->slots, program->rows[i].label,
+				   rules->row_slots[i]);
 	}
 	return r;
 }
@@ -449,8 +449,8 @@ static int adopt_image(struct fw_apply *apply, struct rules *rules)
 	r = fw_rulesets_read(rules->image_fd, &image);
 	if (r < 0)
 		return r;
-	rules->gen = image.cells[0].head.gen;
-	if (image.cells[0].head.magic != FW_IMAGE_MAGIC ||
+	rules->gen = fw_image_head(&image)->gen;
+	if (fw_image_head(&image)->magic != FW_IMAGE_MAGIC ||
 	    rules->gen > FW_MARK_GEN_MAX)
 		rules->gen = 0;
 	r = recompile(&image, &rules->program);
@@ -518,7 +518,8 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 	int r;
 
 	apply->slots = fw_slots_new();
-	if (!apply->slots)
+	apply->forget_timer = fw_timer_new(loop, on_forget, apply);
+	if (!apply->slots || !apply->forget_timer)
 		return -ENOMEM;
 	r = fw_cover_new(apply->dp, &apply->cover);
 	if (r < 0)
@@ -559,6 +560,7 @@ void fw_apply_free(struct fw_apply *apply)
 {
 	if (!apply)
 		return;
+	fw_timer_free(apply->forget_timer);
 	fw_ifaces_free(apply->ifaces);
 	fw_program_free(apply->now.program);
 	rules_done(&apply->now);

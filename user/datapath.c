@@ -663,6 +663,11 @@ int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map)
 	return dp->map[map];
 }
 
+bool fw_datapath_is_growing(const struct fw_datapath *dp)
+{
+	return dp->next != NULL;
+}
+
 uint32_t fw_datapath_image_size(const struct fw_datapath *dp)
 {
 	return dp->next ? dp->next_image_size : dp->image_size;

@@ -75,6 +75,9 @@ uint32_t fw_datapath_image_size(const struct fw_datapath *dp);
  */
 int fw_datapath_grow(struct fw_datapath *dp, uint32_t size, char **reterr);
 
+/** @brief Are there programs that wait to take over? */
+bool fw_datapath_is_growing(const struct fw_datapath *dp);
+
 /**
  * @brief Let them take over, on one hook after the other without a gap.
  *

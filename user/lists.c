@@ -123,12 +123,13 @@ void fw_handle_sets(void *data, struct fw_request *request, const json_t *args)
 		const struct fw_named_set *set = &program->named_sets[i];
 
 		(void)json_array_append_new(
-			list, json_pack("{s:o, s:o, s:I, s:I, s:I}", "name",
-					fw_json_text(set->name), "file",
+			list, json_pack("{s:o, s:o, s:I, s:I, s:I, s:I}",
+					"name", fw_json_text(set->name), "file",
 					fw_json_text(set->file), "line",
 					(json_int_t)set->line, "ipv4",
 					(json_int_t)set->v4, "ipv6",
-					(json_int_t)set->v6));
+					(json_int_t)set->v6, "ports",
+					(json_int_t)set->ports));
 	}
 	fw_reply_array(request, "sets", list, json_object());
 }

@@ -103,7 +103,7 @@ static enum fw_exit compile(struct fw_cli *cli, struct fw_rulefiles *files,
 /* ---- check ---------------------------------------------------------------------- */
 
 /* Does it fit into the kernel's image? Counter slots do not matter for that. */
-static int measure(const struct fw_program *program, uint32_t *ret_cells)
+static int measure(const struct fw_program *program, uint32_t *ret_bytes)
 {
 	const uint32_t defaults[FW_DIR_MAX] = { 1, 2, 3 };
 	_cleanup_free_ uint32_t *slots = NULL;
@@ -116,18 +116,18 @@ static int measure(const struct fw_program *program, uint32_t *ret_cells)
 	r = fw_emit(program, 1, slots, defaults, &image);
 	if (r < 0)
 		return r;
-	*ret_cells = image.n_cells;
+	*ret_bytes = image.size;
 	fw_image_done(&image);
 	return 0;
 }
 
 static enum fw_exit check_size(const char *name,
 			       const struct fw_program *program,
-			       uint32_t *ret_cells)
+			       uint32_t *ret_bytes)
 {
 	int r;
 
-	r = measure(program, ret_cells);
+	r = measure(program, ret_bytes);
 	if (r < 0) {
 		fw_complain("'%s' does not fit: %s", name,
 			    r == -E2BIG ? "rules and sets need too much memory"
@@ -153,7 +153,7 @@ static void print_missing(const struct fw_program *program)
 
 static enum fw_exit print_checked(const struct fw_cli *cli,
 				  const struct fw_program *program,
-				  const struct fw_diag *diag, uint32_t cells)
+				  const struct fw_diag *diag, uint32_t bytes)
 {
 	const char *name = program->texts[0].name;
 	_cleanup_json_ json_t *json = NULL;
@@ -163,8 +163,7 @@ static enum fw_exit print_checked(const struct fw_cli *cli,
 				 fw_json_text(name), "ok", true, "rules",
 				 (json_int_t)program->n_rows, "sets",
 				 (json_int_t)program->n_named_sets,
-				 "image_bytes",
-				 (json_int_t)cells * FW_CELL_SIZE, "warnings",
+				 "image_bytes", (json_int_t)bytes, "warnings",
 				 (json_int_t)diag->warnings, "messages",
 				 messages_json(diag));
 		return fw_print_json(json);
@@ -189,16 +188,16 @@ static enum fw_exit check(struct fw_cli *cli, struct fw_rulefiles *files)
 	_cleanup_program_ struct fw_program *program = NULL;
 	_cleanup_diag_ struct fw_diag diag = { 0 };
 	enum fw_exit status;
-	uint32_t cells = 0;
+	uint32_t bytes = 0;
 
 	status = compile(cli, files, &diag, &program);
 	if (status == FW_EXIT_OK)
-		status = check_size(cli->operand, program, &cells);
+		status = check_size(cli->operand, program, &bytes);
 	if (status != FW_EXIT_OK)
 		return status;
 	if (cli->dry_run && !cli->json)
 		print_missing(program);
-	return print_checked(cli, program, &diag, cells);
+	return print_checked(cli, program, &diag, bytes);
 }
 
 enum fw_exit fw_cmd_check(struct fw_cli *cli)

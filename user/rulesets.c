@@ -19,19 +19,14 @@
 #include "kern/image.h"
 #include "user/util.h"
 
-static const uint32_t slot_zero;
-
-static size_t bytes_of(const struct fw_image *image)
-{
-	return (size_t)image->n_cells * FW_CELL_SIZE;
-}
+static const uint32_t slot_zero, slot_before = 1;
 
 uint32_t fw_rulesets_size(const struct fw_image *image)
 {
 	uint32_t size = FW_IMAGE_MIN;
 
 	/* Twice what is needed, so that the next rules find room, too. */
-	while (size / 2 < bytes_of(image) && size < FW_IMAGE_MAX)
+	while (size / 2 < image->size && size < FW_IMAGE_MAX)
 		size *= 2;
 	return size;
 }
@@ -39,13 +34,13 @@ uint32_t fw_rulesets_size(const struct fw_image *image)
 /* The whole value would be copied twice by a system call. */
 static int write_value(int fd, const struct fw_image *image)
 {
-	size_t len = bytes_of(image);
+	size_t len = image->size;
 	void *value;
 
 	value = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (value == MAP_FAILED)
 		return -errno;
-	memcpy(value, image->cells, len);
+	memcpy(value, image->bytes, len);
 	return munmap(value, len) < 0 ? -errno : 0;
 }
 
@@ -55,7 +50,7 @@ int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd)
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (bytes_of(image) > size)
+	if (image->size > size)
 		return -E2BIG;
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fw_image", sizeof(uint32_t),
 			    size + FW_IMAGE_SLACK, 1, &opts);
@@ -68,10 +63,27 @@ int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd)
 	return 0;
 }
 
-int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd)
+/*
+ * The kernel waits after each update for the packets that are at work
+ * (maybe_wait_bpf_programs()); after a batch of them only since Linux 6.8.
+ */
+int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd, int old_fd)
 {
-	return bpf_map_update_elem(fw_datapath_map(dp, FW_MAP_RULESETS),
-				   &slot_zero, &image_fd, BPF_ANY);
+	int fd = fw_datapath_map(dp, FW_MAP_RULESETS);
+	int r;
+
+	if (old_fd >= 0) {
+		r = bpf_map_update_elem(fd, &slot_before, &old_fd, BPF_ANY);
+		if (r < 0)
+			return r;
+	}
+	return bpf_map_update_elem(fd, &slot_zero, &image_fd, BPF_ANY);
+}
+
+void fw_rulesets_forget(const struct fw_datapath *dp)
+{
+	(void)bpf_map_delete_elem(fw_datapath_map(dp, FW_MAP_RULESETS),
+				  &slot_before);
 }
 
 int fw_rulesets_clear(const struct fw_datapath *dp)
@@ -97,18 +109,18 @@ int fw_rulesets_open(const struct fw_datapath *dp, int *ret_fd)
 }
 
 /* Copy what the head says to be there; `len` bytes are. */
-static int copy_image(const union fw_cell *cells, size_t len,
-		      struct fw_image *ret)
+static int copy_image(const void *value, size_t len, struct fw_image *ret)
 {
-	uint32_t n = cells->head.n_cells;
+	const struct fw_image_head *head = value;
+	uint32_t size = head->size;
 
-	if (n == 0 || n > len / FW_CELL_SIZE)
+	if (size < sizeof(*head) || size > len)
 		return -EBADMSG;
-	ret->cells = calloc(n, sizeof(*ret->cells));
-	if (!ret->cells)
+	ret->bytes = malloc(size);
+	if (!ret->bytes)
 		return -ENOMEM;
-	memcpy(ret->cells, cells, (size_t)n * FW_CELL_SIZE);
-	ret->n_cells = n;
+	memcpy(ret->bytes, value, size);
+	ret->size = size;
 	return 0;
 }
 

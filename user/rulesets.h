@@ -20,9 +20,21 @@ int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd);
 /**
  * @brief Let all packets from now on be judged by the image in a map.
  *
- * When this returns no program runs on the earlier image any more.
+ * When this returns no packet is at work that began with another image.
+ *
+ * @param old_fd  the map of the running image, which the packets that are at
+ *                work now go on with until fw_rulesets_forget(); -1: there is
+ *                none, or other programs run on it
  */
-int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd);
+int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd, int old_fd);
+
+/**
+ * @brief Let go of the image before the running one, which a switch keeps.
+ *
+ * To be called when no packet can be at work with it any more, some
+ * milliseconds after the switch.
+ */
+void fw_rulesets_forget(const struct fw_datapath *dp);
 
 /** @brief Take the image away; the programs then drop what they are asked. */
 int fw_rulesets_clear(const struct fw_datapath *dp);

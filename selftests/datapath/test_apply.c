@@ -750,9 +750,9 @@ static void force_image(const char *text, uint32_t gen, bool is_readable)
 		slots[i] = 10 + i;
 	assert_int_equal(fw_emit(program, gen, slots, defaults, &image), 0);
 	if (!is_readable)
-		image.cells[0].head.annex_off = FW_MAX_CELLS;
+		((struct fw_image_head *)(void *)image.bytes)->annex = ~0u;
 	assert_int_equal(fw_rulesets_make(&image, FW_IMAGE_MIN, &fd), 0);
-	assert_int_equal(fw_rulesets_switch(dp, fd), 0);
+	assert_int_equal(fw_rulesets_switch(dp, fd, -1), 0);
 	(void)close(fd);
 	fw_image_done(&image);
 	fw_program_free(program);

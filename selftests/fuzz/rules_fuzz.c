@@ -125,27 +125,27 @@ static void check_fixed_point(const struct fw_program *program)
 /* The bytes as an image: a head that fits, so that the annex is reached. */
 static void check_any_image(const uint8_t *data, size_t size)
 {
-	size_t n_cells = 1 + (size + FW_CELL_SIZE - 1) / FW_CELL_SIZE;
-	struct fw_image image = { .n_cells = (uint32_t)n_cells };
+	struct fw_image_head head = {
+		.magic = FW_IMAGE_MAGIC,
+		.abi = FW_ABI_VERSION,
+		.size = (uint32_t)(sizeof(head) + size),
+		.annex = sizeof(head),
+		.annex_len = (uint32_t)size,
+	};
+	struct fw_image image = { .size = head.size };
 	struct fw_text *texts;
 	size_t n;
 
-	image.cells = calloc(n_cells, sizeof(*image.cells));
-	must(image.cells);
-	image.cells[0].head.magic = FW_IMAGE_MAGIC;
-	image.cells[0].head.abi = FW_ABI_VERSION;
-	image.cells[0].head.n_cells = (uint32_t)n_cells;
-	image.cells[0].head.annex_off = 1;
-	image.cells[0].head.annex_len = (uint32_t)size;
+	image.bytes = malloc(head.size);
+	must(image.bytes);
+	memcpy(image.bytes, &head, sizeof(head));
 	if (size)
-		memcpy(image.cells[0].bytes + FW_CELL_SIZE, data, size);
+		memcpy(image.bytes + sizeof(head), data, size);
 	if (fw_image_texts(&image, &texts, &n) == 0)
 		fw_texts_free(texts, n);
 	/* And the bytes as the head itself. */
-	if (size) {
-		memcpy(image.cells[0].bytes, data,
-		       size < FW_CELL_SIZE ? size : FW_CELL_SIZE);
-	}
+	if (size)
+		memcpy(image.bytes, data, size);
 	if (fw_image_texts(&image, &texts, &n) == 0)
 		fw_texts_free(texts, n);
 	fw_image_done(&image);

@@ -62,7 +62,7 @@ static int emit(const struct fw_program *program)
 	free(slots);
 	if (r < 0)
 		return r;
-	printf("%u cells\n", image.n_cells);
+	printf("%u bytes\n", image.size);
 	fw_image_done(&image);
 	return 0;
 }

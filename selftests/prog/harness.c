@@ -82,7 +82,7 @@ void harness_done(struct harness *h)
 static int put_image(struct harness *h, const struct fw_image *image)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	size_t len = (size_t)image->n_cells * FW_CELL_SIZE;
+	size_t len = image->size;
 	uint32_t zero = 0;
 	void *value;
 	int fd, r;
@@ -96,7 +96,7 @@ static int put_image(struct harness *h, const struct fw_image *image)
 	value = mmap(NULL, len, PROT_WRITE, MAP_SHARED, fd, 0);
 	if (value == MAP_FAILED)
 		err(1, "mmap");
-	memcpy(value, image->cells, len);
+	memcpy(value, image->bytes, len);
 	(void)munmap(value, len);
 	r = bpf_map_update_elem(bpf_map__fd(h->skel->maps.rulesets), &zero, &fd,
 				0);

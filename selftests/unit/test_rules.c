@@ -248,6 +248,7 @@ static char *repeat(const char *head, const char *tail, unsigned int n)
 static void test_limits(void **state)
 {
 	char *text = repeat("interface z", " = eth0", FW_MAX_ZONES + 9);
+	char message[64];
 	struct fw_diag diag;
 	struct fw_program *program;
 
@@ -263,7 +264,9 @@ static void test_limits(void **state)
 	text = repeat("accept in to port ", "", FW_MAX_RULES + 9);
 	compile_bad(text, NULL, &diag);
 	assert_int_equal(diag.errors, 1); /* and that no interface is there */
-	assert_string_equal(diag.messages[1].text, "more than 16384 rules");
+	(void)snprintf(message, sizeof(message), "more than %d rules",
+		       FW_MAX_RULES);
+	assert_string_equal(diag.messages[1].text, message);
 	assert_int_equal(diag.messages[1].line, FW_MAX_RULES + 1);
 	fw_diag_done(&diag);
 	free(text);
@@ -323,6 +326,29 @@ static void test_warnings(void **state)
 			 0);
 }
 
+/* Messages may follow when all others are sorted. */
+static void test_later_errors(void **state)
+{
+	static const char text[] = "define a = 1\ndefine b = 2\n"
+				   "define c = 3\naccept in\n";
+	const struct fw_span at = { .off = 39, .len = 6 };
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+	size_t i;
+
+	(void)state;
+	assert_int_equal(fw_compile("t", text, strlen(text), NULL, NULL, &diag,
+				    &program),
+			 0);
+	assert_int_equal(diag.n, 4);
+	for (i = 0; i < 20; i++)
+		assert_int_equal(fw_program_error(program, at, &diag, "no"), 0);
+	assert_int_equal(diag.n, 24);
+	assert_int_equal(diag.messages[23].line, 4);
+	fw_diag_done(&diag);
+	fw_program_free(program);
+}
+
 static void test_names(void **state)
 {
 	int i;
@@ -359,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_later_errors),
 		cmocka_unit_test(test_names),
 	};
 

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The compiled rules inside the image: what rules/match.c writes and
+ * kern/match.h walks.
+ *
+ * Rules are divided into chains by kind (stateless or not), direction and
+ * family. A chain is a list of tables, ordered by the lowest rule number in
+ * them, so that a walk ends where nothing better can follow. A table is a hash
+ * of masked addresses to references; a reference leads to entries, or by cuts
+ * (a few bits of the packet select the next reference) to shorter lists of
+ * entries. What an entry cannot say is in a term, looked at if all else agrees.
+ *
+ * Words of addresses are in network order as loaded, all else in host order.
+ * Offsets are in bytes from the start of the image.
+ */
+#pragma once
+
+#include "kern/abi.h"
+
+/* Number of a chain: kind * 6 + direction * 2 + (IPv6). */
+#define FW_MATCH_CHAINS 12
+
+struct fw_match_head {
+	__u32 chain[FW_MATCH_CHAINS]; /* struct fw_match_table[]; 0: no rule */
+	__u32 rows;	/* struct fw_match_row[], by rule number */
+	__u32 masks;	/* struct fw_match_mask[129], by length of prefix */
+	__u32 classes;	/* __u8[256]: bit of FW_MATCH_CLASS, by protocol */
+	__u32 in_zones; /* struct fw_match_zones[] */
+	__u32 n_in_zones;
+	__u32 default_slot[FW_DIR_MAX];
+	__u8 default_verdict[FW_DIR_MAX]; /* enum fw_verdict */
+	__u8 default_log;		  /* bit per enum fw_dir */
+	__u32 pad;
+};
+
+/* How a rule ends; read once, when it has won. */
+struct fw_match_row {
+	__u32 slot;
+	__u32 term;   /* struct fw_match_term; 0: none */
+	__u8 verdict; /* enum fw_verdict */
+	__u8 flags;   /* FW_RESULT_LOG, FW_RESULT_STATELESS */
+	__u8 pad[2];
+};
+
+/* The first bits of an IPv6 address: {w[0] << 32 | w[1], w[2] << 32 | w[3]}. */
+struct fw_match_mask {
+	__u64 hi, lo;
+};
+
+/* One way to ask for the entering interface; entries name it by a bit. */
+struct fw_match_zones {
+	__u64 zones;
+	__u64 is_negated; /* 0 or 1 */
+};
+
+/*
+ * `first` of the last, which has no slots, is FW_RULE_NONE. IPv4 uses mask[0],
+ * of {saddr << 32 | daddr}; IPv6 all: saddr, daddr, two words each.
+ */
+struct fw_match_table {
+	__u32 first; /* lowest rule number */
+	__u32 slots; /* __u64[]: references */
+	__u32 shift; /* of the hash that leaves the number of the slot */
+	__u32 pad;
+	__u64 mask[4];
+};
+
+/* A chain of at most so many entries is one list without any hash. */
+#define FW_MATCH_SMALL 8
+
+/* Entries that one step of the walk looks at. */
+#define FW_MATCH_STEP 8
+
+/*
+ * A reference, 0: nothing.
+ *   63..52  of a list that a slot holds alone: signature of its hash, odd
+ *           of a cut: byte of struct fw_key, lowest bit, number of bits less one
+ *   51..46  entries, or one of the kinds
+ *   45..20  offset / 8 of entries, or of the references of a cut
+ *   19..0   lowest rule number
+ */
+#define FW_REF_RULE_MASK	 0xfffffu
+#define FW_REF_OFF_SHIFT	 20
+#define FW_REF_OFF_MASK		 0x3ffffffu
+#define FW_REF_KIND_SHIFT	 46
+#define FW_REF_KIND_MASK	 0x3fu
+#define FW_REF_EXTRA_SHIFT	 52
+#define FW_REF_LONG		 62 /* entries behind a struct fw_match_long */
+#define FW_REF_CUT		 63
+#define FW_REF_MAX_ENTRIES	 61
+#define FW_CUT_BYTE_SHIFT	 6
+#define FW_CUT_BIT_SHIFT	 3
+#define FW_MATCH_MAX_CUTS	 8 /* one after the other */
+#define FW_MATCH_MAX_RULES	 (FW_REF_RULE_MASK + 1)
+#define FW_MATCH_SIGNATURE(hash) (((__u32)((hash) >> 8) & 0xfff) | 1)
+
+/* The entries of a list that is too long for its reference. */
+struct fw_match_long {
+	__u32 n;
+	__u32 pad;
+};
+
+/*
+ * What a packet lacks is a set of bits, computed once; an entry that needs one
+ * of them does not match.
+ */
+#define FW_NEED_PORTS	     0x01
+#define FW_NEED_ICMP	     0x02
+#define FW_NEED_PLAIN	     0x04 /* not an essential message */
+#define FW_NEED_SRC_SELF     0x08
+#define FW_NEED_SRC_NOT_SELF 0x10
+#define FW_NEED_DST_SELF     0x20
+#define FW_NEED_DST_NOT_SELF 0x40
+#define FW_MATCH_HAS_TERM    0x80 /* nothing lacks it: the row has a term */
+#define FW_MATCH_CLASS_SHIFT 8	  /* 8 bits: this class of protocols not */
+#define FW_MATCH_CLASSES     8
+#define FW_MATCH_ZONES_SHIFT 16 /* 16 bits: this way to ask must agree */
+#define FW_MATCH_MAX_ZONES   16
+
+/* Ports, or type << 8 | code in `dport` with FW_NEED_ICMP: lowest, and more. */
+struct fw_match_ports {
+	__u16 sport, sport_span;
+	__u16 dport, dport_span;
+};
+
+struct fw_match_v4 {
+	__u64 addr; /* saddr << 32 | daddr */
+	__u64 mask;
+	struct fw_match_ports ports;
+	__u32 need;
+	__u32 rule;
+};
+
+struct fw_match_v6 {
+	__u64 addr[4]; /* as struct fw_match_table.mask */
+	struct fw_match_ports ports;
+	__u32 need;
+	__u32 rule;
+	__u8 saddr_len, daddr_len; /* bits of the prefixes */
+	__u8 pad[6];
+};
+
+/* What an entry cannot say. Zones, sets and protocols that are 0: any. */
+struct fw_match_term {
+	__u64 in_zones, out_zones;
+	__u64 protos[4];
+	__u32 src, dst;	    /* of kern/addrset.h; see FW_TERM_SRC, _DST */
+	__u32 sport, dport; /* struct fw_match_bounds; ICMP: types by family */
+	__u32 flags;	    /* FW_TERM_*, FW_ROW_ICMP, FW_ROW_NOT_* of sets */
+	__u32 pad;
+};
+
+#define FW_TERM_SRC	 0x10000 /* there is a set, though perhaps empty */
+#define FW_TERM_DST	 0x20000
+#define FW_TERM_SRC_SELF 0x40000 /* `self` is a member too */
+#define FW_TERM_DST_SELF 0x80000
+
+/*
+ * Where membership of a set of ports changes: a port is a member if the number
+ * of boundaries not above it is odd. `top` is a power of two; boundaries from
+ * the n-th on to the (2 * top - 1)-th are 65536: above every port.
+ */
+struct fw_match_bounds {
+	__u32 top;
+	__u32 at[];
+};
+#define FW_MATCH_MAX_BOUNDS_LOG 17
+
+/* Of addresses as struct fw_match_v4.addr and fw_match_v6.addr have them. */
+static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
+				  int is_v4)
+{
+	__u64 h = (addr[0] & mask[0]) * 0x9e3779b97f4a7c15ull;
+
+	if (!is_v4) {
+		h += (addr[1] & mask[1]) * 0xd6e8feb86659fd93ull;
+		h ^= h >> 32;
+		h += (addr[2] & mask[2]) * 0xff51afd7ed558ccdull;
+		h += (addr[3] & mask[3]) * 0xc4ceb9fe1a85ec53ull;
+	}
+	h ^= h >> 32;
+	return h * 0xd6e8feb86659fd93ull;
+}
+
+#ifndef __cplusplus
+_Static_assert(sizeof(struct fw_match_head) == 88, "fw_match_head");
+_Static_assert(sizeof(struct fw_match_row) == 12, "fw_match_row");
+_Static_assert(sizeof(struct fw_match_mask) == 16, "fw_match_mask");
+_Static_assert(sizeof(struct fw_match_zones) == 16, "fw_match_zones");
+_Static_assert(sizeof(struct fw_match_table) == 48, "fw_match_table");
+_Static_assert(sizeof(struct fw_match_v4) == 32, "fw_match_v4");
+_Static_assert(sizeof(struct fw_match_v6) == 56, "fw_match_v6");
+_Static_assert(sizeof(struct fw_match_term) == 72, "fw_match_term");
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* A buffer that grows, in which objects are known by their offsets. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zeroed by whoever makes it: empty. */
+struct fw_bytes {
+	unsigned char *data; /* malloc()ed; moves when it grows */
+	size_t size;	     /* bytes in use */
+	size_t capacity;
+};
+
+/* What fw_bytes_reserve() returns without memory: no offset. */
+#define FW_BYTES_FAILED UINT32_MAX
+
+/* No buffer grows beyond what programs in the kernel can address. */
+#define FW_BYTES_MAX (1u << 29)
+
+/**
+ * @brief Append zeroed bytes.
+ *
+ * Pointers into the buffer that were taken before are void afterwards.
+ *
+ * @param bytes  the buffer
+ * @param size   how many bytes; 0 is fine
+ * @param align  of their offset, a power of two
+ * @return the offset of the first one; FW_BYTES_FAILED without memory, or
+ *         beyond FW_BYTES_MAX (the buffer is as it was)
+ */
+uint32_t fw_bytes_reserve(struct fw_bytes *bytes, size_t size, size_t align);
+
+/** @brief The object at an offset; valid until the buffer grows. */
+static inline void *fw_bytes_at(const struct fw_bytes *bytes, uint32_t off)
+{
+	return bytes->data + off;
+}
+
+/** @brief Free what it holds and zero it; a zeroed one is fine. */
+void fw_bytes_done(struct fw_bytes *bytes);

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * From rules to what kern/match.h walks: the order of things in the image.
+ *
+ * Sets and terms first, then the rows, then the chains with their tables.
+ */
+#include "match.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "match_part.h"
+#include "mem.h"
+
+/* Parts beyond one a rule and family, see fw_match_build(). */
+#define EXTRA_A_RULE   4
+#define EXTRA_AT_LEAST 1024
+#define EXTRA_AT_MOST  262144
+
+static void builder_done(struct fw_match_builder *b)
+{
+	size_t i;
+
+	for (i = 0; i < FW_MATCH_CHAINS; i++)
+		free(b->chains[i].parts);
+	for (i = 0; b->hulls && i < 2 * b->program->n_sets; i++)
+		free(b->hulls[i]);
+	free(b->hulls);
+	free(b->terms);
+	free(b->sets);
+	free(b->bounds);
+	free(b->by_hash);
+}
+
+static int builder_init(struct fw_match_builder *b)
+{
+	const struct fw_program *program = b->program;
+
+	b->terms = calloc(program->n_rows + 1, sizeof(*b->terms));
+	b->sets = calloc(program->n_sets + 1, sizeof(*b->sets));
+	b->bounds = calloc(2 * program->n_sets + 1, sizeof(*b->bounds));
+	b->hulls = calloc(2 * program->n_sets + 1, sizeof(*b->hulls));
+	if (!b->terms || !b->sets || !b->bounds || !b->hulls)
+		return -ENOMEM;
+	b->extra_parts = program->n_rows * EXTRA_A_RULE;
+	if (b->extra_parts < EXTRA_AT_LEAST)
+		b->extra_parts = EXTRA_AT_LEAST;
+	if (b->extra_parts > EXTRA_AT_MOST)
+		b->extra_parts = EXTRA_AT_MOST;
+	return 0;
+}
+
+static int write_rows(struct fw_match_builder *b, const uint32_t *slots,
+		      uint32_t *ret_off)
+{
+	const struct fw_program *program = b->program;
+	struct fw_match_row *row;
+	uint32_t off;
+	size_t i;
+
+	off = fw_bytes_reserve(b->bytes, program->n_rows * sizeof(*row), 64);
+	if (off == FW_BYTES_FAILED)
+		return -ENOMEM;
+	row = fw_bytes_at(b->bytes, off);
+	for (i = 0; i < program->n_rows; i++, row++) {
+		uint32_t flags = program->rows[i].flags;
+
+		row->slot = slots[i];
+		row->term = b->terms[i];
+		row->verdict = program->rows[i].verdict;
+		row->flags = flags & FW_ROW_LOG ? FW_RESULT_LOG : 0;
+		if (flags & FW_ROW_STATELESS)
+			row->flags |= FW_RESULT_STATELESS;
+	}
+	*ret_off = off;
+	return 0;
+}
+
+/* Masks of IPv6 prefixes by their length. */
+static int write_masks(struct fw_match_builder *b, uint32_t *ret_off)
+{
+	struct fw_match_mask *mask;
+	uint64_t bits[2];
+	unsigned int len;
+	uint32_t off;
+
+	off = fw_bytes_reserve(b->bytes, 129 * sizeof(*mask), 16);
+	if (off == FW_BYTES_FAILED)
+		return -ENOMEM;
+	mask = fw_bytes_at(b->bytes, off);
+	for (len = 0; len <= 128; len++) {
+		fw_match_mask128(len, bits);
+		mask[len].hi = fw_match_as_loaded(bits[0]);
+		mask[len].lo = fw_match_as_loaded(bits[1]);
+	}
+	*ret_off = off;
+	return 0;
+}
+
+static int write_classes(struct fw_match_builder *b, uint32_t *ret_off)
+{
+	unsigned int proto;
+	uint8_t *classes;
+	uint32_t off;
+
+	off = fw_bytes_reserve(b->bytes, 256, 64);
+	if (off == FW_BYTES_FAILED)
+		return -ENOMEM;
+	classes = fw_bytes_at(b->bytes, off);
+	for (proto = 0; proto < 256; proto++)
+		classes[proto] =
+			(uint8_t)(1u << fw_match_class((uint8_t)proto));
+	*ret_off = off;
+	return 0;
+}
+
+static int write_zones(struct fw_match_builder *b, struct fw_match_head *head)
+{
+	uint32_t off;
+
+	off = fw_bytes_reserve(b->bytes, b->n_zones * sizeof(*b->zones), 16);
+	if (off == FW_BYTES_FAILED)
+		return -ENOMEM;
+	memcpy(fw_bytes_at(b->bytes, off), b->zones,
+	       b->n_zones * sizeof(*b->zones));
+	head->in_zones = off;
+	head->n_in_zones = b->n_zones;
+	return 0;
+}
+
+static int write_chains(struct fw_match_builder *b, struct fw_match_head *head)
+{
+	size_t i;
+	int r;
+
+	for (i = 0; i < FW_MATCH_CHAINS; i++) {
+		r = fw_match_add_chain(b, i & 1, &b->chains[i],
+				       &head->chain[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int build(struct fw_match_builder *b, const uint32_t *slots,
+		 struct fw_match_head *head)
+{
+	int r;
+
+	r = builder_init(b);
+	if (r < 0)
+		return r;
+	r = fw_match_take_apart(b);
+	if (r < 0)
+		return r;
+	r = write_masks(b, &head->masks);
+	if (r < 0)
+		return r;
+	r = write_classes(b, &head->classes);
+	if (r < 0)
+		return r;
+	r = write_zones(b, head);
+	if (r < 0)
+		return r;
+	r = write_rows(b, slots, &head->rows);
+	if (r < 0)
+		return r;
+	return write_chains(b, head);
+}
+
+int fw_match_build(const struct fw_program *program, const uint32_t *slots,
+		   const uint32_t default_slots[FW_DIR_MAX],
+		   struct fw_bytes *bytes, uint32_t *ret_off,
+		   struct fw_match_stats *ret_stats)
+{
+	__attribute__((cleanup(builder_done))) struct fw_match_builder b = {
+		.program = program,
+		.bytes = bytes,
+	};
+	struct fw_match_head head = { .default_log = program->default_log };
+	uint32_t off;
+	int r;
+
+	if (program->n_rows > FW_MATCH_MAX_RULES)
+		return -E2BIG;
+	off = fw_bytes_reserve(bytes, sizeof(head), 64);
+	if (off == FW_BYTES_FAILED)
+		return -ENOMEM;
+	memcpy(head.default_slot, default_slots, sizeof(head.default_slot));
+	memcpy(head.default_verdict, program->default_verdict,
+	       sizeof(head.default_verdict));
+	r = build(&b, slots, &head);
+	if (r < 0)
+		return r;
+	memcpy(fw_bytes_at(bytes, off), &head, sizeof(head));
+	*ret_off = off;
+	if (ret_stats)
+		*ret_stats = b.stats;
+	return 0;
+}

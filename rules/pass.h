@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * What is done with the rows when all of them are there. No pass changes what
+ * fw_interpret() says: not the verdict, and not which row gave it.
+ */
+#pragma once
+
+#include "scope.h"
+
+/* What passes work on. */
+struct fw_rows {
+	struct fw_scope *scope; /* where to warn */
+	struct fw_program *program;
+	struct fw_span *places; /* of each row */
+	const struct fw_options *options;
+};
+
+/** @brief Run all passes that the options do not skip. */
+void fw_run_passes(const struct fw_rows *rows);

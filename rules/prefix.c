@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Which prefixes contain which: all that are of interest, as a tree. */
+#include "prefix.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mem.h"
+
+/* The number whose low bits are ones. */
+static struct fw_u128 ones(unsigned int bits)
+{
+	return (struct fw_u128){
+		.hi = bits > 64 ? UINT64_MAX >> (128 - bits) : 0,
+		.lo = bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1,
+	};
+}
+
+struct fw_prefix fw_prefix_around(struct fw_u128 first, struct fw_u128 last)
+{
+	struct fw_prefix prefix = { 0 };
+	struct fw_u128 free;
+
+	if (first.hi != last.hi) {
+		prefix.host =
+			128 - (unsigned int)__builtin_clzll(first.hi ^ last.hi);
+	} else if (first.lo != last.lo) {
+		prefix.host =
+			64 - (unsigned int)__builtin_clzll(first.lo ^ last.lo);
+	}
+	free = ones(prefix.host);
+	prefix.hi = first.hi & ~free.hi;
+	prefix.lo = first.lo & ~free.lo;
+	return prefix;
+}
+
+int fw_prefixes_add(struct fw_prefixes *prefixes, struct fw_prefix prefix,
+		    uint32_t *ret)
+{
+	struct fw_prefix *p;
+
+	if (prefixes->n >= UINT32_MAX)
+		return -E2BIG;
+	p = fw_mem_grow(prefixes->p, prefixes->n, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	prefixes->p = p;
+	p[prefixes->n] = prefix;
+	*ret = (uint32_t)prefixes->n++;
+	return 0;
+}
+
+/* What is sorted: a prefix and its number. */
+struct entry {
+	struct fw_prefix prefix;
+	uint32_t number;
+};
+
+/* Those that contain others stand before them. */
+static int compare(const void *a, const void *b)
+{
+	const struct fw_prefix *x = &((const struct entry *)a)->prefix;
+	const struct fw_prefix *y = &((const struct entry *)b)->prefix;
+
+	if (x->hi != y->hi)
+		return x->hi < y->hi ? -1 : 1;
+	if (x->lo != y->lo)
+		return x->lo < y->lo ? -1 : 1;
+	return (x->host < y->host) - (x->host > y->host);
+}
+
+static bool contains(const struct fw_prefix *outer,
+		     const struct fw_prefix *inner)
+{
+	struct fw_u128 free = ones(outer->host);
+
+	return outer->hi == (inner->hi & ~free.hi) &&
+	       outer->lo == (inner->lo & ~free.lo);
+}
+
+/* Number the nodes in order; a stack of open ones gives each its parent. */
+static void link_sorted(struct fw_prefixes *prefixes,
+			const struct entry *entries, struct fw_prefix *nodes)
+{
+	uint32_t top = FW_PREFIX_ROOT;
+	uint32_t n = 0;
+	size_t i;
+
+	for (i = 0; i < prefixes->n; i++) {
+		const struct entry *e = &entries[i];
+
+		if (i && compare(e, e - 1) == 0) {
+			prefixes->node[e->number] = n - 1;
+			continue;
+		}
+		while (n && !contains(&nodes[top], &e->prefix))
+			top = prefixes->parent[top];
+		nodes[n] = e->prefix;
+		prefixes->parent[n] = top;
+		prefixes->node[e->number] = n;
+		top = n++;
+	}
+}
+
+int fw_prefixes_link(struct fw_prefixes *prefixes)
+{
+	_cleanup_free_ struct entry *entries = NULL;
+	_cleanup_free_ struct fw_prefix *nodes = NULL;
+	size_t n = prefixes->n;
+	size_t i;
+
+	entries = calloc(n + 1, sizeof(*entries));
+	nodes = calloc(n + 1, sizeof(*nodes));
+	prefixes->node = calloc(n + 1, sizeof(*prefixes->node));
+	prefixes->parent = calloc(n + 1, sizeof(*prefixes->parent));
+	if (!entries || !nodes || !prefixes->node || !prefixes->parent)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
+		entries[i] = (struct entry){ prefixes->p[i], (uint32_t)i };
+	qsort(entries, n, sizeof(*entries), compare);
+	link_sorted(prefixes, entries, nodes);
+	return 0;
+}
+
+void fw_prefixes_done(struct fw_prefixes *prefixes)
+{
+	free(prefixes->p);
+	free(prefixes->node);
+	free(prefixes->parent);
+	*prefixes = (struct fw_prefixes){ 0 };
+}
