@@ -8,24 +8,6 @@
  */
 #pragma once
 
-/*
- * The value, without what the verifier knows of it. A search or a walk
- * moves differently on each path; tracked, no two paths would ever be equal. A scalar in the upper half of a stack slot, reached through a register,
- * is just bytes to it (6.1 to 6.18).
- */
-static __always_inline __u32 forget(__u32 v)
-{
-	struct {
-		__u32 pad;
-		__u32 v;
-	} s __attribute__((aligned(8)));
-	volatile __u32 *at = &s.v;
-
-	asm volatile("" : "+r"(at));
-	*at = v;
-	return *at;
-}
-
 /* Headers lie within this many bytes of a frame, or we do not look at them. */
 #define FW_MAX_HEADERS_OFF 0x7ff
 

@@ -13,6 +13,7 @@
 
 #include "kern/abi.h"
 #include "kern/config.h"
+#include "kern/forget.h"
 #include "kern/image.h"
 #include "kern/kernel.h"
 #include "kern/maps.h"

@@ -10,33 +10,11 @@
  */
 #pragma once
 
+#include "kern/forget.h"
 #include "kern/image.h"
 #include "kern/match_abi.h"
 
 #include "kern/addrset.h"
-
-#ifndef __noinline
-#define __noinline __attribute__((noinline))
-#endif
-
-/* The value, without what the verifier knows of it; see forget() in ctx.h. */
-static __always_inline __u32 match_forget(__u32 v)
-{
-#ifdef __bpf__
-	struct {
-		__u32 pad;
-		__u32 v;
-	} s __attribute__((aligned(8)));
-	volatile __u32 *at = &s.v;
-
-	asm volatile("" : "+r"(at));
-	/* Zeroes it would remember. */
-	*at = v ^ 0x40000001;
-	return *at ^ 0x40000001;
-#else
-	return v;
-#endif
-}
 
 #define MATCH_MAX_STEPS (1u << 23) /* what bpf_loop() allows */
 
@@ -91,8 +69,8 @@ static __always_inline bool match_port(const void *base, __u32 off, __u16 port)
 	for (i = 0; i < FW_MATCH_MAX_BOUNDS_LOG && half; i++) {
 		__u32 at = *image_at(base, off + (n + half - 1) * 4, __u32);
 
-		n = match_forget(n + (half & (__u32) - (at <= port)));
-		half = match_forget(half / 2);
+		n = forget(n + (half & (__u32) - (at <= port)));
+		half = forget(half / 2);
 	}
 	return n & 1;
 }
@@ -412,9 +390,8 @@ static __always_inline __u32 match_lack(const void *base,
 				 struct fw_match_zones);
 		__u32 is_in = (z->zones & k->in_zones) != 0;
 
-		lack = match_forget(lack |
-				    (__u32)(is_in == (__u32)z->is_negated)
-					    << (i + FW_MATCH_ZONES_SHIFT));
+		lack = forget(lack | (__u32)(is_in == (__u32)z->is_negated)
+					     << (i + FW_MATCH_ZONES_SHIFT));
 	}
 	return lack;
 }
