@@ -188,7 +188,8 @@ static bool is_wanted(struct fw_reporter *rep, enum fw_severity severity)
 		}
 		break;
 	case FW_SEVERITY_WARNING:
-		rep->is_muted = diag->warnings++ >= MAX_WARNINGS;
+		rep->is_muted =
+			diag->warnings++ >= MAX_WARNINGS && !rep->is_urgent;
 		break;
 	case FW_SEVERITY_NOTE:
 		break;
@@ -389,11 +390,12 @@ static void print_excerpt(const struct fw_message *m, FILE *out,
 void fw_diag_print(const struct fw_diag *diag, FILE *out, bool colour)
 {
 	const struct paint *paint = colour ? &coloured : &plain;
-	size_t i;
+	size_t i, shown = 0;
 
 	for (i = 0; i < diag->n; i++) {
 		const struct fw_message *m = &diag->messages[i];
 
+		shown += m->severity == FW_SEVERITY_WARNING;
 		fprintf(out, "%s%s:%u:%u:%s %s%s:%s %s\n", paint->place,
 			m->file, m->line, m->column, paint->off,
 			paint->severity[m->severity], severities[m->severity],
@@ -407,9 +409,9 @@ void fw_diag_print(const struct fw_diag *diag, FILE *out, bool colour)
 		fprintf(out, "too many errors, only the first %u are shown\n",
 			(unsigned int)FW_MAX_ERRORS);
 	}
-	if (diag->warnings > MAX_WARNINGS) {
+	if (diag->warnings > shown) {
 		fprintf(out, "%zu more warnings are not shown\n",
-			diag->warnings - MAX_WARNINGS);
+			diag->warnings - shown);
 	}
 }
 

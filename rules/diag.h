@@ -20,6 +20,7 @@ struct fw_reporter {
 	const struct fw_sources *sources;
 	bool is_muted;	/* the last message was not recorded, nor is its hint */
 	bool is_broken; /* memory ran out */
+	bool is_urgent; /* warnings are recorded however many there are */
 };
 
 void fw_report_error(struct fw_reporter *rep, struct fw_span at,

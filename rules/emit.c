@@ -55,6 +55,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 		.options = program->options,
 		.timeouts = program->timeouts,
 	};
+	struct fw_match_stats stats = { 0 };
 	struct fw_bytes bytes = { 0 };
 	int r;
 
@@ -63,7 +64,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 		    : 0;
 	if (r == 0) {
 		r = fw_match_build(program, slots, default_slots, &bytes,
-				   &head.match, NULL);
+				   &head.match, &stats);
 	}
 	if (r == 0)
 		r = add_annex(program, &bytes, &head);
@@ -75,7 +76,13 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	}
 	head.size = (uint32_t)bytes.size;
 	memcpy(bytes.data, &head, sizeof(head));
-	*ret = (struct fw_image){ bytes.data, head.size };
+	*ret = (struct fw_image){
+		.bytes = bytes.data,
+		.size = head.size,
+		.most_steps = stats.most_steps,
+		.longest_list = stats.longest_list,
+		.slowest_row = stats.slowest_rule,
+	};
 	return 0;
 }
 

@@ -254,6 +254,10 @@ const char *fw_default_label(enum fw_dir dir);
 struct fw_image {
 	unsigned char *bytes; /* struct fw_image_head first */
 	uint32_t size;
+	/* What fw_emit() found, for fw_image_warn(). */
+	uint32_t most_steps;   /* of the walk for one packet, at worst */
+	uint32_t longest_list; /* rules that one packet may be held against */
+	uint32_t slowest_row;  /* the first of these */
 };
 
 /**
@@ -271,6 +275,20 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	    struct fw_image *ret);
 
 void fw_image_done(struct fw_image *image);
+
+/**
+ * @brief Warn of rules that are not judged at one flat cost.
+ *
+ * Some packets are held against many rules one by one, as these cannot be told
+ * apart by address, port, protocol or entering interface.
+ *
+ * @param image    of fw_emit()
+ * @param program  what it was made of
+ * @param diag     gets at most one more message
+ * @return 0, or -ENOMEM
+ */
+int fw_image_warn(const struct fw_image *image,
+		  const struct fw_program *program, struct fw_diag *diag);
 
 /** @brief The head of an image; the image has to be large enough for one. */
 const struct fw_image_head *fw_image_head(const struct fw_image *image);

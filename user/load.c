@@ -102,8 +102,12 @@ static enum fw_exit compile(struct fw_cli *cli, struct fw_rulefiles *files,
 
 /* ---- check ---------------------------------------------------------------------- */
 
-/* Does it fit into the kernel's image? Counter slots do not matter for that. */
-static int measure(const struct fw_program *program, uint32_t *ret_bytes)
+/*
+ * Does it fit into the kernel's image, and is it fast there?  Counter slots do
+ * not matter for that.
+ */
+static int measure(const struct fw_program *program, struct fw_diag *diag,
+		   uint32_t *ret_bytes)
 {
 	const uint32_t defaults[FW_DIR_MAX] = { 1, 2, 3 };
 	_cleanup_free_ uint32_t *slots = NULL;
@@ -117,17 +121,18 @@ static int measure(const struct fw_program *program, uint32_t *ret_bytes)
 	if (r < 0)
 		return r;
 	*ret_bytes = image.size;
+	r = fw_image_warn(&image, program, diag);
 	fw_image_done(&image);
-	return 0;
+	return r;
 }
 
 static enum fw_exit check_size(const char *name,
 			       const struct fw_program *program,
-			       uint32_t *ret_bytes)
+			       struct fw_diag *diag, uint32_t *ret_bytes)
 {
 	int r;
 
-	r = measure(program, ret_bytes);
+	r = measure(program, diag, ret_bytes);
 	if (r < 0) {
 		fw_complain("'%s' does not fit: %s", name,
 			    r == -E2BIG ? "rules and sets need too much memory"
@@ -192,7 +197,7 @@ static enum fw_exit check(struct fw_cli *cli, struct fw_rulefiles *files)
 
 	status = compile(cli, files, &diag, &program);
 	if (status == FW_EXIT_OK)
-		status = check_size(cli->operand, program, &bytes);
+		status = check_size(cli->operand, program, &diag, &bytes);
 	if (status != FW_EXIT_OK)
 		return status;
 	if (cli->dry_run && !cli->json)
@@ -326,9 +331,12 @@ static enum fw_exit load(struct fw_cli *cli, struct fw_rulefiles *files)
 				.refused = on_refused,
 				.data = &loading };
 	enum fw_exit status;
+	uint32_t bytes;
 	json_t *texts;
 
 	status = compile(cli, files, &diag, &program);
+	if (status == FW_EXIT_OK)
+		status = check_size(cli->operand, program, &diag, &bytes);
 	if (status != FW_EXIT_OK)
 		return status;
 	loading.program = program;

@@ -34,6 +34,57 @@ static struct fw_image_head *head_of(const struct fw_image *image)
 	return (void *)image->bytes;
 }
 
+/* Rules that only the leaving interfaces tell apart. */
+static char *same_rules(unsigned int n)
+{
+	char *text = malloc(1024 + 256ul * n);
+	int len = 0;
+
+	assert_non_null(text);
+	for (unsigned int i = 0; i < 10; i++)
+		len += sprintf(text + len, "interface e%u = eth%u\n", i, i);
+	for (unsigned int i = 1; i <= n; i++) {
+		len += sprintf(text + len, "accept forward e0 -> { ");
+		for (unsigned int bit = 0; bit < 10; bit++) {
+			if (i >> bit & 1)
+				len += sprintf(text + len, "e%u, ", bit);
+		}
+		len += sprintf(text + len - 2, " }\n") - 2;
+	}
+	return text;
+}
+
+static void check_warning(unsigned int n, const char *expected)
+{
+	struct fw_diag diag = { 0 };
+	char *text = same_rules(n);
+	struct fw_program *program;
+	struct fw_image image;
+
+	program = compile_good(text, NULL);
+	emit(program, &image);
+	assert_int_equal(fw_image_warn(&image, program, &diag), 0);
+	assert_int_equal(diag.warnings, !!expected);
+	if (expected) {
+		assert_string_equal(diag.messages[0].text, expected);
+		assert_int_equal(diag.messages[0].line, 11);
+		assert_int_equal(diag.messages[0].column, 1);
+	}
+	fw_diag_done(&diag);
+	fw_image_done(&image);
+	fw_program_free(program);
+	free(text);
+}
+
+static void test_slow_rules(void **state)
+{
+	(void)state;
+	check_warning(500, NULL);
+	check_warning(
+		600,
+		"a packet may be held against up to 600 rules one by one, this one first");
+}
+
 static void test_empty(void **state)
 {
 	uint32_t defaults[FW_DIR_MAX], slot;
@@ -213,6 +264,7 @@ static void test_bad_annex(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_slow_rules),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_same_bytes),
