@@ -41,7 +41,8 @@ def _programs(build, suites):
     done = subprocess.run(["meson", "introspect", "--tests", str(build)], check=True, text=True,
                           capture_output=True)
     return [(test["name"], shlex.join(["program", test["name"],
-                                       test["cmd"][0].removeprefix(f"{build}/")]))
+                                       test["cmd"][0].removeprefix(f"{build}/"),
+                                       *test["cmd"][1:]]))
             for test in json.loads(done.stdout)
             if set(suites) & {name.rpartition(":")[2] for name in test["suite"]}]
 

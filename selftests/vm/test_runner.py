@@ -58,6 +58,14 @@ def test_missing_report_fails(watch, capfd):
     assert "gone: left no report" in capfd.readouterr().out
 
 
+def test_programs_without_report(watch, capfd):
+    """Programs get their arguments; the exit status counts where no report does."""
+    text = ("FWCTL_BUILD=/usr/bin\nprogram good test a = a\nprogram bad test a = b\n"
+            "deliver\n")
+    assert watch(text, ["good", "bad"]) == (1, 1)
+    assert "program::bad: exit status 1" in capfd.readouterr().out
+
+
 def test_panic_fails(watch, capfd):
     """A panic is a failure that shows the console."""
     passed, failed = watch("echo c >/proc/sysrq-trigger\n", ["good"])
