@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import math
 import socket
 import struct
 import threading
@@ -187,15 +188,18 @@ def ping(ns, address, count=1, size=56, timeout=1.0, *more):
 
 
 class Iperf:
-    """An iperf3 run from one namespace to a server in another one."""
+    """An iperf3 run from one namespace to a server in another one.
+
+    Slow machines run and report for longer: a pause of theirs is no gap.
+    """
 
     def __init__(self, client, server, address, seconds=5, port=5201, reverse=False):
         self._server = server.popen("iperf3", "-s", "-1", "-p", port)
         listening = lambda: f":{port} " in server.run("ss", "-Hltn").stdout  # noqa: E731
         wait_for(listening, 5, "iperf3 to listen")
         extra = ["-R"] if reverse else []
-        self._client = client.popen("iperf3", "-J", "-c", address, "-p", port, "-t", seconds,
-                                    "-i", "0.5", *extra)
+        self._client = client.popen("iperf3", "-J", "-c", address, "-p", port, "-t",
+                                    math.ceil(patience(seconds)), "-i", patience(0.5), *extra)
         self.started = time.monotonic()
 
     def result(self, timeout=60):
