@@ -39,7 +39,8 @@ def test_kill_9_under_iperf(lab, family):
     old = kill_daemon(lab)
     result = iperf.result()
     rates = [i["sum"]["bits_per_second"] for i in result["intervals"]]
-    assert min(rates) > statistics.median(rates) / 20, rates
+    # One interval may be lost to other work on these processors, two in a row are a gap.
+    assert min(map(max, rates, rates[1:])) > statistics.median(rates) / 20, rates
 
     status = lab.status()
     assert status["rules"]["generation"] and lab.daemon_pid() not in (None, old)
