@@ -64,6 +64,7 @@ class Progrun:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.running = None
 
     def call(self, /, **request):
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -73,7 +74,10 @@ class Progrun:
         return json.loads(line)
 
     def rules(self, text):
-        assert self.call(rules=text)["ok"]
+        """Make `text` the running rules, unless it is."""
+        if text != self.running:
+            assert self.call(rules=text)["ok"]
+        self.running = text
 
     def flush(self):
         self.call(flush=True)
