@@ -144,7 +144,8 @@ def modules(kernel):
 
 def _built(build):
     """Programs of a build, without objects and libraries."""
-    for pattern in ("user/fw*", "selftests/prog/*", "selftests/datapath/*", "selftests/mirror/*"):
+    suites = [f"selftests/{name}/*" for name in ("prog", "datapath", "mirror", "bench")]
+    for pattern in ("user/fw*", *suites):
         for path in sorted(build.glob(pattern)):
             if path.is_file() and not path.suffix and _is_elf(path):
                 yield path
