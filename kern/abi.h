@@ -202,7 +202,7 @@ struct fw_key {
 /* What the rules say. */
 struct fw_result {
 	__u32 slot;   /* counter; 0: none */
-	__u32 rule;   /* index of the rule in its file; FW_RULE_DEFAULT + dir */
+	__u32 rule;   /* row in the image that matched; FW_RULE_DEFAULT + dir */
 	__u8 verdict; /* enum fw_verdict */
 	__u8 flags;   /* FW_RESULT_* */
 	__u8 pad[2];
@@ -256,7 +256,7 @@ struct fw_image_head {
 	__u32 gen;	     /* 1 .. FW_MARK_GEN_MAX, then again from 1 */
 	__u32 size;	     /* bytes in use, the annex with them */
 	__u32 match;	     /* struct fw_match_head */
-	__u32 n_rows;	     /* rules */
+	__u32 n_rows;	     /* of all rules, see struct fw_ir_row */
 	__u32 has_stateless; /* 0: no rule is judged before state */
 	__u32 annex;
 	__u32 annex_len;

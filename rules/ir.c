@@ -137,8 +137,10 @@ void fw_program_print(const struct fw_program *program, FILE *out)
 	for (i = 0; i < program->n_named_sets; i++)
 		print_set(program, &program->named_sets[i], out);
 	print_settings(program, out);
-	for (i = 0; i < program->n_rows; i++)
-		fprintf(out, "%s\n", program->rows[i].text);
+	for (i = 0; i < program->n_rows; i++) {
+		if (program->rows[i].rule == i)
+			fprintf(out, "%s\n", program->rows[i].text);
+	}
 }
 
 /* ---- dump ---------------------------------------------------------------- */
@@ -207,6 +209,8 @@ static void dump_row(const struct fw_ir_row *row, size_t number, FILE *out)
 		if (f & flags[i].flag)
 			fputs(flags[i].name, out);
 	}
+	if (row->rule != number)
+		fprintf(out, " rule=%u", row->rule);
 	fprintf(out, " label=%s", row->label);
 	if (row->prefix)
 		fprintf(out, " prefix=\"%s\"", row->prefix);

@@ -195,7 +195,9 @@ static struct fw_ir_row *new_row(struct fw_program *program,
 	if (!rows || !p)
 		return NULL;
 	p[program->n_rows] = at;
-	rows[program->n_rows] = (struct fw_ir_row){ 0 };
+	rows[program->n_rows] = (struct fw_ir_row){
+		.rule = (uint32_t)program->n_rows,
+	};
 	return &rows[program->n_rows++];
 }
 
@@ -212,6 +214,7 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 		scope->c->rep.is_broken = true;
 		return;
 	}
+	program->n_rules++;
 	row->verdict = rule->ast->verdict;
 	row->dirs = (uint8_t)(1u << rule->ast->dir);
 	row->families = rule->families;

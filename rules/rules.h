@@ -111,8 +111,14 @@ struct fw_ir_set {
 	bool has_self;
 };
 
-/* One rule, flat; the ABI row with places and names. Sets by index, -1: any. */
+/*
+ * One match, flat; the ABI row with places and names. Sets by index, -1: any.
+ * A rule is one row, or with sets of addresses with ports several that stand
+ * together: it matches if one of them does. They have all but their sets in
+ * common, counter and label as well.
+ */
 struct fw_ir_row {
+	uint32_t rule; /* the first row of the same rule */
 	uint64_t in_zones, out_zones;
 	uint64_t protos[4];
 	int32_t src, dst; /* struct fw_ir_set */
@@ -166,6 +172,7 @@ struct fw_named_set {
 struct fw_program {
 	struct fw_ir_row *rows; /* in file order, stateless ones among them */
 	size_t n_rows;
+	size_t n_rules; /* rows that are the first ones of their rules */
 	struct fw_ir_set *sets;
 	size_t n_sets;
 	struct fw_zone *zones;
@@ -297,10 +304,10 @@ const struct fw_image_head *fw_image_head(const struct fw_image *image);
  * @brief Read the counter slots back out of an image.
  *
  * @param image          as read from the kernel; checked, never trusted
- * @param n_rows         how many rules it must have
- * @param ret_slots      slot of each rule, in file order
+ * @param n_rows         how many rows it must have
+ * @param ret_slots      slot of each row, in file order
  * @param default_slots  slot of each enum fw_dir
- * @return 0, or -EBADMSG if the image is not one of ours or has other rules
+ * @return 0, or -EBADMSG if the image is not one of ours or has other rows
  */
 int fw_image_slots(const struct fw_image *image, size_t n_rows,
 		   uint32_t *ret_slots, uint32_t default_slots[FW_DIR_MAX]);
@@ -333,7 +340,8 @@ void fw_texts_free(struct fw_text *texts, size_t n);
  * @param program    compiled rules
  * @param key        the packet; FW_KEY_SRC_SELF and FW_KEY_DST_SELF say `self`
  * @param stateless  true: only stateless rows, and FW_RULE_NONE if none matches
- * @param ret        verdict, rule index (`slot` is left 0) and flags
+ * @param ret        verdict, row (its `rule` says of which rule) and flags;
+ *                   `slot` is left 0
  */
 void fw_interpret(const struct fw_program *program, const struct fw_key *key,
 		  bool stateless, struct fw_result *ret);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * Rules that can never match because an earlier one decides first.
+ * Rules that can never match because earlier ones decide first: each of their
+ * rows is covered by a row of an earlier rule.
  *
  * Comparing all pairs would take minutes, so rows are stored by where they are
  * in four trees of prefixes: source, destination, destination port (or ICMP
@@ -533,30 +534,88 @@ static void look_up(struct search *s)
 	look_below(s, list_of(s->row, is_v6), 0);
 }
 
-/* ---- all rows ------------------------------------------------------------ */
+/* ---- whole rules --------------------------------------------------------- */
 
-static void warn(struct fw_scope *scope, const struct fw_program *program,
-		 const struct fw_span *places, uint32_t number,
-		 uint32_t earlier)
+/* What became of the rows of a rule so far. */
+struct fate {
+	uint32_t rule;	   /* its first row */
+	uint32_t by;	   /* the first row of a rule that decides some; + 1 */
+	uint32_t other_by; /* and of another one; 0: none */
+	bool is_alive;	   /* some row is decided by no other rule */
+	bool is_same;	   /* each row is the one in its place of rule `by` */
+	bool is_redundant; /* all that decide say the same */
+};
+
+/* One row that can match was looked up. */
+static void note_fate(const struct search *s, uint32_t number,
+		      struct fate *fate)
 {
-	const struct fw_ir_row *row = &program->rows[number];
-	const struct fw_ir_row *first = &program->rows[earlier];
+	const struct fw_ir_row *rows = s->program->rows;
+	uint32_t by;
+
+	if (!s->found) {
+		fate->is_alive = true;
+		return;
+	}
+	by = rows[s->found - 1].rule + 1;
+	/* By another row of the same rule, which is looked at by itself. */
+	if (by == fate->rule + 1)
+		return;
+	if (!fate->by)
+		fate->by = by;
+	if (by != fate->by && !fate->other_by)
+		fate->other_by = by;
+	fate->is_same &= s->found - by == number - fate->rule &&
+			 fw_row_is_same(&rows[number], &rows[s->found - 1]);
+	fate->is_redundant &=
+		rows[number].verdict == rows[s->found - 1].verdict;
+}
+
+static size_t count_rows(const struct fw_program *program, uint32_t rule)
+{
+	size_t i = rule;
+
+	while (i < program->n_rows && program->rows[i].rule == rule)
+		i++;
+	return i - rule;
+}
+
+static const char *what_it_matches(const struct fw_program *program,
+				   const struct fate *fate)
+{
+	if (fate->other_by)
+		return "this rule matches a part of it";
+	if (fate->is_same && count_rows(program, fate->rule) ==
+				     count_rows(program, fate->by - 1))
+		return "this rule matches the same";
+	return "this rule matches everything it does";
+}
+
+/* All rows of a rule were looked at. */
+static void warn(struct fw_scope *scope, const struct fw_program *program,
+		 const struct fw_span *places, const struct fate *fate)
+{
+	static const char *const texts[2][2] = {
+		{ "rule can never match; an earlier rule decides first",
+		  "rule can never match; earlier rules decide first" },
+		{ "rule is redundant; an earlier rule decides the same",
+		  "rule is redundant; earlier rules decide the same" },
+	};
 	struct fw_reporter *rep = &scope->c->rep;
 
-	if (row->verdict == first->verdict) {
-		fw_report_warning(
-			rep, places[number],
-			"rule is redundant; an earlier rule decides the same");
-	} else {
-		fw_report_warning(
-			rep, places[number],
-			"rule can never match; an earlier rule decides first");
+	if (fate->is_alive || !fate->by)
+		return;
+	fw_report_warning(rep, places[fate->rule], "%s",
+			  texts[fate->is_redundant][fate->other_by != 0]);
+	fw_report_note(rep, places[fate->by - 1], "%s",
+		       what_it_matches(program, fate));
+	if (fate->other_by) {
+		fw_report_note(rep, places[fate->other_by - 1],
+			       "and this one another part");
 	}
-	fw_report_note(rep, places[earlier],
-		       fw_row_is_same(row, first)
-			       ? "this rule matches the same"
-			       : "this rule matches everything it does");
 }
+
+/* ---- all rows ------------------------------------------------------------ */
 
 /* May the row be left out?  Not if it counts essential messages. */
 static bool is_dead(const struct fw_ir_row *row, const struct fw_ir_row *first)
@@ -565,21 +624,23 @@ static bool is_dead(const struct fw_ir_row *row, const struct fw_ir_row *first)
 	       !fw_row_may_be_essential(row);
 }
 
-static bool look_at_row(struct search *s, struct fw_scope *scope,
-			struct fw_program *program,
-			const struct fw_span *places, uint32_t number)
+static bool look_at_row(struct search *s, struct fw_program *program,
+			uint32_t number, struct fate *fate)
 {
 	struct fw_ir_row *row = &program->rows[number];
 
+	if (row->rule == number) {
+		*fate = (struct fate){ .rule = number,
+				       .is_same = true,
+				       .is_redundant = true };
+	}
 	s->row = row;
 	s->families = fw_row_families(program, row);
 	if (!s->families)
 		return true;
 	look_up(s);
-	if (!s->found)
-		return store(s, number);
-	warn(scope, program, places, number, s->found - 1);
-	if (!is_dead(row, &program->rows[s->found - 1]))
+	note_fate(s, number, fate);
+	if (!s->found || !is_dead(row, &program->rows[s->found - 1]))
 		return store(s, number);
 	/* Whatever it covers, the earlier one covers too. */
 	row->decided_by = s->found;
@@ -606,6 +667,7 @@ void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
 			    .n_ids = FIRST_ID,
 			    .max_steps = steps };
 	struct fw_reporter *rep = &scope->c->rep;
+	struct fate fate = { 0 };
 	uint32_t i;
 
 	if (!program->n_rows || fw_report_is_full(rep))
@@ -614,8 +676,11 @@ void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
 	    !widen(&s))
 		rep->is_broken = true;
 	for (i = 0; i < program->n_rows && !rep->is_broken; i++) {
-		if (!look_at_row(&s, scope, program, places, i))
+		if (!look_at_row(&s, program, i, &fate))
 			rep->is_broken = true;
+		if (i + 1 == program->n_rows ||
+		    program->rows[i + 1].rule == i + 1)
+			warn(scope, program, places, &fate);
 		if (s.covers.steps <= steps && s.n_used <= MAX_SLOTS)
 			continue;
 		fw_report_warning(

@@ -6,7 +6,8 @@
 #include "scope.h"
 
 /**
- * @brief Warn of all rows that an earlier one covers, and note it in the row.
+ * @brief Note in all rows that an earlier one covers that it does, and warn of
+ *        rules all of whose rows are covered by those of other rules.
  *
  * One row must cover the other alone; that several do together is not found.
  *

@@ -78,6 +78,12 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 				    &next->default_slots[dir]);
 	}
 	for (size_t i = 0; i < program->n_rows && r == 0; i++) {
+		uint32_t rule = program->rows[i].rule;
+
+		if (rule != i) {
+			next->row_slots[i] = next->row_slots[rule];
+			continue;
+		}
 		r = fw_slots_assign(apply->slots, apply->dp,
 				    program->rows[i].label,
 				    &next->row_slots[i]);

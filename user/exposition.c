@@ -211,6 +211,8 @@ static size_t read_rules(const struct fw_daemon *daemon,
 	size_t n = 0;
 
 	for (size_t i = 0; i < program->n_rows; i++) {
+		if (program->rows[i].rule != i)
+			continue;
 		n += add_rule(daemon, seen, fw_apply_row_slot(daemon->apply, i),
 			      program->rows[i].label, &values[n]);
 	}
@@ -246,7 +248,7 @@ static void write_rules(FILE *out, const struct fw_daemon *daemon)
 	_cleanup_free_ uint8_t *seen = NULL;
 	size_t n;
 
-	values = calloc(program->n_rows + FW_DIR_MAX, sizeof(*values));
+	values = calloc(program->n_rules + FW_DIR_MAX, sizeof(*values));
 	seen = calloc(FW_MAX_SLOTS, 1);
 	if (!values || !seen)
 		return;
@@ -338,7 +340,7 @@ static void write_ruleset(FILE *out, const struct fw_daemon *daemon)
 	      "Generation of the running rules; 0: none.",
 	      program ? fw_apply_gen(daemon->apply) : 0);
 	whole(out, "fwctl_ruleset_rules", "gauge", "Number of rules that run.",
-	      program ? program->n_rows : 0);
+	      program ? program->n_rules : 0);
 }
 
 static void write_conntrack(FILE *out)

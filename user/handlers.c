@@ -236,7 +236,7 @@ static json_t *load_result(const struct fw_daemon *daemon)
 		}
 	}
 	return json_pack(
-		"{s:I, s:I, s:I, s:O}", "rules", (json_int_t)program->n_rows,
+		"{s:I, s:I, s:I, s:O}", "rules", (json_int_t)program->n_rules,
 		"sets", (json_int_t)program->n_named_sets, "generation",
 		(json_int_t)fw_apply_gen(daemon->apply), "not_covered", idle);
 }

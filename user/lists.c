@@ -92,8 +92,10 @@ void fw_handle_rules(void *data, struct fw_request *request, const json_t *args)
 		return;
 	program = fw_daemon_program(daemon);
 	list = json_array();
-	for (size_t i = 0; r == 0 && i < program->n_rows; i++)
-		r = json_array_append_new(list, row_json(daemon, i));
+	for (size_t i = 0; r == 0 && i < program->n_rows; i++) {
+		if (program->rows[i].rule == i)
+			r = json_array_append_new(list, row_json(daemon, i));
+	}
 	for (int dir = 0; r == 0 && dir < FW_DIR_MAX; dir++) {
 		r = json_array_append_new(
 			list, default_json(daemon, (enum fw_dir)dir));

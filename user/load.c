@@ -166,7 +166,7 @@ static enum fw_exit print_checked(const struct fw_cli *cli,
 	if (cli->json) {
 		json = json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:o}", "file",
 				 fw_json_text(name), "ok", true, "rules",
-				 (json_int_t)program->n_rows, "sets",
+				 (json_int_t)program->n_rules, "sets",
 				 (json_int_t)program->n_named_sets,
 				 "image_bytes", (json_int_t)bytes, "warnings",
 				 (json_int_t)diag->warnings, "messages",
@@ -179,8 +179,8 @@ static enum fw_exit print_checked(const struct fw_cli *cli,
 		fw_program_print(program, stdout);
 	} else {
 		(void)printf("%s: ok, %zu rule%s, %zu set%s%s\n", name,
-			     program->n_rows,
-			     fw_plural((long long)program->n_rows),
+			     program->n_rules,
+			     fw_plural((long long)program->n_rules),
 			     program->n_named_sets,
 			     fw_plural((long long)program->n_named_sets),
 			     cli->dry_run ? "; nothing was changed" : "");
@@ -272,8 +272,8 @@ static enum fw_exit print_loaded(const struct fw_cli *cli,
 	print_not_covered(json_object_get(result, "not_covered"));
 	generation = json_integer_value(json_object_get(result, "generation"));
 	(void)printf("%s: loaded, %zu rule%s, %zu set%s, generation %lld\n",
-		     program->texts[0].name, program->n_rows,
-		     fw_plural((long long)program->n_rows),
+		     program->texts[0].name, program->n_rules,
+		     fw_plural((long long)program->n_rules),
 		     program->n_named_sets,
 		     fw_plural((long long)program->n_named_sets),
 		     (long long)generation);

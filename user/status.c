@@ -222,7 +222,7 @@ static json_t *rules_json(const struct fw_daemon *daemon,
 		"{s:o, s:I, s:o, s:I, s:I, s:I, s:o}", "files", files,
 		"generation", (json_int_t)fw_apply_gen(daemon->apply), "since",
 		time_text(since), "since_seconds", (json_int_t)since, "rules",
-		(json_int_t)program->n_rows, "sets",
+		(json_int_t)program->n_rules, "sets",
 		(json_int_t)program->n_named_sets, "defaults", defaults);
 }
 

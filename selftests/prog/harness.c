@@ -145,7 +145,7 @@ int harness_rules(struct harness *h, const char *text)
 	if (!slots)
 		err(1, "calloc");
 	for (size_t i = 0; i < program->n_rows; i++)
-		slots[i] = (uint32_t)i + 1;
+		slots[i] = program->rows[i].rule + 1;
 	for (uint32_t i = 0; i < FW_DIR_MAX; i++)
 		defaults[i] = (uint32_t)program->n_rows + 1 + i;
 	h->gen = h->gen % FW_MARK_GEN_MAX + 1;

@@ -79,7 +79,7 @@ static uint32_t slot_of(const struct fw_result *res)
 	if (res->rule >= FW_RULE_DEFAULT)
 		return (uint32_t)h.program->n_rows + 1 +
 		       (res->rule - FW_RULE_DEFAULT);
-	return res->rule + 1;
+	return h.program->rows[res->rule].rule + 1;
 }
 
 static enum fw_reason drop_reason(const struct fw_result *res)
