@@ -14,13 +14,14 @@ enum fw_item_kind {
 	FW_ITEM_SET,	/* @name */
 	FW_ITEM_LIST,	/* { ... } */
 	FW_ITEM_FILE,	/* file "path", in a set */
+	FW_ITEM_PAIR, /* ADDRESS port PORT, in a set: these two, as in a list */
 };
 
 /* A value; what it means depends on where it stands. */
 struct fw_item {
 	struct fw_item *next;
 	union {
-		struct fw_item *first; /* of FW_ITEM_LIST */
+		struct fw_item *first; /* of FW_ITEM_LIST, FW_ITEM_PAIR */
 		uint32_t file;	       /* of FW_ITEM_FILE: its number */
 	};
 	struct fw_span at; /* with $ or @ */

@@ -20,6 +20,8 @@ struct fw_term {
 	uint32_t text_off, text_len;
 	struct fw_value value; /* of protocols, zones, types and codes */
 	int32_t set;	       /* of addresses and ports */
+	/* Of addresses with ports; NULL: none. The scope keeps them. */
+	const struct fw_pair_rows *pairs;
 };
 
 /* A rule, understood: what lower.c turns into a row. */

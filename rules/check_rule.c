@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addrport.h"
 #include "check.h"
 #include "field.h"
 #include "mem.h"
@@ -70,6 +71,33 @@ static bool take_text(struct check *check, size_t start, struct fw_term *term)
 	return true;
 }
 
+/* Addresses with ports; the ports of the same side were looked at before. */
+static bool fill_pairs(struct check *check, const struct fw_parts *parts,
+		       struct fw_term *term)
+{
+	const struct fw_term *terms = check->rule->terms;
+	const struct fw_term *port = term == &terms[FW_TERM_SRC]
+					     ? &terms[FW_TERM_SPORT]
+					     : &terms[FW_TERM_DPORT];
+
+	if (port->is_given && port->set < 0)
+		return false; /* its error was reported */
+	term->pairs =
+		fw_addrport_rows(check->scope, check->pool, term, parts, port);
+	if (!term->pairs)
+		return false;
+	if (!term->pairs->is_never || term->pairs->is_empty)
+		return true;
+	fw_report_warning(
+		check->rep, term->at,
+		term->is_negated
+			? "rule can never match: the set leaves nothing"
+			: "rule can never match: no entry has such a port");
+	if (port->is_given)
+		fw_report_note(check->rep, port->at, "the port is given here");
+	return true;
+}
+
 static bool fill_term(struct check *check, enum fw_field field,
 		      const struct fw_parts *parts, struct fw_term *term)
 {
@@ -82,11 +110,25 @@ static bool fill_term(struct check *check, enum fw_field field,
 		return false;
 	if (fw_parts_is_any(field, parts))
 		return check_any(check, term);
+	if (field == FW_FIELD_PAIR)
+		return fill_pairs(check, parts, term);
 	if (field != FW_FIELD_ADDRESS && field != FW_FIELD_PORT)
 		return fw_parts_value(check->scope, field, parts, &term->value);
 	term->set = fw_set_pool_get(check->pool, check->scope, field, parts,
 				    term->at);
 	return term->set >= 0;
+}
+
+/* As what a term is read: sets of addresses with ports are a field of their own. */
+static enum fw_field field_of(const struct check *check, enum fw_term_id id)
+{
+	const struct fw_item *item = check->rule->ast->terms[id].item;
+	enum fw_field field = term_fields[id];
+
+	if (field == FW_FIELD_ADDRESS && item &&
+	    fw_addrport_is_in(check->scope, item))
+		return FW_FIELD_PAIR;
+	return field;
 }
 
 static bool check_term(struct check *check, enum fw_term_id id,
@@ -188,8 +230,9 @@ static bool check_address(struct check *check, enum fw_term_id id,
 
 	if (!term->is_given)
 		return true;
-	families = address_families(&check->pool->sets[term->set],
-				    term->is_negated);
+	families = term->pairs ? term->pairs->families
+			       : address_families(&check->pool->sets[term->set],
+						  term->is_negated);
 	if (families)
 		return narrow(check, families, term->at, what, term->has_set);
 	fw_report_error(check->rep, term->at,
@@ -254,9 +297,9 @@ static bool check_proto(struct check *check)
 	return true;
 }
 
-/* What the rule says without saying it; shown in the canonical form. */
+/* What a rule says without saying it, by the term at `at`; shown in canonical form. */
 static bool imply_protos(struct check *check, unsigned int a, unsigned int b,
-			 const char *text)
+			 const char *text, struct fw_span at)
 {
 	struct fw_term *term = &check->rule->terms[FW_TERM_PROTO];
 	struct fw_str *texts = &check->scope->texts;
@@ -265,25 +308,40 @@ static bool imply_protos(struct check *check, unsigned int a, unsigned int b,
 	fw_str_puts(texts, text);
 	if (!take_text(check, start, term))
 		return false;
+	term->at = at;
 	term->is_given = true;
 	add_proto(check->rule->protos, a);
 	add_proto(check->rule->protos, b);
 	return true;
 }
 
+/* A term that asks for ports, or NULL. */
+static const struct fw_term *find_ports(const struct fw_checked_rule *rule)
+{
+	static const enum fw_term_id ids[] = { FW_TERM_DPORT, FW_TERM_SPORT,
+					       FW_TERM_DST, FW_TERM_SRC };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		const struct fw_term *term = &rule->terms[ids[i]];
+
+		if (term->is_given && (i < 2 || term->pairs))
+			return term;
+	}
+	return NULL;
+}
+
 static bool check_ports(struct check *check)
 {
 	struct fw_checked_rule *rule = check->rule;
 	const struct fw_term *proto = &rule->terms[FW_TERM_PROTO];
-	const struct fw_term *port = &rule->terms[FW_TERM_DPORT];
+	const struct fw_term *port = find_ports(rule);
 
-	if (!port->is_given)
-		port = &rule->terms[FW_TERM_SPORT];
-	if (!port->is_given)
+	if (!port)
 		return true;
 	if (!proto->is_given) {
 		return imply_protos(check, FW_PROTO_TCP, FW_PROTO_UDP,
-				    "{ tcp, udp }");
+				    "{ tcp, udp }", port->at);
 	}
 	if (is_within(rule->protos, FW_PROTO_TCP, FW_PROTO_UDP))
 		return true;
@@ -291,7 +349,9 @@ static bool check_ports(struct check *check)
 			"'port' needs proto tcp or udp, not %s%.*s",
 			proto->is_negated ? "!" : "", (int)proto->text_len,
 			fw_term_text(check->scope, proto));
-	fw_report_note(check->rep, port->at, "the port is given here");
+	fw_report_note(check->rep, port->at,
+		       port->pairs ? "the set holds ports"
+				   : "the port is given here");
 	return false;
 }
 
@@ -328,7 +388,8 @@ static bool type_field(struct check *check, enum fw_field *ret)
 	if (!proto->is_given) {
 		*ret = FW_FIELD_ICMP;
 		return imply_protos(check, FW_PROTO_ICMP, FW_PROTO_ICMP6,
-				    "icmp");
+				    "icmp",
+				    check->rule->ast->terms[FW_TERM_TYPE].at);
 	}
 	if (!is_within(protos, FW_PROTO_ICMP, FW_PROTO_ICMP6)) {
 		fw_report_error(check->rep, proto->at,
@@ -553,10 +614,20 @@ static bool check_terms(struct check *check)
 		FW_TERM_SPORT, FW_TERM_DST, FW_TERM_DPORT,
 	};
 	bool is_good = true;
+	enum fw_field field;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(plain); i++)
-		is_good &= check_term(check, plain[i], term_fields[plain[i]]);
+	for (i = 0; i < ARRAY_SIZE(plain); i++) {
+		field = field_of(check, plain[i]);
+		if (field != FW_FIELD_PAIR)
+			is_good &= check_term(check, plain[i], field);
+	}
+	/* They need to know the ports of the rule. */
+	for (i = 0; i < ARRAY_SIZE(plain); i++) {
+		field = field_of(check, plain[i]);
+		if (field == FW_FIELD_PAIR)
+			is_good &= check_term(check, plain[i], field);
+	}
 	return is_good;
 }
 

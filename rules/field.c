@@ -792,6 +792,15 @@ void fw_field_print_codes(const struct fw_value *value, int type4, int type6,
 	}
 }
 
+/* Addresses with ports stand in sets: of a rule, only their names are left. */
+static void print_nothing(const struct fw_scope *scope,
+			  const struct fw_value *value, struct fw_list *list)
+{
+	(void)scope;
+	(void)value;
+	(void)list;
+}
+
 /* ---- the table ----------------------------------------------------------- */
 
 struct field {
@@ -808,6 +817,7 @@ static const struct field fields[] = {
 	[FW_FIELD_ZONE] = { "an interface", parse_zone, print_zones },
 	[FW_FIELD_ICMP] = { "an ICMP type", parse_icmp, print_icmp },
 	[FW_FIELD_ICMP4] = { "an ICMP type", parse_icmp4, print_icmp4 },
+	[FW_FIELD_PAIR] = { "an address with a port", NULL, print_nothing },
 	[FW_FIELD_ICMP6] = { "an ICMPv6 type", parse_icmp6, print_icmp6 },
 };
 

@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "lex.h"
 #include "mem.h"
+#include "pairs_print.h"
 
 static void zone_done(struct fw_zone *zone)
 {
@@ -95,10 +96,16 @@ static void print_ports(const struct fw_range *range, FILE *out)
 static void print_set(const struct fw_program *program,
 		      const struct fw_named_set *named, FILE *out)
 {
-	const struct fw_ir_set *set = &program->sets[named->set];
+	const struct fw_ir_set *set;
 	size_t i;
 
 	fprintf(out, "set %s {\n", named->name);
+	if (fw_named_set_has_pairs(named)) {
+		fw_pairs_print(program, named, out);
+		fputs("}\n", out);
+		return;
+	}
+	set = &program->sets[named->set];
 	if (set->has_self)
 		fputs("\tself\n", out);
 	for (i = 0; i < set->v4.n; i++)
@@ -282,7 +289,12 @@ void fw_program_dump(const struct fw_program *program, FILE *out)
 	for (i = 0; i < program->n_named_sets; i++) {
 		const struct fw_named_set *named = &program->named_sets[i];
 
-		fprintf(out, "named %s #%d", named->name, named->set);
+		fprintf(out, "named %s", named->name);
+		if (fw_named_set_has_pairs(named)) {
+			fw_pairs_dump(named, out);
+			continue;
+		}
+		fprintf(out, " #%d", named->set);
 		if (named->ports) {
 			fprintf(out, " ports=%zu\n", named->ports);
 		} else {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addrport.h"
 #include "canon.h"
 #include "mem.h"
 #include "str.h"
@@ -44,7 +45,8 @@ static uint32_t row_flags(const struct fw_checked_rule *rule)
 	if (t[FW_TERM_TYPE].is_given)
 		flags |= FW_ROW_ICMP;
 	if (t[FW_TERM_TYPE].is_given || t[FW_TERM_SPORT].is_given ||
-	    t[FW_TERM_DPORT].is_given)
+	    t[FW_TERM_DPORT].is_given || t[FW_TERM_SRC].pairs ||
+	    t[FW_TERM_DST].pairs)
 		flags |= FW_ROW_NAMED;
 	return flags;
 }
@@ -227,6 +229,7 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	lower_l4(scope, pool, rule, row);
 	if (!lower_texts(scope, rule, scratch, program, row))
 		scope->c->rep.is_broken = true;
+	fw_addrport_expand(scope, rule, program, places);
 }
 
 struct fw_span *fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
@@ -284,16 +287,16 @@ static void lower_define(struct fw_scope *scope, const struct fw_symbol *symbol,
 	defines[program->n_defines++] = text;
 }
 
-/* Its content as a set of the program, or FW_SET_FAILED. */
-static int32_t set_content(struct fw_scope *scope, struct fw_set_pool *pool,
-			   struct fw_symbol *symbol)
+/* Its content is a set of the program; false after an error. */
+static bool set_content(struct fw_scope *scope, struct fw_set_pool *pool,
+			struct fw_symbol *symbol, struct fw_named_set *ret)
 {
 	const struct fw_value *value;
 	struct fw_ir_set set = { 0 };
 
 	value = fw_symbol_value(scope, symbol, fw_symbol_field(symbol));
 	if (!value)
-		return FW_SET_FAILED;
+		return false;
 	if (symbol->holds_ports) {
 		set.port = value->v4;
 	} else {
@@ -301,7 +304,11 @@ static int32_t set_content(struct fw_scope *scope, struct fw_set_pool *pool,
 		set.v4 = value->v4;
 		set.v6 = value->v6;
 	}
-	return fw_set_pool_add(pool, scope, &set, symbol->name);
+	ret->v4 = set.v4.n;
+	ret->v6 = set.v6.n;
+	ret->ports = set.port.n;
+	ret->set = fw_set_pool_add(pool, scope, &set, symbol->name);
+	return ret->set >= 0;
 }
 
 static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
@@ -310,10 +317,12 @@ static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
 	const struct fw_sources *sources = &scope->c->sources;
 	const char *file = sources->texts[symbol->name.file].name;
 	struct fw_named_set *named;
-	int32_t number;
+	struct fw_named_set content = { 0 };
 
-	number = set_content(scope, pool, symbol);
-	if (number < 0)
+	if (!(symbol->holds_pairs
+		      ? fw_addrport_content(scope, pool, symbol, program->arena,
+					    &content)
+		      : set_content(scope, pool, symbol, &content)))
 		return;
 	named = fw_mem_grow(program->named_sets, program->n_named_sets,
 			    sizeof(*named));
@@ -323,16 +332,11 @@ static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
 	}
 	program->named_sets = named;
 	named += program->n_named_sets++;
-	*named = (struct fw_named_set){
-		.name = fw_mem_dup(fw_span_text(sources, symbol->name),
-				   symbol->name.len),
-		.v4 = pool->sets[number].v4.n,
-		.v6 = pool->sets[number].v6.n,
-		.ports = pool->sets[number].port.n,
-		.set = number,
-		.file = fw_mem_dup(file, strlen(file)),
-		.line = fw_sources_place(sources, symbol->name).line,
-	};
+	*named = content;
+	named->name = fw_mem_dup(fw_span_text(sources, symbol->name),
+				 symbol->name.len);
+	named->file = fw_mem_dup(file, strlen(file));
+	named->line = fw_sources_place(sources, symbol->name).line;
 	if (!named->name || !named->file)
 		scope->c->rep.is_broken = true;
 }

@@ -285,6 +285,34 @@ bool fw_parser_separators(struct fw_parser *p, struct fw_span open,
 static struct fw_item *parse_value(struct fw_parser *p, const char *what,
 				   fw_special_fn special, unsigned int depth);
 
+/* ADDRESS port PORT: the address has been read. */
+static struct fw_item *parse_pair(struct fw_parser *p, struct fw_item *address,
+				  unsigned int depth)
+{
+	struct fw_item *pair;
+
+	fw_parser_take(p);
+	address->next = parse_value(p, "a port", NULL, depth);
+	if (!address->next)
+		return NULL;
+	pair = fw_parser_item(p, FW_ITEM_PAIR,
+			      fw_span_join(address->at, p->last));
+	if (pair)
+		pair->first = address;
+	return pair;
+}
+
+/* What stands between two elements of a list is missing. */
+static void not_separated(struct fw_parser *p)
+{
+	fw_parser_unexpected(p, "',' or '}'");
+	if (fw_parser_at_word(p, "port")) {
+		fw_report_hint(
+			&p->c->rep,
+			"addresses with ports stand in a set: set NAME { 192.0.2.1 port 443 }");
+	}
+}
+
 struct fw_item *fw_parser_list(struct fw_parser *p, const char *what,
 			       fw_special_fn special, unsigned int depth)
 {
@@ -306,13 +334,15 @@ struct fw_item *fw_parser_list(struct fw_parser *p, const char *what,
 		fw_parser_take(p);
 	while (p->token.kind != FW_TOKEN_CLOSE) {
 		*tail = parse_value(p, what, special, depth);
+		if (*tail && special && fw_parser_at_word(p, "port"))
+			*tail = parse_pair(p, *tail, depth);
 		if (!*tail)
 			return NULL;
 		tail = &(*tail)->next;
 		if (!fw_parser_separators(p, open, &is_separated))
 			return NULL;
 		if (!is_separated && p->token.kind != FW_TOKEN_CLOSE) {
-			fw_parser_unexpected(p, "',' or '}'");
+			not_separated(p);
 			return NULL;
 		}
 	}

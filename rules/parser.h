@@ -87,7 +87,8 @@ bool fw_parser_separators(struct fw_parser *p, struct fw_span open,
 
 /*
  * What an element of a list may be besides an ordinary value. Returns whether
- * it was such an element; *ret is NULL if that was wrong.
+ * it was such an element; *ret is NULL if that was wrong. Only sets have such
+ * elements, and only in them an address may be followed by its port.
  */
 typedef bool (*fw_special_fn)(struct fw_parser *p, struct fw_item **ret);
 

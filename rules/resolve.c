@@ -12,9 +12,77 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addrport.h"
 #include "field.h"
 #include "file.h"
 #include "mem.h"
+
+/* ---- lines of a file ----------------------------------------------------- */
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* The entry in a line: without blanks and comment; len 0 if there is none. */
+static struct fw_span entry_of(const char *data, struct fw_span line)
+{
+	const char *s = data + line.off;
+	const char *hash = memchr(s, '#', line.len);
+
+	if (hash)
+		line.len = (uint32_t)(hash - s);
+	while (line.len && is_blank(s[line.len - 1]))
+		line.len--;
+	while (line.len && is_blank(*s)) {
+		s++;
+		line.off++;
+		line.len--;
+	}
+	return line;
+}
+
+/* The next line of a file from `off` on, which moves behind it. */
+static struct fw_span next_line(const struct fw_text *text, uint32_t file,
+				uint32_t *off)
+{
+	const char *line = text->data + *off;
+	const char *end = memchr(line, '\n', text->len - *off);
+	struct fw_span at = { .file = file, .off = *off };
+
+	at.len = end ? (uint32_t)(end - line) : (uint32_t)text->len - *off;
+	*off += at.len + 1;
+	return at;
+}
+
+/* Where the first line begins. */
+static uint32_t start_of(const struct fw_text *text)
+{
+	return text->len >= 3 && memcmp(text->data, "\xef\xbb\xbf", 3) == 0 ? 3
+									    : 0;
+}
+
+/* The first entry of a file says what a set holds, if it stands first. */
+static void take_kind_of_file(const struct fw_scope *scope,
+			      struct fw_symbol *owner,
+			      const struct fw_item *item)
+{
+	const struct fw_text *text = &scope->c->sources.texts[item->file];
+	uint32_t off = start_of(text);
+
+	while (off < text->len && !owner->has_kind) {
+		struct fw_span at = next_line(text, item->file, &off);
+
+		at = entry_of(text->data, at);
+		if (!at.len)
+			continue;
+		owner->has_kind = true;
+		owner->holds_ports =
+			fw_field_is_port(text->data + at.off, at.len);
+		owner->holds_pairs =
+			fw_addrport_is_pair(text->data + at.off, at.len);
+	}
+}
 
 /* ---- do all names exist, and end somewhere? ------------------------------ */
 
@@ -51,6 +119,7 @@ static bool check_ref(struct fw_scope *scope, struct fw_symbol *owner,
 	if (!owner->has_kind) {
 		owner->has_kind = symbol->has_kind;
 		owner->holds_ports = symbol->holds_ports;
+		owner->holds_pairs = symbol->holds_pairs;
 	}
 	/* It may have been looked at before, from less deep. */
 	if (symbol->height >= FW_MAX_NAME_DEPTH)
@@ -67,6 +136,10 @@ static bool check_item(struct fw_scope *scope, struct fw_symbol *owner,
 	bool is_good = true;
 
 	switch (item->kind) {
+	case FW_ITEM_PAIR:
+		owner->holds_pairs |= !owner->has_kind;
+		owner->has_kind = true;
+		/* fall through */
 	case FW_ITEM_LIST:
 		for (sub = item->first; sub; sub = sub->next)
 			is_good &= check_item(scope, owner, sub, depth);
@@ -83,7 +156,8 @@ static bool check_item(struct fw_scope *scope, struct fw_symbol *owner,
 		owner->has_kind = true;
 		break;
 	case FW_ITEM_FILE:
-		owner->has_kind = true;
+		if (!owner->has_kind)
+			take_kind_of_file(scope, owner, item);
 		break;
 	}
 	return true;
@@ -113,40 +187,22 @@ void fw_resolve_names(struct fw_scope *scope)
 
 /* ---- the file of a set --------------------------------------------------- */
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r';
-}
-
-/* The entry in a line: without blanks and comment; len 0 if there is none. */
-static struct fw_span entry_of(const char *data, struct fw_span line)
-{
-	const char *s = data + line.off;
-	const char *hash = memchr(s, '#', line.len);
-
-	if (hash)
-		line.len = (uint32_t)(hash - s);
-	while (line.len && is_blank(s[line.len - 1]))
-		line.len--;
-	while (line.len && is_blank(*s)) {
-		s++;
-		line.off++;
-		line.len--;
-	}
-	return line;
-}
-
-static bool read_entry(struct fw_scope *scope, const char *data,
-		       struct fw_span entry, struct fw_value *value)
+static bool read_entry(struct fw_scope *scope, enum fw_field field,
+		       const char *data, struct fw_span entry,
+		       struct fw_parts *parts)
 {
 	struct fw_reporter *rep = &scope->c->rep;
 	const char *s = data + entry.off;
 	uint32_t i = 0;
 
+	if (field == FW_FIELD_PAIR)
+		return fw_addrport_read(scope, entry, parts);
 	while (i < entry.len && !is_blank(s[i]) && s[i] != ',' && s[i] != ';')
 		i++;
 	if (i == entry.len)
-		return fw_field_parse(scope, FW_FIELD_ADDRESS, entry, value);
+		return fw_field_parse(scope, field, entry, &parts->literals);
+	if (fw_addrport_is_pair(s, entry.len))
+		return fw_addrport_refuse_port(scope, field, entry, parts);
 	entry.off += i;
 	entry.len = 1;
 	fw_report_error(rep, entry, "more than one address in a line");
@@ -159,40 +215,35 @@ static bool read_entry(struct fw_scope *scope, const char *data,
 static bool is_too_long(struct fw_scope *scope, struct fw_span at,
 			const struct fw_value *value)
 {
-	if (value->v4.n + value->v6.n < FW_MAX_ENTRIES)
+	size_t n_pairs = value->pairs ? value->pairs->n : 0;
+
+	if (value->v4.n + value->v6.n + n_pairs < FW_MAX_ENTRIES)
 		return false;
 	fw_report_error(&scope->c->rep, at, "the set has more than %u entries",
 			FW_MAX_ENTRIES);
 	return true;
 }
 
-static bool read_file(struct fw_scope *scope, const struct fw_item *item,
-		      struct fw_value *value)
+static bool read_file(struct fw_scope *scope, enum fw_field field,
+		      const struct fw_item *item, struct fw_parts *parts)
 {
 	const uint32_t file = item->file;
 	const struct fw_text *text = &scope->c->sources.texts[file];
+	uint32_t off = start_of(text);
 	bool is_good = true;
-	uint32_t off = 0;
 
 	if (!fw_file_begin(scope->c, item->at, file))
 		return false;
 
-	if (text->len >= 3 && memcmp(text->data, "\xef\xbb\xbf", 3) == 0)
-		off = 3;
 	while (off < text->len && !fw_report_is_full(&scope->c->rep)) {
-		const char *line = text->data + off;
-		const char *end = memchr(line, '\n', text->len - off);
-		struct fw_span at = { .file = file, .off = off };
+		struct fw_span at = next_line(text, file, &off);
 
-		at.len = end ? (uint32_t)(end - line)
-			     : (uint32_t)text->len - off;
-		off += at.len + 1;
 		at = entry_of(text->data, at);
 		if (!at.len)
 			continue;
-		if (is_too_long(scope, at, value))
+		if (is_too_long(scope, at, &parts->literals))
 			return false;
-		is_good &= read_entry(scope, text->data, at, value);
+		is_good &= read_entry(scope, field, text->data, at, parts);
 	}
 	return is_good;
 }
@@ -204,6 +255,28 @@ void fw_parts_done(struct fw_parts *parts)
 	free(parts->refs);
 	fw_value_done(&parts->literals);
 	*parts = (struct fw_parts){ 0 };
+}
+
+/* A set that holds something else than what is wanted. */
+static bool refuse_set(struct fw_scope *scope, enum fw_field field,
+		       const struct fw_item *item,
+		       const struct fw_symbol *symbol, struct fw_parts *parts)
+{
+	struct fw_reporter *rep = &scope->c->rep;
+
+	if (field == FW_FIELD_PAIR && !symbol->holds_ports)
+		return fw_addrport_refuse_portless(scope, item->at, parts);
+	fw_report_error(rep, item->at, "this set holds %s and cannot be %s",
+			symbol->holds_pairs   ? "addresses with ports"
+			: symbol->holds_ports ? "ports"
+					      : "addresses",
+			fw_field_name(field));
+	if (symbol->holds_pairs && field == FW_FIELD_PORT) {
+		fw_report_hint(rep, "write 'from %.*s' or 'to %.*s'",
+			       FW_QUOTE(rep, item->at),
+			       FW_QUOTE(rep, item->at));
+	}
+	return false;
 }
 
 static bool add_ref(struct fw_scope *scope, enum fw_field field,
@@ -218,13 +291,8 @@ static bool add_ref(struct fw_scope *scope, enum fw_field field,
 	if (!symbol)
 		return false;
 	if (item->kind == FW_ITEM_SET && symbol->state == FW_SYMBOL_GOOD &&
-	    field != fw_symbol_field(symbol)) {
-		fw_report_error(rep, item->at,
-				"this set holds %s and cannot be %s",
-				symbol->holds_ports ? "ports" : "addresses",
-				fw_field_name(field));
-		return false;
-	}
+	    field != fw_symbol_field(symbol))
+		return refuse_set(scope, field, item, symbol, parts);
 	was_bad = symbol->state != FW_SYMBOL_GOOD || symbol->has_failed[field];
 	if (!fw_symbol_value(scope, symbol, field)) {
 		if (!was_bad) {
@@ -253,12 +321,20 @@ static bool collect(struct fw_scope *scope, enum fw_field field,
 
 	switch (item->kind) {
 	case FW_ITEM_WORD:
+		if (field == FW_FIELD_PAIR) {
+			return fw_addrport_refuse_portless(scope, item->at,
+							   parts);
+		}
 		return fw_field_parse(scope, field, item->at, &parts->literals);
 	case FW_ITEM_DEFINE:
 	case FW_ITEM_SET:
 		return add_ref(scope, field, item, parts);
 	case FW_ITEM_FILE:
-		return read_file(scope, item, &parts->literals);
+		return read_file(scope, field, item, parts);
+	case FW_ITEM_PAIR:
+		if (field == FW_FIELD_PAIR)
+			return fw_addrport_add(scope, item, parts);
+		return fw_addrport_refuse_port(scope, field, item->at, parts);
 	case FW_ITEM_LIST:
 		for (sub = item->first; sub; sub = sub->next) {
 			is_good &= collect(scope, field, sub, parts);
@@ -376,6 +452,8 @@ static bool has_room(struct fw_scope *scope, const struct fw_symbol *symbol,
 		     const struct fw_value *value)
 {
 	scope->n_entries += value->v4.n + value->v6.n;
+	if (value->pairs)
+		scope->n_entries += value->pairs->n;
 	if (scope->n_entries <= FW_MAX_ENTRIES)
 		return true;
 	fw_report_error(&scope->c->rep, symbol->name,
@@ -388,7 +466,7 @@ static struct fw_value *work_out(struct fw_scope *scope,
 				 const struct fw_symbol *symbol,
 				 enum fw_field field)
 {
-	struct fw_parts parts = { 0 };
+	struct fw_parts parts = { .owner = symbol };
 	struct fw_value *value;
 	bool is_good;
 
@@ -399,6 +477,7 @@ static struct fw_value *work_out(struct fw_scope *scope,
 	}
 	is_good = fw_resolve(scope, field, symbol->item, &parts) &&
 		  fw_parts_value(scope, field, &parts, value) &&
+		  fw_addrport_merge(scope, symbol->name, value) &&
 		  check_set(scope, symbol, value) &&
 		  has_room(scope, symbol, value);
 	fw_parts_done(&parts);

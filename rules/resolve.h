@@ -17,8 +17,10 @@ struct fw_ref {
 struct fw_parts {
 	struct fw_ref *refs; /* sorted, each once */
 	size_t n_refs;
-	struct fw_value literals; /* merged */
-	bool has_set;		  /* some of the names are sets */
+	struct fw_value literals;      /* merged */
+	bool has_set;		       /* some of the names are sets */
+	const struct fw_symbol *owner; /* whose value it is; NULL: a rule's */
+	bool is_mixed; /* and it was reported: some have ports, some not */
 };
 
 void fw_parts_done(struct fw_parts *parts);
@@ -38,7 +40,7 @@ bool fw_resolve(struct fw_scope *scope, enum fw_field field,
 		const struct fw_item *item, struct fw_parts *ret);
 
 /**
- * @brief The value of all parts together, merged.
+ * @brief The value of all parts together, merged but for pairs.
  *
  * @param scope  names
  * @param field  as what they were resolved
@@ -58,6 +60,8 @@ void fw_parts_text(const struct fw_scope *scope, enum fw_field field,
 /** @brief As what a set can be used. */
 static inline enum fw_field fw_symbol_field(const struct fw_symbol *set)
 {
+	if (set->holds_pairs)
+		return FW_FIELD_PAIR;
 	return set->holds_ports ? FW_FIELD_PORT : FW_FIELD_ADDRESS;
 }
 

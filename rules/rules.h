@@ -158,15 +158,29 @@ struct fw_zone {
 	uint32_t line, column;
 };
 
+/* Addresses, each with all of some ports: two sets of the program. */
+struct fw_ir_pair {
+	int32_t addr, port;
+};
+
 /* A named set, for `fwctl show sets`. */
 struct fw_named_set {
 	char *name;
 	size_t v4, v6; /* ranges after merging */
-	size_t ports;  /* or these: a set holds addresses or ports */
-	int32_t set;   /* its content: index of a struct fw_ir_set */
+	size_t ports;  /* of a set that holds ports, or addresses with ports */
+	int32_t set;   /* its content: index of a struct fw_ir_set; -1: pairs */
+	struct fw_ir_pair
+		*pairs; /* in the arena; no address is in two of them */
+	size_t n_pairs;
 	char *file;
 	uint32_t line;
 };
+
+/** @brief Does a set hold addresses with ports?  It has no set of its own. */
+static inline bool fw_named_set_has_pairs(const struct fw_named_set *set)
+{
+	return set->set < 0;
+}
 
 /* Everything that a rule file says. */
 struct fw_program {

@@ -16,6 +16,7 @@ void fw_value_done(struct fw_value *value)
 {
 	fw_ranges_done(&value->v4);
 	fw_ranges_done(&value->v6);
+	fw_pairs_free(value->pairs);
 	*value = (struct fw_value){ 0 };
 }
 
@@ -31,6 +32,14 @@ int fw_value_add(struct fw_value *value, const struct fw_value *more)
 
 	value->has_self |= more->has_self;
 	value->is_any |= more->is_any;
+	if (more->pairs && !value->pairs) {
+		value->pairs = fw_pairs_new();
+		if (!value->pairs)
+			return -ENOMEM;
+	}
+	r = more->pairs ? fw_pairs_add_all(value->pairs, more->pairs) : 0;
+	if (r < 0)
+		return r;
 	r = fw_ranges_add_all(&value->v4, &more->v4);
 	if (r < 0)
 		return r;
@@ -70,6 +79,8 @@ void fw_scope_done(struct fw_scope *scope)
 	symbols_done(&scope->defines);
 	symbols_done(&scope->sets);
 	fw_str_done(&scope->texts);
+	fw_index_done(&scope->pair_cache.index);
+	free(scope->pair_cache.rows);
 }
 
 static const char *text_of(const struct fw_scope *scope, struct fw_span at)

@@ -6,6 +6,7 @@
 #include "ast.h"
 #include "compiler.h"
 #include "index.h"
+#include "pairs.h"
 #include "ranges.h"
 #include "str.h"
 
@@ -18,23 +19,26 @@ enum fw_field {
 	FW_FIELD_ICMP,	/* types that mean the same in both families */
 	FW_FIELD_ICMP4, /* types of ICMP alone */
 	FW_FIELD_ICMP6, /* types of ICMPv6 alone */
+	FW_FIELD_PAIR,	/* addresses with ports */
 	FW_FIELD_MAX
 };
 
 /*
  * What a word or list means as some field. Addresses and ICMP types fill both
- * lists; ports, protocols and zones (by number) only the first one.
+ * lists; ports, protocols and zones (by number) only the first one; addresses
+ * with ports none of them.
  */
 struct fw_value {
 	struct fw_ranges v4;
 	struct fw_ranges v6;
+	struct fw_pairs *pairs; /* of FW_FIELD_PAIR; NULL: none */
 	bool has_self;
 	bool is_any;
 };
 
 void fw_value_done(struct fw_value *value);
 
-/** @brief Merge both lists. */
+/** @brief Merge both lists, but not the pairs. */
 void fw_value_merge(struct fw_value *value);
 
 /** @brief Append all of another value. @return 0 or -ENOMEM */
@@ -56,9 +60,10 @@ struct fw_symbol {
 	unsigned int height; /* names below it: 0 if it refers to none */
 	bool is_set;
 	bool is_used;
-	/* What a set holds, by its first element: addresses or ports. */
+	/* What a set holds, by its first element: addresses, ports or both. */
 	bool has_kind;
 	bool holds_ports;
+	bool holds_pairs;
 	/* As each field, once somebody asked. */
 	struct fw_value *values[FW_FIELD_MAX];
 	bool has_failed[FW_FIELD_MAX];
@@ -72,10 +77,19 @@ struct fw_symbols {
 	const char *kind;      /* "define", "set", "interface" */
 };
 
+/* What terms of addresses with ports were lowered to, see addrport.h. */
+struct fw_pair_cache {
+	struct fw_index index; /* term -> its number */
+	struct fw_pair_rows **rows;
+	size_t n;
+	size_t n_more_rows; /* of all rules, beyond one a rule */
+};
+
 struct fw_scope {
 	struct fw_compiler *c;
 	struct fw_symbols zones, defines, sets;
-	size_t n_entries;    /* of the values of all names */
+	size_t n_entries; /* of the values of all names */
+	struct fw_pair_cache pair_cache;
 	struct fw_str texts; /* of the terms of the rule that is looked at */
 };
 

@@ -51,15 +51,23 @@ static const char good[] =
 	"default in drop log\n"
 	"drop stateless in on wan from { @worse, 192.0.2.1 } label bad\n"
 	"accept in on wan to self port $more log \"web \"\n"
+	"set duo { 192.0.2.1 port 80, file \"duo.txt\", 2001:db8::/32 port $web }\n"
+	"set trio { @duo, 192.0.2.0/30 port 443, self port 22 }\n"
+	"accept in proto tcp to @duo\n"
+	"drop in proto udp from !{ @duo, @trio } port 1\n"
 	"accept forward lan -> !wan proto icmp4 type 8 code !0\n"
 	"accept forward lan -> !wan proto icmp4 type 8 code !0\n";
 
-static const char wrong[] = "accept in on wna\nacept in\n"
-			    "set x { file \"none.txt\" }\n"
-			    "drop in from { 10.0.0.1/8, ::ffff:1.2.3.4 }\n"
-			    "accept in proto tcp from ::1 to 1.1.1.1\n";
+static const char wrong[] =
+	"accept in on wna\nacept in\n"
+	"set x { file \"none.txt\" }\n"
+	"set y { 1.1.1.1 port 1, 1.1.1.2, 1.1.1.3 port x }\n"
+	"accept in to @y\n"
+	"drop in from { 10.0.0.1/8, ::ffff:1.2.3.4 }\n"
+	"accept in proto tcp from ::1 to 1.1.1.1\n";
 
 static const struct test_file files[] = {
+	{ "duo.txt", "192.0.2.2 port { 80, 81 }\n192.0.2.3 port 80\n" },
 	{ "more.conf", "accept in proto udp from port !53\n" },
 	{ NULL, NULL },
 };
@@ -67,13 +75,13 @@ static const struct test_file files[] = {
 static int use_program(struct fw_program *program)
 {
 	static const uint32_t default_slots[FW_DIR_MAX] = { 0 };
-	uint32_t slots[16] = { 0 };
+	uint32_t slots[32] = { 0 };
 	struct fw_image image = { 0 };
 	struct fw_text *texts = NULL;
 	size_t n = 0;
 	int r;
 
-	assert_true(program->n_rows <= 16);
+	assert_true(program->n_rows <= 32);
 	r = fw_emit(program, 1, slots, default_slots, &image);
 	if (r == 0)
 		r = fw_image_texts(&image, &texts, &n);
