@@ -267,6 +267,50 @@ static void counters_follow_labels(void **state)
 	stop(&d);
 }
 
+/* All rows have a slot, those of one rule the same, others another one. */
+static void check_slots(const struct daemon *d, uint32_t slots[3])
+{
+	const struct fw_program *program = fw_apply_program(d->apply);
+	size_t n = 0;
+
+	assert_int_equal(program->n_rules, 3);
+	for (size_t i = 0; i < program->n_rows; i++) {
+		uint32_t slot = fw_apply_row_slot(d->apply, i);
+
+		if (program->rows[i].rule == i)
+			slots[n++] = slot;
+		assert_int_not_equal(slot, 0);
+		assert_int_equal(slot, slots[n - 1]);
+	}
+	assert_true(slots[0] != slots[1] && slots[1] != slots[2]);
+}
+
+static void rows_of_a_rule_share_a_counter(void **state)
+{
+	static const char rules[] =
+		"interface wan = dpa { mode xdp }\n"
+		"set s { 192.0.2.1 port 80, 192.0.2.2 port { 80, 443 }, self port 1 }\n"
+		"drop in to @s label first\n"
+		"drop in proto tcp from 192.0.2.9 label second\n"
+		"accept in from @s to !@s label third\n";
+	uint32_t slots[3] = { 0 }, again[3] = { 0 };
+	struct daemon d = start();
+
+	(void)state;
+	load(&d, rules);
+	assert_true(fw_apply_program(d.apply)->n_rows > 3 + 1 + 9);
+	check_slots(&d, slots);
+	set_counter(&d, slots[0], 1000);
+	stop(&d);
+
+	d = start();
+	assert_true(fw_datapath_adopted(d.dp));
+	check_slots(&d, again);
+	assert_memory_equal(slots, again, sizeof(slots));
+	assert_true(counter(&d, slots[0]) >= 1000);
+	stop(&d);
+}
+
 static void modes_follow_the_rules(void **state)
 {
 	struct daemon d = start();
@@ -923,6 +967,7 @@ int main(void)
 		TEST(first_load),
 		TEST(frames_are_counted),
 		TEST(counters_follow_labels),
+		TEST(rows_of_a_rule_share_a_counter),
 		TEST(modes_follow_the_rules),
 		TEST(failed_load_changes_nothing),
 		TEST(failed_first_load_leaves_nothing),

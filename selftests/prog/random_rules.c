@@ -153,6 +153,40 @@ static int random_proto(struct rng *rng, FILE *out)
 	}
 }
 
+/* from or to a set of addresses with ports, perhaps with ports of the rule. */
+static void random_pairs(struct rng *rng, FILE *out, const char *word)
+{
+	static const char *const sets[] = { "@web", "@local",
+					    "{ @web, @local }", "@p0", "@p1" };
+
+	(void)fprintf(out, " %s %s%s", word, chance(rng, 35) ? "!" : "",
+		      sets[rng_below(rng, 5)]);
+	if (!chance(rng, 20))
+		return;
+	(void)fputs(" port ", out);
+	random_ports(rng, out);
+}
+
+/* Random entries: they overlap, and some are of this host. */
+static void random_pair_set(struct rng *rng, FILE *out, unsigned int number)
+{
+	uint32_t n = 1 + rng_below(rng, 6);
+
+	(void)fprintf(out, "set p%u {\n", number);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t p = 18 + rng_below(rng, 18);
+
+		if (chance(rng, 12))
+			(void)fputs("self", out);
+		else if (chance(rng, 50))
+			random_v4(rng, out);
+		else
+			random_v6(rng, out);
+		(void)fprintf(out, " port %u-%u\n", p, p + rng_below(rng, 6));
+	}
+	(void)fputs("}\n", out);
+}
+
 static void random_rule(struct rng *rng, FILE *out)
 {
 	static const char *const verdicts[] = { "accept", "drop", "drop",
@@ -176,7 +210,9 @@ static void random_rule(struct rng *rng, FILE *out)
 	if (ports & ONE_FAMILY)
 		families = 3;
 	ports &= PORTS;
-	if (chance(rng, 50)) {
+	if (ports && chance(rng, 30)) {
+		random_pairs(rng, out, "from");
+	} else if (chance(rng, 50)) {
 		(void)fputs(" from ", out);
 		random_addrs(rng, out, families);
 		if (ports && chance(rng, 30)) {
@@ -184,7 +220,9 @@ static void random_rule(struct rng *rng, FILE *out)
 			random_ports(rng, out);
 		}
 	}
-	if (chance(rng, 50)) {
+	if (ports && chance(rng, 40)) {
+		random_pairs(rng, out, "to");
+	} else if (chance(rng, 50)) {
 		(void)fputs(" to ", out);
 		random_addrs(rng, out, families);
 		if (ports && chance(rng, 50)) {
@@ -208,6 +246,15 @@ void random_rules(struct rng *rng, FILE *out, unsigned int n_rules)
 	(void)fputs("set mixed { 198.51.100.3, 198.51.100.8/30, "
 		    "2001:db8::3, 2001:db8::8/126 }\n",
 		    out);
+	(void)fputs(
+		"set web { 198.51.100.3 port 22, 198.51.100.8/30 port 20-30, "
+		"2001:db8::3 port { 22, 25-28 }, "
+		"198.51.100.9 port 18, ::/0 port 31 }\n"
+		"set local { self port { 22, 24 }, "
+		"198.51.100.0/29 port 22-23, 2001:db8::/125 port 0-22 }\n",
+		out);
+	for (unsigned int i = 0; i < 2; i++)
+		random_pair_set(rng, out, i);
 	for (unsigned int i = 0; i < 3; i++)
 		(void)fprintf(out, "default %s %s\n", dirs[i],
 			      verdicts[rng_below(rng, 3)]);

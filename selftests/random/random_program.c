@@ -63,6 +63,7 @@ struct fw_ir_row *add_row(struct fw_program *p)
 	struct fw_ir_row *row = &p->rows[p->n_rows++];
 
 	*row = (struct fw_ir_row){
+		.rule = (uint32_t)(row - p->rows),
 		.dirs = 1u << FW_DIR_IN,
 		.families = FW_FAMILY_IPV4 | FW_FAMILY_IPV6,
 		.src = -1,
@@ -263,14 +264,30 @@ static void random_row(struct fw_program *p, bool has_many_zones)
 	row->l4b = chance(50) ? random_ports(p) : -1;
 }
 
+/* One more row of the last rule, as sets of addresses with ports make them. */
+static void random_twin(struct fw_program *p)
+{
+	const struct fw_ir_row *last = &p->rows[p->n_rows - 1];
+	struct fw_ir_row *row = add_row(p);
+
+	*row = *last;
+	row->dst = random_addresses(p);
+	row->l4b = random_ports(p);
+}
+
 void random_program(struct fw_program *p, uint32_t n)
 {
 	bool has_many_zones = chance(10);
 	uint32_t i;
 
 	program_init(p, n);
-	for (i = 0; i < n; i++)
-		random_row(p, has_many_zones);
+	for (i = 0; i < n; i++) {
+		if (i && chance(15)) {
+			random_twin(p);
+		} else {
+			random_row(p, has_many_zones);
+		}
+	}
 	for (i = 0; i < FW_DIR_MAX; i++)
 		p->default_verdict[i] = (uint8_t)below(FW_VERDICT_MAX);
 	p->default_log = (uint8_t)below(8);

@@ -35,7 +35,7 @@ int32_t port_set(struct fw_program *p, uint16_t first, uint16_t last);
 /** @brief A prefix of IPv4 and the same of the upper half of IPv6. */
 int32_t prefix_set(struct fw_program *p, uint32_t addr, unsigned int len);
 
-/** @brief A program of `n` rules; freed by program_done(). */
+/** @brief A program of `n` rows, mostly one a rule; freed by program_done(). */
 void random_program(struct fw_program *p, uint32_t n);
 
 /* ---- packets ------------------------------------------------------------- */

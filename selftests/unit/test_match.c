@@ -67,7 +67,7 @@ static int try_build(const struct fw_program *p, struct built *b)
 	*b = (struct built){ 0 };
 	b->slots = __real_calloc(p->n_rows + 1, sizeof(*b->slots));
 	for (i = 0; i < p->n_rows; i++)
-		b->slots[i] = i * 3 + 7;
+		b->slots[i] = p->rows[i].rule * 3 + 7;
 	if (fw_bytes_reserve(&b->bytes, 64, 64) == FW_BYTES_FAILED)
 		return -12;
 	r = fw_match_build(p, b->slots, default_slots, &b->bytes, &b->off,
