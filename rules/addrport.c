@@ -174,6 +174,22 @@ static bool check_any(struct fw_scope *scope, struct fw_span at, bool is_any)
 	return false;
 }
 
+/* What pairs are made of is not worked out again. */
+static void fix_names(const struct fw_parts *parts)
+{
+	size_t i;
+
+	for (i = 0; i < parts->n_refs; i++) {
+		struct fw_symbol *symbol = parts->refs[i].symbol;
+
+		if (symbol->is_fixed)
+			continue;
+		symbol->is_fixed = true;
+		if (symbol->parts)
+			fix_names(symbol->parts);
+	}
+}
+
 /* One half of a pair, as if it stood in a rule. */
 static bool read_half(struct fw_scope *scope, enum fw_field field,
 		      const struct fw_item *item, struct fw_value *ret)
@@ -184,6 +200,7 @@ static bool read_half(struct fw_scope *scope, enum fw_field field,
 	is_good = fw_resolve(scope, field, item, &parts) &&
 		  check_any(scope, item->at, fw_parts_is_any(field, &parts)) &&
 		  fw_parts_value(scope, field, &parts, ret);
+	fix_names(&parts);
 	fw_parts_done(&parts);
 	return is_good;
 }

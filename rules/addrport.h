@@ -80,11 +80,12 @@ const struct fw_pair_rows *fw_addrport_rows(struct fw_scope *scope,
  *        addresses with ports need.
  *
  * @param scope    where to report that they are too many
+ * @param pool     their sets
  * @param rule     the rule of the row
  * @param program  its last row is the first one of the rule
  * @param places   of the rows
  */
-void fw_addrport_expand(struct fw_scope *scope,
+void fw_addrport_expand(struct fw_scope *scope, const struct fw_set_pool *pool,
 			const struct fw_checked_rule *rule,
 			struct fw_program *program, struct fw_span **places);
 

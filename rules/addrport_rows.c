@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "origin.h"
 
 /* ---- lists of ports ------------------------------------------------------ */
 
@@ -581,7 +582,7 @@ static size_t count(struct fw_scope *scope, const struct fw_checked_rule *rule,
 	return 0;
 }
 
-void fw_addrport_expand(struct fw_scope *scope,
+void fw_addrport_expand(struct fw_scope *scope, const struct fw_set_pool *pool,
 			const struct fw_checked_rule *rule,
 			struct fw_program *program, struct fw_span **places)
 {
@@ -605,6 +606,7 @@ void fw_addrport_expand(struct fw_scope *scope,
 			set_source(row, &src->rows[i / (dst ? dst->n : 1)]);
 		if (dst)
 			set_destination(row, &dst->rows[i % dst->n]);
+		row->families = fw_families_now(pool->sets, row);
 	}
 }
 

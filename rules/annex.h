@@ -5,8 +5,8 @@
 
 #include "rules.h"
 
-/** @brief Bytes that the texts take. */
-size_t fw_annex_size(const struct fw_text *texts, size_t n);
+/** @brief Bytes that the texts of a program take. */
+size_t fw_annex_size(const struct fw_program *program);
 
 /** @brief Write the texts to a buffer of fw_annex_size() bytes. */
-void fw_annex_write(const struct fw_text *texts, size_t n, unsigned char *to);
+void fw_annex_write(const struct fw_program *program, unsigned char *to);

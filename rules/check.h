@@ -29,8 +29,9 @@ struct fw_checked_rule {
 	const struct fw_ast_rule *ast;
 	struct fw_span at;
 	struct fw_term terms[FW_TERM_MAX];
-	uint64_t protos[4]; /* all zero: any */
-	uint8_t families;   /* FW_FAMILY_* */
+	uint64_t protos[4];	/* all zero: any */
+	uint8_t families;	/* FW_FAMILY_* */
+	uint8_t given_families; /* whatever named sets hold */
 };
 
 /**

@@ -21,7 +21,6 @@ struct check {
 	struct fw_span family_at;
 	char family_what[32];
 	bool family_has_set;
-	bool is_never; /* they do not meet, because of a set */
 };
 
 static const enum fw_field term_fields[] = {
@@ -165,6 +164,8 @@ static bool narrow(struct check *check, uint8_t families, struct fw_span at,
 {
 	uint8_t left = check->rule->families & families;
 
+	if (!has_set)
+		check->rule->given_families &= families;
 	if (left == check->rule->families)
 		return true;
 	if (left) {
@@ -178,7 +179,6 @@ static bool narrow(struct check *check, uint8_t families, struct fw_span at,
 	has_set |= check->family_has_set;
 	if (has_set) {
 		/* The set may hold others tomorrow: no reason to refuse. */
-		check->is_never = true;
 		fw_report_warning(check->rep, at,
 				  "rule can never match: %s is %s only", what,
 				  family_name(families));
@@ -192,36 +192,6 @@ static bool narrow(struct check *check, uint8_t families, struct fw_span at,
 	return has_set;
 }
 
-static bool is_everything(const struct fw_ranges *ranges, bool is_v6)
-{
-	struct fw_u128 first = { 0 };
-	struct fw_u128 last = { .lo = UINT32_MAX };
-
-	if (is_v6)
-		last = (struct fw_u128){ UINT64_MAX, UINT64_MAX };
-	return fw_ranges_is(ranges, first, last);
-}
-
-/* The families in which an address term can match at all. */
-static uint8_t address_families(const struct fw_ir_set *set, bool is_negated)
-{
-	uint8_t families = 0;
-
-	if (is_negated) {
-		if (!is_everything(&set->v4, false))
-			families |= FW_FAMILY_IPV4;
-		if (!is_everything(&set->v6, true))
-			families |= FW_FAMILY_IPV6;
-		return families;
-	}
-	if (set->v4.n || set->has_self)
-		families |= FW_FAMILY_IPV4;
-	if (set->v6.n || set->has_self)
-		families |= FW_FAMILY_IPV6;
-	/* An empty set matches nothing, whatever the family. */
-	return families ? families : BOTH_FAMILIES;
-}
-
 static bool check_address(struct check *check, enum fw_term_id id,
 			  const char *what)
 {
@@ -231,10 +201,15 @@ static bool check_address(struct check *check, enum fw_term_id id,
 	if (!term->is_given)
 		return true;
 	families = term->pairs ? term->pairs->families
-			       : address_families(&check->pool->sets[term->set],
-						  term->is_negated);
+			       : fw_set_families(&check->pool->sets[term->set],
+						 term->is_negated);
 	if (families)
 		return narrow(check, families, term->at, what, term->has_set);
+	if (term->has_set) {
+		fw_report_warning(check->rep, term->at,
+				  "rule can never match: no address is left");
+		return true;
+	}
 	fw_report_error(check->rep, term->at,
 			"rule can never match: no address is left");
 	return false;
@@ -646,6 +621,7 @@ bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	ret->ast = &stmt->rule;
 	ret->at = stmt->at;
 	ret->families = BOTH_FAMILIES;
+	ret->given_families = BOTH_FAMILIES;
 	ret->terms[FW_TERM_TYPE].set = -1;
 	ret->terms[FW_TERM_CODE].set = -1;
 	is_good = check_label(&check);
@@ -653,14 +629,10 @@ bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	is_good &= check_terms(&check);
 	if (!is_good)
 		return false;
-	if (!check_family(&check) || !check_proto(&check) ||
-	    !check_ports(&check) || !check_icmp(&check) ||
-	    !check_address(&check, FW_TERM_SRC, "'from'") ||
-	    !check_address(&check, FW_TERM_DST, "'to'"))
-		return false;
-	if (check.is_never)
-		ret->families = BOTH_FAMILIES;
-	return true;
+	return check_family(&check) && check_proto(&check) &&
+	       check_ports(&check) && check_icmp(&check) &&
+	       check_address(&check, FW_TERM_SRC, "'from'") &&
+	       check_address(&check, FW_TERM_DST, "'to'");
 }
 
 void fw_checked_rule_done(struct fw_checked_rule *rule)

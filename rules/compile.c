@@ -71,27 +71,66 @@ static int add_main(struct fw_compiler *c, const char *name, const char *data,
 	return r;
 }
 
+/* They belong to their sets, not to the files of the rules. */
+static void take_replaced(struct fw_scope *scope, struct fw_program *program)
+{
+	struct fw_sources *sources = &scope->c->sources;
+	size_t i, n = sources->n;
+
+	for (i = 0; i < program->n_named_sets; i++) {
+		uint32_t file = scope->sets.s[i].replaced;
+
+		if (!file)
+			continue;
+		program->named_sets[i].replaced = sources->texts[file - 1];
+		sources->texts[file - 1] = (struct fw_text){ 0 };
+		if (file - 1 < n)
+			n = file - 1;
+	}
+	sources->n = n;
+}
+
+/* Entries of names whose values never change. */
+static size_t count_fixed(const struct fw_scope *scope,
+			  const struct fw_program *program)
+{
+	size_t n = scope->n_entries;
+	size_t i;
+
+	for (i = 0; i < program->n_sets; i++) {
+		const struct fw_ir_set *set = &program->sets[i];
+
+		if (set->origin && set->origin->is_name)
+			n -= set->v4.n + set->v6.n + set->port.n;
+	}
+	return n;
+}
+
 /* Everything behind the syntax tree. */
-static void understand(struct fw_compiler *c, const struct fw_options *options,
-		       const struct fw_ast *ast, struct fw_program *program)
+static void understand(struct fw_compiler *c, const struct fw_ast *ast,
+		       struct fw_program *program)
 {
 	struct fw_set_pool pool = { .arena = program->arena };
 	struct fw_scope scope;
 	struct fw_rows rows = { .scope = &scope,
 				.program = program,
-				.options = options };
+				.options = c->options };
 
 	fw_scope_init(&scope, c);
 	fw_check_statements(&scope, ast, program);
+	fw_lower_sets(&scope, &pool, program);
 	rows.places = fw_lower_rules(&scope, ast, &pool, program);
-	fw_lower_names(&scope, &pool, program);
+	fw_lower_defines(&scope, program);
 	program->sets = take_ptr(pool.sets);
 	program->n_sets = pool.n;
 	fw_set_pool_done(&pool);
+	program->n_fixed_entries = count_fixed(&scope, program);
 
 	fw_run_passes(&rows);
 	if (c->rep.diag->errors == 0)
 		fw_check_unused(&scope);
+	if (c->rep.diag->errors == 0 && !c->rep.is_broken)
+		take_replaced(&scope, program);
 	free(rows.places);
 	fw_scope_done(&scope);
 }
@@ -124,7 +163,7 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 		    const char *main_text, size_t main_len, fw_read_fn read,
 		    void *ctx, struct fw_diag *diag, struct fw_program **ret)
 {
-	struct fw_compiler c = { .read = read, .ctx = ctx };
+	struct fw_compiler c = { .options = options, .read = read, .ctx = ctx };
 	struct fw_program *program;
 	struct fw_ast ast;
 	int r;
@@ -143,7 +182,7 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 	if (diag->errors == 0 && !c.rep.is_broken) {
 		fw_parse(&c, &ast);
 		if (!fw_report_is_full(&c.rep))
-			understand(&c, options, &ast, program);
+			understand(&c, &ast, program);
 	}
 	fw_report_sort(&c.rep);
 	r = finish(&c, program, ret);

@@ -11,6 +11,7 @@ struct fw_compiler {
 	struct fw_sources sources;
 	struct fw_reporter rep; /* is_broken: memory ran out, give up */
 	struct fw_arena arena;	/* of the syntax tree */
+	const struct fw_options *options;
 	fw_read_fn read;
 	void *ctx;
 	uint64_t n_read; /* bytes of files that were looked at so far */

@@ -27,7 +27,7 @@ static bool has_stateless(const struct fw_program *program)
 static int add_annex(const struct fw_program *program, struct fw_bytes *bytes,
 		     struct fw_image_head *head)
 {
-	size_t len = fw_annex_size(program->texts, program->n_texts);
+	size_t len = fw_annex_size(program);
 	uint32_t at;
 
 	if (len > FW_IMAGE_MAX)
@@ -35,8 +35,7 @@ static int add_annex(const struct fw_program *program, struct fw_bytes *bytes,
 	at = fw_bytes_reserve(bytes, len, LINE);
 	if (at == FW_BYTES_FAILED)
 		return bytes->size + len > FW_IMAGE_MAX ? -E2BIG : -ENOMEM;
-	fw_annex_write(program->texts, program->n_texts,
-		       fw_bytes_at(bytes, at));
+	fw_annex_write(program, fw_bytes_at(bytes, at));
 	head->annex = at;
 	head->annex_len = (uint32_t)len;
 	return 0;

@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "lex.h"
 #include "mem.h"
+#include "origin.h"
 #include "pairs_print.h"
 
 static void zone_done(struct fw_zone *zone)
@@ -33,7 +34,11 @@ void fw_program_free(struct fw_program *program)
 	for (i = 0; i < program->n_named_sets; i++) {
 		free(program->named_sets[i].name);
 		free(program->named_sets[i].file);
+		free(program->named_sets[i].replaced.name);
+		free(program->named_sets[i].replaced.data);
 	}
+	for (i = 0; i < program->n_sets; i++)
+		fw_ir_set_free_heap(&program->sets[i]);
 	for (i = 0; i < program->n_defines; i++)
 		free(program->defines[i]);
 	free(program->rows);
@@ -41,6 +46,7 @@ void fw_program_free(struct fw_program *program)
 	free(program->zones);
 	free(program->named_sets);
 	free(program->defines);
+	free(program->text_sets);
 	fw_texts_free(program->texts, program->n_texts);
 	if (program->arena)
 		fw_arena_done(program->arena);

@@ -117,9 +117,9 @@ static void lower_l4(struct fw_scope *scope, struct fw_set_pool *pool,
 	/* A family that the rule does not match must not look like "any". */
 	row->l4a = -1;
 	row->l4b = -1;
-	if (row->families & FW_FAMILY_IPV4)
+	if (row->given_families & FW_FAMILY_IPV4)
 		row->l4a = lower_types(scope, pool, rule, &type->v4, &code->v4);
-	if (row->families & FW_FAMILY_IPV6)
+	if (row->given_families & FW_FAMILY_IPV6)
 		row->l4b = lower_types(scope, pool, rule, &type->v6, &code->v6);
 }
 
@@ -219,7 +219,7 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	program->n_rules++;
 	row->verdict = rule->ast->verdict;
 	row->dirs = (uint8_t)(1u << rule->ast->dir);
-	row->families = rule->families;
+	row->given_families = rule->given_families;
 	row->flags = row_flags(rule);
 	row->in_zones = zone_mask(&t[FW_TERM_IN]);
 	row->out_zones = zone_mask(&t[FW_TERM_OUT]);
@@ -227,9 +227,10 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	row->src = t[FW_TERM_SRC].set;
 	row->dst = t[FW_TERM_DST].set;
 	lower_l4(scope, pool, rule, row);
+	row->families = fw_families_now(pool->sets, row);
 	if (!lower_texts(scope, rule, scratch, program, row))
 		scope->c->rep.is_broken = true;
-	fw_addrport_expand(scope, rule, program, places);
+	fw_addrport_expand(scope, pool, rule, program, places);
 }
 
 struct fw_span *fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
@@ -287,28 +288,25 @@ static void lower_define(struct fw_scope *scope, const struct fw_symbol *symbol,
 	defines[program->n_defines++] = text;
 }
 
-/* Its content is a set of the program; false after an error. */
-static bool set_content(struct fw_scope *scope, struct fw_set_pool *pool,
-			struct fw_symbol *symbol, struct fw_named_set *ret)
+/* Its content is a set of the program, or pairs of them. */
+static void set_content(struct fw_scope *scope, struct fw_set_pool *pool,
+			struct fw_symbol *symbol, struct fw_program *program,
+			struct fw_named_set *ret)
 {
-	const struct fw_value *value;
-	struct fw_ir_set set = { 0 };
+	const struct fw_ir_set *set = &pool->sets[symbol->number];
 
-	value = fw_symbol_value(scope, symbol, fw_symbol_field(symbol));
-	if (!value)
-		return false;
-	if (symbol->holds_ports) {
-		set.port = value->v4;
-	} else {
-		set.has_self = value->has_self;
-		set.v4 = value->v4;
-		set.v6 = value->v6;
+	if (symbol->holds_pairs) {
+		(void)fw_addrport_content(scope, pool, symbol, program->arena,
+					  ret);
+		return;
 	}
-	ret->v4 = set.v4.n;
-	ret->v6 = set.v6.n;
-	ret->ports = set.port.n;
-	ret->set = fw_set_pool_add(pool, scope, &set, symbol->name);
-	return ret->set >= 0;
+	*ret = (struct fw_named_set){
+		.v4 = set->v4.n,
+		.v6 = set->v6.n,
+		.ports = set->port.n,
+		.set = (int32_t)symbol->number,
+		.holds_ports = symbol->holds_ports,
+	};
 }
 
 static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
@@ -316,14 +314,11 @@ static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
 {
 	const struct fw_sources *sources = &scope->c->sources;
 	const char *file = sources->texts[symbol->name.file].name;
+	struct fw_named_set content = { .set = -1 };
 	struct fw_named_set *named;
-	struct fw_named_set content = { 0 };
 
-	if (!(symbol->holds_pairs
-		      ? fw_addrport_content(scope, pool, symbol, program->arena,
-					    &content)
-		      : set_content(scope, pool, symbol, &content)))
-		return;
+	set_content(scope, pool, symbol, program, &content);
+
 	named = fw_mem_grow(program->named_sets, program->n_named_sets,
 			    sizeof(*named));
 	if (!named) {
@@ -341,20 +336,76 @@ static void lower_set(struct fw_scope *scope, struct fw_set_pool *pool,
 		scope->c->rep.is_broken = true;
 }
 
-void fw_lower_names(struct fw_scope *scope, struct fw_set_pool *pool,
-		    struct fw_program *program)
+#define SEVERAL UINT32_MAX
+
+/* Which files are part of a set; one that is in pairs stays in use. */
+static void note_files(const struct fw_item *item, uint32_t set, uint32_t *sets)
+{
+	const struct fw_item *sub;
+
+	switch (item->kind) {
+	case FW_ITEM_FILE:
+		sets[item->file] = sets[item->file] ? SEVERAL : set;
+		break;
+	case FW_ITEM_PAIR:
+		set = SEVERAL;
+		/* fall through */
+	case FW_ITEM_LIST:
+		for (sub = item->first; sub; sub = sub->next)
+			note_files(sub, set, sets);
+		break;
+	case FW_ITEM_WORD:
+	case FW_ITEM_DEFINE:
+	case FW_ITEM_SET:
+		break;
+	}
+}
+
+/* Which texts are of no use any more when a set is replaced. */
+static bool find_text_sets(const struct fw_scope *scope,
+			   struct fw_program *program)
+{
+	size_t i, n = scope->c->sources.n;
+	uint32_t *sets;
+
+	sets = calloc(n, sizeof(*sets));
+	if (!sets)
+		return false;
+	program->text_sets = sets;
+	for (i = 0; i < scope->sets.n; i++) {
+		if (scope->sets.s[i].item)
+			note_files(scope->sets.s[i].item, (uint32_t)i + 1,
+				   sets);
+	}
+	for (i = 0; i < n; i++)
+		sets[i] = sets[i] == SEVERAL ? 0 : sets[i];
+	return true;
+}
+
+void fw_lower_sets(struct fw_scope *scope, struct fw_set_pool *pool,
+		   struct fw_program *program)
 {
 	size_t i;
+
+	fw_set_pool_add_named(pool, scope);
+	for (i = 0; i < scope->sets.n && !scope->c->rep.is_broken; i++)
+		lower_set(scope, pool, &scope->sets.s[i], program);
+	if (!find_text_sets(scope, program))
+		scope->c->rep.is_broken = true;
+}
+
+void fw_lower_defines(struct fw_scope *scope, struct fw_program *program)
+{
+	size_t i;
+
+	/* Now that all rules have asked for what they name. */
+	for (i = 0; i < program->n_named_sets; i++)
+		program->named_sets[i].is_fixed = scope->sets.s[i].is_fixed;
 
 	for (i = 0; i < scope->defines.n; i++) {
 		if (fw_report_is_full(&scope->c->rep))
 			return;
 		if (scope->defines.s[i].state == FW_SYMBOL_GOOD)
 			lower_define(scope, &scope->defines.s[i], program);
-	}
-	for (i = 0; i < scope->sets.n; i++) {
-		if (fw_report_is_full(&scope->c->rep))
-			return;
-		lower_set(scope, pool, &scope->sets.s[i], program);
 	}
 }

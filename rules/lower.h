@@ -18,6 +18,9 @@ struct fw_span *fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
 			       struct fw_set_pool *pool,
 			       struct fw_program *program);
 
-/** @brief Lower defines and named sets, which have no rows of their own. */
-void fw_lower_names(struct fw_scope *scope, struct fw_set_pool *pool,
-		    struct fw_program *program);
+/** @brief Lower named sets; before the rules, see fw_set_pool_add_named(). */
+void fw_lower_sets(struct fw_scope *scope, struct fw_set_pool *pool,
+		   struct fw_program *program);
+
+/** @brief Lower defines, which have no rows of their own. */
+void fw_lower_defines(struct fw_scope *scope, struct fw_program *program);

@@ -28,6 +28,9 @@ static void widen(const struct fw_program *program, uint8_t families,
 	if (*set < 0 || is_negated)
 		return;
 	content = &program->sets[*set];
+	/* What may be replaced says something, whatever it holds now. */
+	if (content->origin)
+		return;
 	if ((!(families & FW_FAMILY_IPV4) || is_all_v4(content)) &&
 	    (!(families & FW_FAMILY_IPV6) || is_all_v6(content)))
 		*set = -1;
@@ -42,9 +45,9 @@ static void widen_rows(const struct fw_rows *rows)
 	for (i = 0; i < program->n_rows; i++) {
 		struct fw_ir_row *row = &program->rows[i];
 
-		widen(program, row->families, row->flags & FW_ROW_NOT_SRC,
+		widen(program, row->given_families, row->flags & FW_ROW_NOT_SRC,
 		      &row->src);
-		widen(program, row->families, row->flags & FW_ROW_NOT_DST,
+		widen(program, row->given_families, row->flags & FW_ROW_NOT_DST,
 		      &row->dst);
 	}
 }

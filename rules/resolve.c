@@ -9,6 +9,7 @@
  */
 #include "resolve.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,6 +122,7 @@ static bool check_ref(struct fw_scope *scope, struct fw_symbol *owner,
 		owner->holds_ports = symbol->holds_ports;
 		owner->holds_pairs = symbol->holds_pairs;
 	}
+	owner->has_sets |= fw_symbol_is_variable(symbol);
 	/* It may have been looked at before, from less deep. */
 	if (symbol->height >= FW_MAX_NAME_DEPTH)
 		return too_deep(scope, item);
@@ -175,10 +177,51 @@ static bool check_symbol(struct fw_scope *scope, struct fw_symbol *symbol,
 	return symbol->state == FW_SYMBOL_GOOD;
 }
 
+/* A text that stands in for the content of a set, whatever its items are. */
+static bool take_replaced(struct fw_scope *scope,
+			  const struct fw_set_text *replaced)
+{
+	const struct fw_text *from = &replaced->text;
+	struct fw_text text = { .name = fw_mem_dup(from->name,
+						   strlen(from->name)),
+				.data = fw_mem_dup(from->data, from->len),
+				.len = from->len };
+	struct fw_symbol *symbol;
+	uint32_t number;
+	int file = -ENOMEM;
+
+	if (text.name && text.data)
+		file = fw_sources_add(&scope->c->sources, &text);
+	free(text.name);
+	free(text.data);
+	if (file < 0) {
+		scope->c->rep.is_broken = true;
+		return false;
+	}
+	number = fw_index_find(&scope->sets.index, replaced->set,
+			       strlen(replaced->set));
+	symbol = number == FW_INDEX_NONE ? NULL : &scope->sets.s[number];
+	if (!symbol || symbol->replaced || symbol->state != FW_SYMBOL_NEW) {
+		fw_report_error(&scope->c->rep, (struct fw_span){ .len = 1 },
+				"set '%s' cannot be replaced", replaced->set);
+		return false;
+	}
+	symbol->state = FW_SYMBOL_GOOD;
+	symbol->has_kind = true;
+	symbol->holds_ports = replaced->holds_ports;
+	symbol->replaced = (uint32_t)file + 1;
+	return true;
+}
+
 void fw_resolve_names(struct fw_scope *scope)
 {
+	const struct fw_options *options = scope->c->options;
 	size_t i;
 
+	for (i = 0; i < options->n_replaced; i++) {
+		if (!take_replaced(scope, &options->replaced[i]))
+			return;
+	}
 	for (i = 0; i < scope->defines.n; i++)
 		(void)check_symbol(scope, &scope->defines.s[i], 0);
 	for (i = 0; i < scope->sets.n; i++)
@@ -186,6 +229,23 @@ void fw_resolve_names(struct fw_scope *scope)
 }
 
 /* ---- the file of a set --------------------------------------------------- */
+
+/* `any` would make the whole set pointless; it was meant for the rule. */
+static bool refuse_any(struct fw_scope *scope, struct fw_span at)
+{
+	fw_report_error(&scope->c->rep, at, "'any' cannot be in a set");
+	fw_report_hint(&scope->c->rep, "leave 'from' or 'to' out of the rule");
+	return false;
+}
+
+static bool check_entry(struct fw_scope *scope, struct fw_span entry,
+			struct fw_value *value)
+{
+	if (!value->is_any)
+		return true;
+	value->is_any = false;
+	return refuse_any(scope, entry);
+}
 
 static bool read_entry(struct fw_scope *scope, enum fw_field field,
 		       const char *data, struct fw_span entry,
@@ -200,11 +260,19 @@ static bool read_entry(struct fw_scope *scope, enum fw_field field,
 	while (i < entry.len && !is_blank(s[i]) && s[i] != ',' && s[i] != ';')
 		i++;
 	if (i == entry.len)
-		return fw_field_parse(scope, field, entry, &parts->literals);
+		return fw_field_parse(scope, field, entry, &parts->literals) &&
+		       check_entry(scope, entry, &parts->literals);
 	if (fw_addrport_is_pair(s, entry.len))
 		return fw_addrport_refuse_port(scope, field, entry, parts);
 	entry.off += i;
 	entry.len = 1;
+	if (field == FW_FIELD_PORT) {
+		fw_report_error(rep, entry, "more than one port in a line");
+		fw_report_hint(
+			rep,
+			"the file of a set has one port or range of ports a line");
+		return false;
+	}
 	fw_report_error(rep, entry, "more than one address in a line");
 	fw_report_hint(
 		rep,
@@ -224,28 +292,53 @@ static bool is_too_long(struct fw_scope *scope, struct fw_span at,
 	return true;
 }
 
-static bool read_file(struct fw_scope *scope, enum fw_field field,
-		      const struct fw_item *item, struct fw_parts *parts)
+/*
+ * The next entry of a text from an offset on, which moves behind its line; len 0
+ * if there is none.
+ */
+static struct fw_span next_entry(const struct fw_text *text, uint32_t file,
+				 uint32_t *off)
 {
-	const uint32_t file = item->file;
+	struct fw_span at = { .file = file };
+
+	if (*off == 0)
+		*off = start_of(text);
+	while (*off < text->len && !at.len)
+		at = entry_of(text->data, next_line(text, file, off));
+	return at;
+}
+
+struct fw_span fw_resolve_first(const struct fw_text *text, uint32_t file)
+{
+	uint32_t off = 0;
+
+	return next_entry(text, file, &off);
+}
+
+bool fw_resolve_lines(struct fw_scope *scope, enum fw_field field,
+		      uint32_t file, struct fw_parts *parts)
+{
 	const struct fw_text *text = &scope->c->sources.texts[file];
-	uint32_t off = start_of(text);
 	bool is_good = true;
+	uint32_t off = 0;
 
-	if (!fw_file_begin(scope->c, item->at, file))
-		return false;
+	while (!fw_report_is_full(&scope->c->rep)) {
+		struct fw_span at = next_entry(text, file, &off);
 
-	while (off < text->len && !fw_report_is_full(&scope->c->rep)) {
-		struct fw_span at = next_line(text, file, &off);
-
-		at = entry_of(text->data, at);
 		if (!at.len)
-			continue;
+			break;
 		if (is_too_long(scope, at, &parts->literals))
 			return false;
 		is_good &= read_entry(scope, field, text->data, at, parts);
 	}
 	return is_good;
+}
+
+static bool read_file(struct fw_scope *scope, enum fw_field field,
+		      const struct fw_item *item, struct fw_parts *parts)
+{
+	return fw_file_begin(scope->c, item->at, item->file) &&
+	       fw_resolve_lines(scope, field, item->file, parts);
 }
 
 /* ---- values -------------------------------------------------------------- */
@@ -309,7 +402,7 @@ static bool add_ref(struct fw_scope *scope, enum fw_field field,
 	}
 	parts->refs = refs;
 	refs[parts->n_refs++] = (struct fw_ref){ symbol };
-	parts->has_set |= item->kind == FW_ITEM_SET;
+	parts->has_set |= fw_symbol_is_variable(symbol);
 	return true;
 }
 
@@ -435,16 +528,11 @@ void fw_parts_text(const struct fw_scope *scope, enum fw_field field,
 	fw_list_end(&list);
 }
 
-/* `any` would make the whole set pointless; it was meant for the rule. */
 static bool check_set(struct fw_scope *scope, const struct fw_symbol *symbol,
 		      const struct fw_value *value)
 {
-	if (!symbol->is_set || !value->is_any)
-		return true;
-	fw_report_error(&scope->c->rep, symbol->name,
-			"'any' cannot be in a set");
-	fw_report_hint(&scope->c->rep, "leave 'from' or 'to' out of the rule");
-	return false;
+	return !symbol->is_set || !value->is_any ||
+	       refuse_any(scope, symbol->name);
 }
 
 /* All names together; one alone may be as large. */
@@ -462,9 +550,48 @@ static bool has_room(struct fw_scope *scope, const struct fw_symbol *symbol,
 	return false;
 }
 
+/* What a name is made of; of a replaced set that is another text. */
+static bool read_parts(struct fw_scope *scope, const struct fw_symbol *symbol,
+		       enum fw_field field, struct fw_parts *ret)
+{
+	bool is_good;
+
+	if (!symbol->replaced)
+		return fw_resolve(scope, field, symbol->item, ret);
+	is_good = fw_resolve_lines(scope, field, symbol->replaced - 1, ret);
+	fw_value_merge(&ret->literals);
+	return is_good;
+}
+
+/* Without names in it the value is what is written there: no need of a copy. */
+static bool take_value(struct fw_scope *scope, enum fw_field field,
+		       struct fw_parts *parts, struct fw_value *ret)
+{
+	if (parts->n_refs)
+		return fw_parts_value(scope, field, parts, ret);
+	*ret = parts->literals;
+	parts->literals = (struct fw_value){ 0 };
+	return true;
+}
+
+/* What a replacement will need to know. */
+static bool keep_parts(struct fw_scope *scope, struct fw_symbol *symbol,
+		       struct fw_parts *parts)
+{
+	if (!fw_symbol_is_variable(symbol))
+		return true;
+	symbol->parts = malloc(sizeof(*symbol->parts));
+	if (!symbol->parts) {
+		scope->c->rep.is_broken = true;
+		return false;
+	}
+	*symbol->parts = *parts;
+	*parts = (struct fw_parts){ 0 };
+	return true;
+}
+
 static struct fw_value *work_out(struct fw_scope *scope,
-				 const struct fw_symbol *symbol,
-				 enum fw_field field)
+				 struct fw_symbol *symbol, enum fw_field field)
 {
 	struct fw_parts parts = { .owner = symbol };
 	struct fw_value *value;
@@ -475,11 +602,12 @@ static struct fw_value *work_out(struct fw_scope *scope,
 		scope->c->rep.is_broken = true;
 		return NULL;
 	}
-	is_good = fw_resolve(scope, field, symbol->item, &parts) &&
-		  fw_parts_value(scope, field, &parts, value) &&
+	is_good = read_parts(scope, symbol, field, &parts) &&
+		  take_value(scope, field, &parts, value) &&
 		  fw_addrport_merge(scope, symbol->name, value) &&
 		  check_set(scope, symbol, value) &&
-		  has_room(scope, symbol, value);
+		  has_room(scope, symbol, value) &&
+		  keep_parts(scope, symbol, &parts);
 	fw_parts_done(&parts);
 	if (is_good)
 		return value;

@@ -10,15 +10,15 @@
 
 /* A define or set that a value refers to. */
 struct fw_ref {
-	const struct fw_symbol *symbol;
+	struct fw_symbol *symbol;
 };
 
 /* A value as it stands in one place: names it refers to, and the rest. */
 struct fw_parts {
 	struct fw_ref *refs; /* sorted, each once */
 	size_t n_refs;
-	struct fw_value literals;      /* merged */
-	bool has_set;		       /* some of the names are sets */
+	struct fw_value literals; /* merged */
+	bool has_set;		  /* some of the names are sets, or hold some */
 	const struct fw_symbol *owner; /* whose value it is; NULL: a rule's */
 	bool is_mixed; /* and it was reported: some have ports, some not */
 };
@@ -27,6 +27,20 @@ void fw_parts_done(struct fw_parts *parts);
 
 /** @brief Check that all names in defines and sets exist and end somewhere. */
 void fw_resolve_names(struct fw_scope *scope);
+
+/**
+ * @brief Understand a text with one entry a line, or report errors.
+ *
+ * @param scope  names
+ * @param field  FW_FIELD_ADDRESS or FW_FIELD_PORT
+ * @param file   number of the text
+ * @param parts  receives the entries, not merged
+ */
+bool fw_resolve_lines(struct fw_scope *scope, enum fw_field field,
+		      uint32_t file, struct fw_parts *parts);
+
+/** @brief The first entry of such a text, the only one; len 0: it has none. */
+struct fw_span fw_resolve_first(const struct fw_text *text, uint32_t file);
 
 /**
  * @brief Understand a value as a field, or report errors.

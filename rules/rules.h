@@ -103,12 +103,20 @@ struct fw_ranges {
 	size_t n;
 };
 
+struct fw_set_origin; /* rules/origin.h */
+
 /* A set of the program, after every list, define and file has been merged. */
 struct fw_ir_set {
 	struct fw_ranges v4;
 	struct fw_ranges v6;
 	struct fw_ranges port; /* ports, or ICMP type << 8 | code */
 	bool has_self;
+	bool is_heap; /* the ranges are not in the arena of the program */
+	/*
+	 * Named sets are part of it, or it is one: its content may be replaced.
+	 * NULL: it is what the rules say, and stays that.
+	 */
+	const struct fw_set_origin *origin;
 };
 
 /*
@@ -123,8 +131,10 @@ struct fw_ir_row {
 	uint64_t protos[4];
 	int32_t src, dst; /* struct fw_ir_set */
 	int32_t l4a, l4b; /* ports, or ICMP types with FW_ROW_ICMP */
-	uint8_t verdict, dirs, families;
-	uint32_t flags;	    /* FW_ROW_* */
+	uint8_t verdict, dirs;
+	uint8_t families;	/* in which it can match, as its sets are now */
+	uint8_t given_families; /* whatever named sets hold */
+	uint32_t flags;		/* FW_ROW_* */
 	const char *label;  /* never NULL; made of the text if none is given */
 	const char *prefix; /* of log, or NULL */
 	const char *file;   /* belongs to the texts of the program */
@@ -172,8 +182,11 @@ struct fw_named_set {
 	struct fw_ir_pair
 		*pairs; /* in the arena; no address is in two of them */
 	size_t n_pairs;
+	bool holds_ports;
+	bool is_fixed; /* part of addresses with ports: cannot be replaced */
 	char *file;
 	uint32_t line;
+	struct fw_text replaced; /* what it was replaced by; no name: nothing */
 };
 
 /** @brief Does a set hold addresses with ports?  It has no set of its own. */
@@ -201,6 +214,8 @@ struct fw_program {
 	struct fw_timeouts timeouts;
 	struct fw_text *texts; /* all files read, the main one first */
 	size_t n_texts;
+	uint32_t *text_sets; /* named set + 1 that alone reads a text, or 0 */
+	size_t n_fixed_entries; /* ranges of names without named sets in them */
 	struct fw_arena *arena; /* holds the texts of rows, ranges of sets */
 };
 
@@ -216,10 +231,19 @@ const char *fw_pass_name(enum fw_pass pass);
 /* Comparisons until the search for decided rows gives up; some seconds. */
 #define FW_SHADOW_STEPS 100000000u
 
+/* The content of a named set that stands in for what the rules say. */
+struct fw_set_text {
+	char *set; /* its name */
+	bool holds_ports;
+	struct fw_text text; /* one entry a line */
+};
+
 /* Zeroed is what everybody wants. */
 struct fw_options {
-	uint32_t skip_passes;  /* bit per enum fw_pass */
-	uint64_t shadow_steps; /* 0: FW_SHADOW_STEPS */
+	uint32_t skip_passes;		    /* bit per enum fw_pass */
+	uint64_t shadow_steps;		    /* 0: FW_SHADOW_STEPS */
+	const struct fw_set_text *replaced; /* borrowed */
+	size_t n_replaced;
 };
 
 /**
@@ -256,6 +280,51 @@ int fw_program_error(const struct fw_program *program, struct fw_span at,
 
 /** @brief Free a program; NULL is fine. */
 void fw_program_free(struct fw_program *program);
+
+/* ---- replacing the content of a named set ------------------------------------ */
+
+/* A named set with other content, and all that follows from it. */
+struct fw_replacement;
+
+/** @brief The named set of that name, or NULL. */
+const struct fw_named_set *fw_program_set(const struct fw_program *program,
+					  const char *name);
+
+/** @brief The named set that may have been meant, or NULL. */
+const struct fw_named_set *
+fw_program_nearest_set(const struct fw_program *program, const char *name);
+
+/**
+ * @brief Work out what a program is with other content in one of its sets.
+ *
+ * Nothing but that set and those that it is part of is looked at again: rules
+ * are neither read nor checked, and no warnings are made. The program is the
+ * same as one that was compiled with this text in struct fw_options.
+ *
+ * @param program  borrowed; unchanged until fw_replacement_swap()
+ * @param set      from fw_program_set()
+ * @param text     one entry a line; taken, also on failure
+ * @param diag     zeroed by the caller; receives the errors
+ * @param ret      freed by fw_replacement_free()
+ * @return 0, -EINVAL if `diag` has errors, -E2BIG if the sets would have too
+ *         many ranges together, or -ENOMEM
+ */
+int fw_replacement_new(const struct fw_program *program,
+		       const struct fw_named_set *set, struct fw_text *text,
+		       struct fw_diag *diag, struct fw_replacement **ret);
+
+/**
+ * @brief Exchange the content of the program and that of the replacement.
+ *
+ * Once puts it in force, twice takes it back; nothing can fail.
+ *
+ * @param program  the one that the replacement was made of
+ */
+void fw_replacement_swap(struct fw_program *program,
+			 struct fw_replacement *replacement);
+
+/** @brief Free a replacement, and the content that it holds now; NULL is fine. */
+void fw_replacement_free(struct fw_replacement *replacement);
 
 /**
  * @brief Print the canonical form of a rule file.
@@ -329,15 +398,21 @@ int fw_image_slots(const struct fw_image *image, size_t n_rows,
 /**
  * @brief Read the texts back out of an image's annex.
  *
- * @param image      as read from the kernel; checked, never trusted
- * @param ret_texts  malloc()ed array, each text owned by the caller
- * @param ret_n      its length
+ * @param image         as read from the kernel; checked, never trusted
+ * @param ret_texts     malloc()ed array; freed by fw_texts_free()
+ * @param ret_n         its length
+ * @param ret_replaced  sets that were replaced, malloc()ed, for struct
+ *                      fw_options; NULL if there are none; freed by
+ *                      fw_set_texts_free()
+ * @param ret_n_replaced  its length
  * @return 0, -EBADMSG if the image is not one of ours, or -ENOMEM
  */
 int fw_image_texts(const struct fw_image *image, struct fw_text **ret_texts,
-		   size_t *ret_n);
+		   size_t *ret_n, struct fw_set_text **ret_replaced,
+		   size_t *ret_n_replaced);
 
 void fw_texts_free(struct fw_text *texts, size_t n);
+void fw_set_texts_free(struct fw_set_text *texts, size_t n);
 
 /* ---- the oracle ------------------------------------------------------------------ */
 

@@ -9,6 +9,7 @@
 
 #include "mem.h"
 #include "parse.h"
+#include "resolve.h"
 
 #define MAX_NAME 31
 
@@ -62,6 +63,9 @@ static void symbols_done(struct fw_symbols *symbols)
 	int field;
 
 	for (i = 0; i < symbols->n; i++) {
+		if (symbols->s[i].parts)
+			fw_parts_done(symbols->s[i].parts);
+		free(symbols->s[i].parts);
 		for (field = 0; field < FW_FIELD_MAX; field++) {
 			if (!symbols->s[i].values[field])
 				continue;

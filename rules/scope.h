@@ -51,6 +51,8 @@ enum fw_symbol_state {
 	FW_SYMBOL_BAD, /* an error was reported */
 };
 
+struct fw_parts;
+
 /* A zone, define or set. */
 struct fw_symbol {
 	struct fw_span name;
@@ -64,6 +66,13 @@ struct fw_symbol {
 	bool has_kind;
 	bool holds_ports;
 	bool holds_pairs;
+	bool has_sets; /* a define: sets are part of it, however deep */
+	bool is_fixed; /* part of addresses with ports: never replaced */
+	uint32_t
+		replaced; /* a set: file with its content instead, +1; 0: none */
+	/* If the content may be replaced: what it is made of, once worked out. */
+	struct fw_parts *parts;
+	uint32_t content; /* of a define: number of its set + 1; 0: not yet */
 	/* As each field, once somebody asked. */
 	struct fw_value *values[FW_FIELD_MAX];
 	bool has_failed[FW_FIELD_MAX];
@@ -84,6 +93,12 @@ struct fw_pair_cache {
 	size_t n;
 	size_t n_more_rows; /* of all rules, beyond one a rule */
 };
+
+/** @brief May what a name stands for be replaced while the rules run? */
+static inline bool fw_symbol_is_variable(const struct fw_symbol *symbol)
+{
+	return symbol->is_set || symbol->has_sets;
+}
 
 struct fw_scope {
 	struct fw_compiler *c;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "index.h"
+#include "origin.h"
 #include "resolve.h"
 #include "str.h"
 
@@ -51,6 +52,14 @@ int32_t fw_set_pool_get(struct fw_set_pool *pool, struct fw_scope *scope,
  */
 int32_t fw_set_pool_add(struct fw_set_pool *pool, struct fw_scope *scope,
 			const struct fw_ir_set *set, struct fw_span at);
+
+/**
+ * @brief Add the contents of all named sets, as what may be replaced.
+ *
+ * To be called before anything else: the numbers of these sets are those of the
+ * names, in the order of declaration. One that is wrong is empty here.
+ */
+void fw_set_pool_add_named(struct fw_set_pool *pool, struct fw_scope *scope);
 
 /** @brief Free the tables; sets that were not taken stay in the arena. */
 void fw_set_pool_done(struct fw_set_pool *pool);

@@ -62,12 +62,33 @@ static void rules_done(struct rules *rules)
 
 /* ---- loading -------------------------------------------------------------- */
 
+/* Are these the running rules, with other content in a set of theirs? */
+static bool is_same(const struct fw_apply *apply, const struct rules *next)
+{
+	return next->program == apply->now.program;
+}
+
+static int keep_slots(const struct rules *now, struct rules *next)
+{
+	size_t size = (now->program->n_rows + 1) * sizeof(uint32_t);
+
+	next->row_slots = malloc(size);
+	if (!next->row_slots)
+		return -ENOMEM;
+	memcpy(next->row_slots, now->row_slots, size);
+	memcpy(next->default_slots, now->default_slots,
+	       sizeof(next->default_slots));
+	return 0;
+}
+
 static int assign_slots(struct fw_apply *apply, struct rules *next,
 			char **reterr)
 {
 	const struct fw_program *program = next->program;
 	int r = 0;
 
+	if (is_same(apply, next))
+		return keep_slots(&apply->now, next);
 	next->row_slots = calloc(program->n_rows + 1, sizeof(uint32_t));
 	if (!next->row_slots)
 		return -ENOMEM;
@@ -227,7 +248,8 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 	}
 	fw_datapath_shrink(apply->dp);
 	fw_cover_remove(apply->cover, &next->cover, &now->cover);
-	fw_slots_abort(apply->slots);
+	if (!is_same(apply, next))
+		fw_slots_abort(apply->slots);
 	next->program = NULL;
 	rules_done(next);
 }
@@ -242,14 +264,17 @@ static void on_forget(void *data)
 /* The switch is done: what only the old rules needed goes. */
 static void commit(struct fw_apply *apply, struct rules *next)
 {
+	bool is_new = !is_same(apply, next);
 	struct rules old = apply->now;
 
 	apply->now = *next;
-	apply->since = time(NULL);
 	fw_cover_trim(apply->cover, &apply->now.cover);
 	fw_cover_remove(apply->cover, &old.cover, &apply->now.cover);
-	fw_slots_commit(apply->slots);
-	fw_program_free(old.program);
+	if (is_new) {
+		apply->since = time(NULL);
+		fw_slots_commit(apply->slots);
+		fw_program_free(old.program);
+	}
 	rules_done(&old);
 	(void)fw_timer_arm(apply->forget_timer, FORGET_AFTER_MS, 0);
 }
@@ -279,6 +304,20 @@ int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
 	}
 	commit(apply, &next);
 	return 0;
+}
+
+int fw_apply_replace(struct fw_apply *apply, struct fw_replacement *replacement,
+		     char **reterr)
+{
+	struct fw_program *program = apply->now.program;
+	struct fw_span at;
+	int r;
+
+	fw_replacement_swap(program, replacement);
+	r = fw_apply_load(apply, program, &at, reterr);
+	if (r < 0)
+		fw_replacement_swap(program, replacement);
+	return r;
 }
 
 /* ---- interfaces come and go -------------------------------------------------- */
@@ -401,25 +440,27 @@ static int read_text(void *ctx, const char *name, struct fw_text *ret,
 static int recompile(const struct fw_image *image, struct fw_program **ret)
 {
 	/* Nobody reads warnings here. */
-	static const struct fw_options as_it_runs = {
+	struct fw_options as_it_runs = {
 		.skip_passes = 1u << FW_PASS_DECIDED,
 	};
+	struct fw_set_text *replaced;
 	struct fw_diag diag = { 0 };
 	struct fw_text *texts;
 	struct answers answers;
 	size_t n;
 	int r;
 
-	r = fw_image_texts(image, &texts, &n);
+	r = fw_image_texts(image, &texts, &n, &replaced,
+			   &as_it_runs.n_replaced);
 	if (r < 0)
 		return r;
+	as_it_runs.replaced = replaced;
 	answers = (struct answers){ texts, n };
-	r = n == 0 ? -EBADMSG
-		   : fw_compile_with(&as_it_runs, texts[0].name, texts[0].data,
-				     texts[0].len, read_text, &answers, &diag,
-				     ret);
+	r = fw_compile_with(&as_it_runs, texts[0].name, texts[0].data,
+			    texts[0].len, read_text, &answers, &diag, ret);
 	fw_diag_done(&diag);
 	fw_texts_free(texts, n);
+	fw_set_texts_free(replaced, as_it_runs.n_replaced);
 	return r;
 }
 

@@ -69,6 +69,19 @@ void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
 int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
 		  struct fw_span *ret_at, char **reterr);
 
+/**
+ * @brief Give a named set of the running rules other content.
+ *
+ * A load of the same rules in all that packets, flows and counters see; the
+ * rules stay those that were loaded, with the time of that.
+ *
+ * @param replacement  made of fw_apply_program(); in force on success, with the
+ *                     old content in it; as it was on failure
+ * @return as fw_apply_load()
+ */
+int fw_apply_replace(struct fw_apply *apply, struct fw_replacement *replacement,
+		     char **reterr);
+
 /** @brief The running rules, borrowed; NULL: none. */
 const struct fw_program *fw_apply_program(const struct fw_apply *apply);
 

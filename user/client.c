@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -56,20 +57,89 @@ static int connect_to(const char *path)
 	return take_fd(&fd);
 }
 
-static int send_all(int fd, struct fw_buf *buf)
+/* As send(), with a descriptor unless that is -1. */
+static ssize_t send_some(int fd, const struct fw_buf *buf, int file_fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec vec = { buf->data + buf->head, fw_buf_used(buf) };
+	struct msghdr message = { .msg_iov = &vec, .msg_iovlen = 1 };
+	struct cmsghdr *header;
+
+	if (file_fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(header), &file_fd, sizeof(int));
+	}
+	return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static int send_all(int fd, struct fw_buf *buf, int file_fd)
 {
 	while (fw_buf_used(buf)) {
 		ssize_t n;
 
-		n = send(fd, buf->data + buf->head, fw_buf_used(buf),
-			 MSG_NOSIGNAL);
+		n = send_some(fd, buf, file_fd);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
+		file_fd = -1;
 		fw_buf_consume(buf, (size_t)n);
 	}
 	return 0;
+}
+
+#ifndef MFD_NOEXEC_SEAL /* Linux 6.3; later ones may ask for it */
+#define MFD_NOEXEC_SEAL 0x8u
+#endif
+
+static int write_all(int fd, const struct fw_text *text)
+{
+	size_t at = 0;
+
+	while (at < text->len) {
+		ssize_t n = write(fd, text->data + at, text->len - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+/* The texts of a call as a file; *ret_fd is -1 if there are none. */
+static int make_file(const struct fw_call *call, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1;
+	size_t total = 0;
+	int r = 0;
+
+	*ret_fd = -1;
+	if (!call->n_files)
+		return 0;
+	for (size_t i = 0; i < call->n_files; i++)
+		total += call->files[i].len;
+	if (total > FW_PROTO_MAX_REQUEST)
+		return -EMSGSIZE;
+	fd = memfd_create("fwctl", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("fwctl", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (size_t i = 0; i < call->n_files && r == 0; i++)
+		r = write_all(fd, &call->files[i]);
+	if (r == 0)
+		*ret_fd = take_fd(&fd);
+	return r;
 }
 
 static int receive_frame(int fd, struct fw_buf *in, json_t **ret)
@@ -157,6 +227,7 @@ static int converse(int fd, const struct fw_call *call, unsigned long netns,
 		    json_t **ret)
 {
 	_cleanup_json_ json_t *request = NULL;
+	_cleanup_close_ int file_fd = -1;
 	struct fw_buf out = { 0 };
 	json_t *args;
 	int r;
@@ -167,10 +238,12 @@ static int converse(int fd, const struct fw_call *call, unsigned long netns,
 			    "args", args);
 	if (!request)
 		return -ENOMEM;
-	r = fw_frame_put(&out, request, FW_PROTO_MAX_REQUEST);
+	r = make_file(call, &file_fd);
+	if (r == 0)
+		r = fw_frame_put(&out, request, FW_PROTO_MAX_REQUEST);
 	if (r == 0) {
 		/* Also after a broken pipe there may be a reply that says why. */
-		(void)send_all(fd, &out);
+		(void)send_all(fd, &out, file_fd);
 		r = receive_reply(fd, call, ret);
 	}
 	fw_buf_done(&out);
@@ -298,7 +371,7 @@ static enum fw_exit call_paths(struct fw_cli *cli, const struct fw_call *call,
 	if (r >= 0)
 		return judge_reply(call, reply, ret_result);
 	if (r == -EMSGSIZE) {
-		fw_complain("the rules are larger than %u MiB",
+		fw_complain("what there is to send is larger than %u MiB",
 			    FW_PROTO_MAX_REQUEST >> 20);
 		return FW_EXIT_REQUEST;
 	}

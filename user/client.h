@@ -3,6 +3,7 @@
 /* The client's side of the control protocol, and how it gets a daemon. */
 #pragma once
 
+#include "rules/rules.h"
 #include "user/fwctl.h"
 
 enum fw_start {
@@ -20,6 +21,9 @@ typedef bool (*fw_refused_fn)(void *data, const json_t *reply);
 struct fw_call {
 	const char *verb;
 	json_t *args; /* taken; NULL: none */
+	/* What comes along in one file, end to end; n_files 0: nothing does. */
+	const struct fw_text *files;
+	size_t n_files;
 	enum fw_start start;
 	fw_row_fn row;	       /* NULL: rows are put into the result */
 	fw_refused_fn refused; /* NULL: "error" is printed */

@@ -32,6 +32,7 @@ struct fw_request { /* one client */
 	struct fw_watch *watch;
 	struct fw_timer *timer;
 	struct fw_buf in;
+	int file_fd; /* what came along with the request; -1: nothing */
 	struct fw_buf out;
 	struct fw_rows rows; /* next == NULL: no list under way */
 	json_t *last;	     /* the reply that follows the list */
@@ -75,6 +76,7 @@ static void client_free(struct fw_request *client)
 	fw_watch_free(client->watch);
 	fw_timer_free(client->timer);
 	(void)close(client->fd);
+	fw_closep(&client->file_fd);
 	fw_buf_done(&client->in);
 	fw_buf_done(&client->out);
 	drop_rows(client);
@@ -218,6 +220,8 @@ static int serve(struct fw_request *client)
 			return 0;
 		if (r == 1) {
 			dispatch(client, body);
+			fw_closep(&client->file_fd);
+			client->file_fd = -1;
 		} else {
 			client->is_replying = true;
 			client->is_closing = true;
@@ -235,6 +239,52 @@ static int serve(struct fw_request *client)
 	}
 }
 
+/* Keep a descriptor that came with the bytes; one at a time. */
+static int take_file(struct fw_request *client, struct msghdr *message)
+{
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	int fd;
+
+	if (!header)
+		return 0;
+	if (header->cmsg_level != SOL_SOCKET ||
+	    header->cmsg_type != SCM_RIGHTS ||
+	    header->cmsg_len != CMSG_LEN(sizeof(fd)))
+		return -EBADMSG;
+	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	if (client->file_fd >= 0) {
+		(void)close(fd);
+		return -EBADMSG;
+	}
+	client->file_fd = fd;
+	return 0;
+}
+
+/* As recv(); the kernel itself closes descriptors that there is no room for. */
+static ssize_t receive(struct fw_request *client, void *to, size_t size)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec vec = { to, size };
+	struct msghdr message = {
+		.msg_iov = &vec,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		/* CMSG_SPACE() might have room for two. */
+		.msg_controllen = CMSG_LEN(sizeof(int)),
+	};
+	ssize_t n;
+	int r;
+
+	n = recvmsg(client->fd, &message, MSG_CMSG_CLOEXEC);
+	if (n < 0)
+		return -errno;
+	r = take_file(client, &message);
+	return r < 0 ? r : n;
+}
+
 static int read_in(struct fw_request *client)
 {
 	struct fw_buf *in = &client->in;
@@ -244,13 +294,11 @@ static int read_in(struct fw_request *client)
 	r = fw_buf_reserve(in, READ_BYTES);
 	if (r < 0)
 		return r;
-	n = recv(client->fd, in->data + in->len, in->size - in->len, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	n = receive(client, in->data + in->len, in->size - in->len);
+	if (n == -EAGAIN || n == -EINTR)
 		return 0;
-	if (n < 0)
-		return -errno;
-	if (n == 0)
-		return -ECONNRESET;
+	if (n <= 0)
+		return n < 0 ? (int)n : -ECONNRESET;
 	in->len += (size_t)n;
 	(void)fw_timer_arm(client->timer, PATIENCE_MS, 0);
 	return 0;
@@ -290,6 +338,54 @@ static void on_timeout(void *data)
 
 	log_debug("a client neither reads nor writes, disconnecting it");
 	client_free(client);
+}
+
+/* ---- the file of a request ------------------------------------------------- */
+
+static int read_file(int fd, char *data, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		ssize_t n = pread(fd, data + at, len - at, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EBADMSG;
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+int fw_request_file(const struct fw_request *request, char **ret_data,
+		    size_t *ret_len)
+{
+	_cleanup_free_ char *data = NULL;
+	struct stat st;
+	size_t len;
+	int r;
+
+	if (request->file_fd < 0)
+		return -ENOENT;
+	if (fstat(request->file_fd, &st) < 0)
+		return -errno;
+	/* Of anything else reading might not end. */
+	if (!S_ISREG(st.st_mode))
+		return -EBADMSG;
+	if (st.st_size > FW_PROTO_MAX_REQUEST)
+		return -EMSGSIZE;
+	len = (size_t)st.st_size;
+	data = malloc(len + 1);
+	if (!data)
+		return -ENOMEM;
+	r = read_file(request->file_fd, data, len);
+	if (r < 0)
+		return r;
+	data[len] = '\0';
+	*ret_data = take_ptr(data);
+	*ret_len = len;
+	return 0;
 }
 
 /* ---- replies ------------------------------------------------------------- */
@@ -432,6 +528,7 @@ static int client_new(struct fw_control *control, int fd)
 		return -ENOMEM;
 	client->control = control;
 	client->fd = fd;
+	client->file_fd = -1;
 	client->timer = fw_timer_new(control->loop, on_timeout, client);
 	if (!client->timer)
 		return -errno;

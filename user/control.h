@@ -54,6 +54,16 @@ void fw_control_finish(struct fw_control *control);
 /** @brief Number of clients that are connected. */
 size_t fw_control_clients(const struct fw_control *control);
 
+/**
+ * @brief Read the file that came along with a request.
+ *
+ * @param ret_data  malloc()ed, with a NUL behind it
+ * @return 0, -ENOENT if none came, -EMSGSIZE if it is larger than a request may
+ *         be, or another negative errno
+ */
+int fw_request_file(const struct fw_request *request, char **ret_data,
+		    size_t *ret_len);
+
 /** @brief Reply with a result, which is taken; NULL means out of memory. */
 void fw_reply(struct fw_request *request, json_t *result);
 

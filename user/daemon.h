@@ -67,6 +67,10 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr);
 /** @brief The running rules, borrowed; NULL: none. */
 const struct fw_program *fw_daemon_program(const struct fw_daemon *daemon);
 
+/** @brief True if there are rules; else the request has been answered. */
+bool fw_daemon_check_loaded(const struct fw_daemon *daemon,
+			    struct fw_request *request);
+
 /* Handlers, one per verb; see fw_verb_fn. */
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args);
 void fw_handle_unload(void *data, struct fw_request *request,
@@ -78,6 +82,8 @@ void fw_handle_rules(void *data, struct fw_request *request,
 void fw_handle_flows(void *data, struct fw_request *request,
 		     const json_t *args);
 void fw_handle_sets(void *data, struct fw_request *request, const json_t *args);
+void fw_handle_set_replace(void *data, struct fw_request *request,
+			   const json_t *args);
 
 /** @brief The connection table of this namespace; 0 for what cannot be read. */
 void fw_conntrack_fill(uint64_t *ret_entries, uint64_t *ret_limit);

@@ -13,9 +13,10 @@
 #define TAKES_DRY_RUN 0x2u
 #define TAKES_ALL     0x4u
 #define TAKES_WIDE    0x8u
+#define TAKES_FILE    0x10u
 
 static const struct command {
-	const char *name;     /* one word, or "show WHAT" */
+	const char *name;     /* one word, or "show WHAT", "set WHAT" */
 	const char *operand;  /* NULL: takes none */
 	unsigned int options; /* TAKES_* */
 	const char *help;
@@ -28,6 +29,8 @@ static const struct command {
 	  fw_cmd_load },
 	{ "unload", NULL, 0, "take everything out of the kernel",
 	  fw_cmd_unload },
+	{ "set replace", "NAME", TAKES_FILE | TAKES_DRY_RUN,
+	  "give a set of the running rules other content", fw_cmd_set_replace },
 	{ "status", NULL, TAKES_ALL, "what runs where, and what it has done",
 	  fw_cmd_status },
 	{ "show rules", NULL, 0, "rules with their counters",
@@ -47,7 +50,8 @@ static const struct {
 	const char *help;
 } option_help[] = {
 	{ "-p, --print", "check: print the canonical form of the rules" },
-	{ "--dry-run", "load: do all but the load" },
+	{ "--dry-run", "load, set replace: check, change nothing" },
+	{ "--file FILE", "set replace: the content, one entry a line" },
 	{ "--all", "status: also what is zero and what is passed" },
 	{ "--wide", "show flows: state of replies, mark and table too" },
 	{ "-j, --json", "print JSON" },
@@ -138,17 +142,23 @@ static const struct command *take_command(char ***argv)
 	char name[64];
 	char **word = *argv;
 	const struct command *command;
+	bool is_show;
 
 	if (!*word) {
 		print_usage(stderr);
 		return NULL;
 	}
 	(void)snprintf(name, sizeof(name), "%s", *word++);
-	if (strcmp(name, "show") == 0 && *word)
-		(void)snprintf(name, sizeof(name), "show %s", *word++);
-	if (strcmp(name, "show") == 0) {
-		fw_complain("show what? rules, flows, sets or interfaces");
+	is_show = strcmp(name, "show") == 0;
+	if ((is_show || strcmp(name, "set") == 0) && !*word) {
+		fw_complain(
+			is_show ? "show what? rules, flows, sets or interfaces"
+				: "set what? replace");
 		return NULL;
+	}
+	if (is_show || strcmp(name, "set") == 0) {
+		(void)snprintf(name, sizeof(name), "%s %s",
+			       is_show ? "show" : "set", *word++);
 	}
 	command = find_command(name);
 	if (!command) {
@@ -173,6 +183,7 @@ enum {
 	OPT_DRY_RUN = 256,
 	OPT_ALL,
 	OPT_WIDE,
+	OPT_FILE,
 	OPT_RUN_DIR,
 	OPT_PIN_DIR,
 	OPT_VERSION,
@@ -184,6 +195,7 @@ static const struct option long_options[] = {
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ "wide", no_argument, NULL, OPT_WIDE },
+	{ "file", required_argument, NULL, OPT_FILE },
 	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
 	{ "pin-dir", required_argument, NULL, OPT_PIN_DIR },
 	{ "help", no_argument, NULL, 'h' },
@@ -209,6 +221,9 @@ static int take_option(int c, struct fw_cli *cli)
 		return -1;
 	case OPT_WIDE:
 		cli->wide = true;
+		return -1;
+	case OPT_FILE:
+		cli->file = optarg;
 		return -1;
 	case OPT_RUN_DIR:
 		cli->run_dir = optarg;
@@ -240,6 +255,7 @@ static bool check_options(const struct command *command,
 		{ cli->dry_run, TAKES_DRY_RUN, "--dry-run" },
 		{ cli->all, TAKES_ALL, "--all" },
 		{ cli->wide, TAKES_WIDE, "--wide" },
+		{ cli->file, TAKES_FILE, "--file" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "rules/rules.h"
 #include "user/paths.h"
 #include "user/proto.h"
 
@@ -19,6 +20,7 @@ struct fw_cli {
 	bool dry_run;
 	bool all;
 	bool wide;
+	const char *file;    /* of --file; NULL: not given */
 	const char *operand; /* NULL: none was given */
 };
 
@@ -26,6 +28,7 @@ struct fw_cli {
 enum fw_exit fw_cmd_check(struct fw_cli *cli);
 enum fw_exit fw_cmd_load(struct fw_cli *cli);
 enum fw_exit fw_cmd_unload(struct fw_cli *cli);
+enum fw_exit fw_cmd_set_replace(struct fw_cli *cli);
 enum fw_exit fw_cmd_status(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_rules(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli);
@@ -35,6 +38,13 @@ enum fw_exit fw_cmd_doctor(struct fw_cli *cli);
 
 /** @brief "fwctl: ..." on standard error. */
 void fw_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/**
+ * @brief Show errors in a file of that name: on standard error, or in JSON on
+ *        standard output, where the result would be.
+ */
+void fw_print_errors(const struct fw_cli *cli, const char *name,
+		     const struct fw_diag *diag);
 
 /** @brief Print JSON on standard output, indented; FW_EXIT_OK. */
 enum fw_exit fw_print_json(const json_t *json);

@@ -10,9 +10,13 @@
 #include "user/util.h"
 
 const struct fw_verb fw_daemon_verbs[] = {
-	{ "load", fw_handle_load },	{ "unload", fw_handle_unload },
-	{ "status", fw_handle_status }, { "rules", fw_handle_rules },
-	{ "flows", fw_handle_flows },	{ "sets", fw_handle_sets },
+	{ "load", fw_handle_load },
+	{ "unload", fw_handle_unload },
+	{ "status", fw_handle_status },
+	{ "rules", fw_handle_rules },
+	{ "flows", fw_handle_flows },
+	{ "sets", fw_handle_sets },
+	{ "set-replace", fw_handle_set_replace },
 };
 const size_t fw_daemon_n_verbs = ARRAY_SIZE(fw_daemon_verbs);
 
@@ -28,44 +32,60 @@ static void texts_done(struct texts *texts)
 	fw_texts_free(texts->items, texts->n);
 }
 
-static int parse_text(const json_t *json, struct fw_text *ret)
+/* What is left of the file that came along. */
+struct rest {
+	const char *data;
+	size_t len;
+};
+
+static int take_text(const json_t *json, struct rest *rest, struct fw_text *ret)
 {
-	_cleanup_free_ char *name = NULL;
-	_cleanup_free_ char *data = NULL;
+	const json_t *size = json_object_get(json, "size");
+	json_int_t n = json_integer_value(size);
 	size_t len;
 	int r;
 
-	r = fw_json_bytes_get(json_object_get(json, "name"), &name, &len);
+	if (!json_is_integer(size) || n < 0 || (uint64_t)n > rest->len)
+		return -EBADMSG;
+	r = fw_json_bytes_get(json_object_get(json, "name"), &ret->name, &len);
 	if (r < 0)
 		return r;
-	r = fw_json_bytes_get(json_object_get(json, "data"), &data, &len);
-	if (r < 0)
-		return r;
-	ret->name = take_ptr(name);
-	ret->data = take_ptr(data);
-	ret->len = len;
+	ret->len = (size_t)n;
+	ret->data = malloc(ret->len + 1);
+	if (!ret->data)
+		return -ENOMEM;
+	memcpy(ret->data, rest->data, ret->len);
+	ret->data[ret->len] = '\0';
+	rest->data += ret->len;
+	rest->len -= ret->len;
 	return 0;
 }
 
-static int parse_texts(const json_t *args, struct texts *ret)
+static int take_texts(const struct fw_request *request, const json_t *args,
+		      struct texts *ret)
 {
 	const json_t *list = json_object_get(args, "texts");
+	_cleanup_free_ char *data = NULL;
 	size_t n = json_array_size(list);
+	struct rest rest;
+	int r;
 
 	if (!n)
 		return -EBADMSG;
+	r = fw_request_file(request, &data, &rest.len);
+	if (r < 0)
+		return r;
+	rest.data = data;
 	ret->items = calloc(n, sizeof(*ret->items));
 	if (!ret->items)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		int r;
+	/* A text that is not complete is freed with the others. */
+	while (ret->n < n && r == 0) {
+		const json_t *text = json_array_get(list, ret->n);
 
-		r = parse_text(json_array_get(list, i), &ret->items[i]);
-		if (r < 0)
-			return r;
-		ret->n++;
+		r = take_text(text, &rest, &ret->items[ret->n++]);
 	}
-	return 0;
+	return r == 0 && rest.len ? -EBADMSG : r;
 }
 
 /* Skip what makes no difference in a path: "//" and "/./". */
@@ -140,7 +160,7 @@ static int compile(struct fw_request *request, const json_t *args,
 	__attribute__((cleanup(fw_diag_done))) struct fw_diag diag = { 0 };
 	int r;
 
-	r = parse_texts(args, &texts);
+	r = take_texts(request, args, &texts);
 	if (r < 0) {
 		fw_reply_error(request, FW_EXIT_REQUEST,
 			       "load: texts are missing or malformed");

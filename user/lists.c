@@ -12,9 +12,8 @@
 #include "user/stats.h"
 #include "user/util.h"
 
-/* True if there are rules; else the request has been answered. */
-static bool check_loaded(const struct fw_daemon *daemon,
-			 struct fw_request *request)
+bool fw_daemon_check_loaded(const struct fw_daemon *daemon,
+			    struct fw_request *request)
 {
 	if (fw_daemon_program(daemon))
 		return true;
@@ -88,7 +87,7 @@ void fw_handle_rules(void *data, struct fw_request *request, const json_t *args)
 	int r = 0;
 
 	(void)args;
-	if (!check_loaded(daemon, request))
+	if (!fw_daemon_check_loaded(daemon, request))
 		return;
 	program = fw_daemon_program(daemon);
 	list = json_array();
@@ -110,6 +109,18 @@ void fw_handle_rules(void *data, struct fw_request *request, const json_t *args)
 
 /* ---- sets ------------------------------------------------------------------- */
 
+static json_t *set_json(const struct fw_named_set *set)
+{
+	const char *replaced = set->replaced.name;
+
+	return json_pack(
+		"{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "name",
+		fw_json_text(set->name), "file", fw_json_text(set->file),
+		"line", (json_int_t)set->line, "ipv4", (json_int_t)set->v4,
+		"ipv6", (json_int_t)set->v6, "ports", (json_int_t)set->ports,
+		"replaced_by", replaced ? fw_json_text(replaced) : json_null());
+}
+
 void fw_handle_sets(void *data, struct fw_request *request, const json_t *args)
 {
 	struct fw_daemon *daemon = data;
@@ -117,21 +128,14 @@ void fw_handle_sets(void *data, struct fw_request *request, const json_t *args)
 	json_t *list;
 
 	(void)args;
-	if (!check_loaded(daemon, request))
+	if (!fw_daemon_check_loaded(daemon, request))
 		return;
 	program = fw_daemon_program(daemon);
 	list = json_array();
 	for (size_t i = 0; list && i < program->n_named_sets; i++) {
 		const struct fw_named_set *set = &program->named_sets[i];
 
-		(void)json_array_append_new(
-			list, json_pack("{s:o, s:o, s:I, s:I, s:I, s:I}",
-					"name", fw_json_text(set->name), "file",
-					fw_json_text(set->file), "line",
-					(json_int_t)set->line, "ipv4",
-					(json_int_t)set->v4, "ipv6",
-					(json_int_t)set->v6, "ports",
-					(json_int_t)set->ports));
+		(void)json_array_append_new(list, set_json(set));
 	}
 	fw_reply_array(request, "sets", list, json_object());
 }
@@ -301,7 +305,7 @@ void fw_handle_flows(void *data, struct fw_request *request, const json_t *args)
 	int r, refreshed;
 
 	(void)args;
-	if (!check_loaded(daemon, request))
+	if (!fw_daemon_check_loaded(daemon, request))
 		return;
 	list = calloc(1, sizeof(*list));
 	if (!list) {

@@ -7,6 +7,7 @@
 
 #include "rules/rules.h"
 #include "user/client.h"
+#include "user/messages.h"
 #include "user/rulefile.h"
 #include "user/util.h"
 
@@ -27,50 +28,19 @@ static void print_diag(const struct fw_diag *diag)
 	fw_diag_print(diag, stderr, colour);
 }
 
-static json_t *message_json(const struct fw_message *message)
-{
-	static const char *const severities[] = {
-		[FW_SEVERITY_ERROR] = "error",
-		[FW_SEVERITY_WARNING] = "warning",
-		[FW_SEVERITY_NOTE] = "note",
-	};
-
-	return json_pack(
-		"{s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "severity",
-		severities[message->severity], "file",
-		fw_json_text(message->file), "line", (json_int_t)message->line,
-		"column", (json_int_t)message->column, "length",
-		(json_int_t)message->length, "text",
-		fw_json_text(message->text), "hint",
-		message->hint ? fw_json_text(message->hint) : json_null());
-}
-
-static json_t *messages_json(const struct fw_diag *diag)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; list && i < diag->n; i++) {
-		(void)json_array_append_new(list,
-					    message_json(&diag->messages[i]));
-	}
-	return list;
-}
-
-/* Errors in JSON go to standard output, as the result does. */
-static enum fw_exit report_errors(const struct fw_cli *cli, const char *name,
-				  const struct fw_diag *diag)
+void fw_print_errors(const struct fw_cli *cli, const char *name,
+		     const struct fw_diag *diag)
 {
 	_cleanup_json_ json_t *json = NULL;
 
 	if (!cli->json) {
 		print_diag(diag);
-		return FW_EXIT_REQUEST;
+		return;
 	}
 	json = json_pack("{s:o, s:b, s:I, s:o}", "file", fw_json_text(name),
 			 "ok", false, "errors", (json_int_t)diag->errors,
-			 "messages", messages_json(diag));
+			 "messages", fw_messages_json(diag));
 	(void)fw_print_json(json);
-	return FW_EXIT_REQUEST;
 }
 
 static enum fw_exit compile(struct fw_cli *cli, struct fw_rulefiles *files,
@@ -91,8 +61,10 @@ static enum fw_exit compile(struct fw_cli *cli, struct fw_rulefiles *files,
 	}
 	r = fw_compile(name, data, text.len, fw_rulefile_read, files, diag,
 		       ret);
-	if (r == -EINVAL)
-		return report_errors(cli, name, diag);
+	if (r == -EINVAL) {
+		fw_print_errors(cli, name, diag);
+		return FW_EXIT_REQUEST;
+	}
 	if (r < 0) {
 		fw_complain("cannot compile '%s': %s", name, strerror(-r));
 		return FW_EXIT_REQUEST;
@@ -170,7 +142,7 @@ static enum fw_exit print_checked(const struct fw_cli *cli,
 				 (json_int_t)program->n_named_sets,
 				 "image_bytes", (json_int_t)bytes, "warnings",
 				 (json_int_t)diag->warnings, "messages",
-				 messages_json(diag));
+				 fw_messages_json(diag));
 		return fw_print_json(json);
 	}
 	if (diag->n)
@@ -214,6 +186,7 @@ enum fw_exit fw_cmd_check(struct fw_cli *cli)
 
 /* ---- load ----------------------------------------------------------------------- */
 
+/* Names and lengths; the texts themselves come along as a file. */
 static json_t *texts_json(const struct fw_program *program, bool is_stdin)
 {
 	json_t *list = json_array();
@@ -227,10 +200,9 @@ static json_t *texts_json(const struct fw_program *program, bool is_stdin)
 				: fw_rulefile_absolute(text->name);
 		if (!name ||
 		    json_array_append_new(
-			    list,
-			    json_pack("{s:o, s:o}", "name",
-				      fw_json_bytes(name, strlen(name)), "data",
-				      fw_json_bytes(text->data, text->len))) <
+			    list, json_pack("{s:o, s:I}", "name",
+					    fw_json_bytes(name, strlen(name)),
+					    "size", (json_int_t)text->len)) <
 			    0) {
 			json_decref(list);
 			return NULL;
@@ -264,7 +236,7 @@ static enum fw_exit print_loaded(const struct fw_cli *cli,
 	if (cli->json) {
 		(void)fw_json_set(result, "file",
 				  fw_json_text(program->texts[0].name));
-		(void)fw_json_set(result, "messages", messages_json(diag));
+		(void)fw_json_set(result, "messages", fw_messages_json(diag));
 		return fw_print_json(result);
 	}
 	if (diag->n)
@@ -315,8 +287,8 @@ static bool on_refused(void *data, const json_t *reply)
 	if (!reason || !take_span(reply, &at) ||
 	    fw_program_error(loading->program, at, loading->diag, reason) < 0)
 		return false;
-	(void)report_errors(loading->cli, loading->program->texts[0].name,
-			    loading->diag);
+	fw_print_errors(loading->cli, loading->program->texts[0].name,
+			loading->diag);
 	return true;
 }
 
@@ -340,6 +312,8 @@ static enum fw_exit load(struct fw_cli *cli, struct fw_rulefiles *files)
 	if (status != FW_EXIT_OK)
 		return status;
 	loading.program = program;
+	call.files = program->texts;
+	call.n_files = program->n_texts;
 	texts = texts_json(program, strcmp(cli->operand, "-") == 0);
 	call.args = json_pack("{s:o}", "texts", texts);
 	if (!call.args) {

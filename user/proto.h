@@ -6,6 +6,8 @@
  * A frame is a length (4 bytes, big endian) and that many bytes of JSON, one
  * object. Request:
  *     {"version":1, "verb":"...", "netns":INODE, "args":{...}}
+ * Texts, which are too large to be worth JSON, come along in a file, end to end: a
+ * descriptor of a memfd (SCM_RIGHTS) with the first byte of the request.
  * Reply: any number of {"items":[...]} frames, the rows of a long list, then one
  *     {"version":1, "status":0, "result":{...}}, or
  *     {"version":1, "status":N, "error":"..."}
@@ -13,7 +15,8 @@
  * "list" in the result names them. If the error is about a place in the rules
  * that the request brought, there are two more members:
  *     "at":{"text":NUMBER, "offset":BYTES, "length":BYTES}, "reason":"..."
- * and "error" begins with file, line and column of that place.
+ * and "error" begins with file, line and column of that place. If it is about
+ * what stands in the file that came along, there is a list of "messages".
  */
 #pragma once
 

@@ -41,6 +41,22 @@ static void print_since(const json_t *rules)
 	(void)printf("since       %s\n", text);
 }
 
+/* The file of the rules says something else. */
+static void print_replaced(const json_t *rules)
+{
+	const json_t *list = json_object_get(rules, "replaced_sets");
+	const json_t *set;
+	size_t i;
+
+	json_array_foreach(list, i, set)
+	{
+		(void)printf(
+			"replaced    set '%s' by %s, until the next load\n",
+			fw_json_get_text(set, "set", "?"),
+			fw_json_get_text(set, "file", "?"));
+	}
+}
+
 static void print_rules(const json_t *rules)
 {
 	const json_t *defaults = json_object_get(rules, "defaults");
@@ -55,6 +71,7 @@ static void print_rules(const json_t *rules)
 		fw_json_get_text(defaults, "in", "?"),
 		fw_json_get_text(defaults, "out", "?"),
 		fw_json_get_text(defaults, "forward", "?"));
+	print_replaced(rules);
 }
 
 static void print_tables(const json_t *result)

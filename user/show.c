@@ -109,12 +109,14 @@ static void set_row(struct fw_table *table, const json_t *row)
 	fw_table_cell(table, "%lld", fw_json_get(row, "ports"));
 	fw_table_cell(table, "%s:%lld", fw_json_get_text(row, "file", "?"),
 		      fw_json_get(row, "line"));
+	fw_table_cell(table, "%s", fw_json_get_text(row, "replaced_by", "-"));
 }
 
 enum fw_exit fw_cmd_show_sets(struct fw_cli *cli)
 {
 	static const struct list list = {
-		"sets", "SET|>IPV4 RANGES|>IPV6 RANGES|>PORT RANGES|PLACE",
+		"sets",
+		"SET|>IPV4 RANGES|>IPV6 RANGES|>PORT RANGES|PLACE|REPLACED BY",
 		"there are no named sets", set_row
 	};
 

@@ -201,6 +201,24 @@ static json_t *reasons_json(const struct fw_daemon *daemon,
 	return list;
 }
 
+/* In what the running rules differ from those that were loaded. */
+static json_t *replaced_json(const struct fw_program *program)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < program->n_named_sets; i++) {
+		const struct fw_named_set *set = &program->named_sets[i];
+
+		if (!set->replaced.name)
+			continue;
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:o, s:o}", "set", fw_json_text(set->name),
+				  "file", fw_json_text(set->replaced.name)));
+	}
+	return list;
+}
+
 static json_t *rules_json(const struct fw_daemon *daemon,
 			  const struct fw_program *program)
 {
@@ -218,12 +236,13 @@ static json_t *rules_json(const struct fw_daemon *daemon,
 				(enum fw_verdict)
 					program->default_verdict[dir])));
 	}
-	return json_pack(
-		"{s:o, s:I, s:o, s:I, s:I, s:I, s:o}", "files", files,
-		"generation", (json_int_t)fw_apply_gen(daemon->apply), "since",
-		time_text(since), "since_seconds", (json_int_t)since, "rules",
-		(json_int_t)program->n_rules, "sets",
-		(json_int_t)program->n_named_sets, "defaults", defaults);
+	return json_pack("{s:o, s:I, s:o, s:I, s:I, s:I, s:o, s:o}", "files",
+			 files, "generation",
+			 (json_int_t)fw_apply_gen(daemon->apply), "since",
+			 time_text(since), "since_seconds", (json_int_t)since,
+			 "rules", (json_int_t)program->n_rules, "sets",
+			 (json_int_t)program->n_named_sets, "replaced_sets",
+			 replaced_json(program), "defaults", defaults);
 }
 
 static json_t *mirror_json(const struct fw_daemon *daemon)

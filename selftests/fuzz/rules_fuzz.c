@@ -88,17 +88,19 @@ static char *print(const struct fw_program *program)
 static void check_image(const struct fw_program *program)
 {
 	static const uint32_t default_slots[FW_DIR_MAX] = { 1, 2, 3 };
+	struct fw_set_text *replaced;
 	struct fw_image image = { 0 };
 	struct fw_text *texts;
+	size_t i, n, n_replaced;
 	uint32_t *slots;
-	size_t i, n;
 
 	slots = calloc(program->n_rows + 1, sizeof(*slots));
 	must(slots);
 	must(fw_emit(program, 1, slots, default_slots, &image) == 0);
 	free(slots);
-	must(fw_image_texts(&image, &texts, &n) == 0);
+	must(fw_image_texts(&image, &texts, &n, &replaced, &n_replaced) == 0);
 	must(n == program->n_texts);
+	must(n_replaced == 0);
 	for (i = 0; i < n; i++) {
 		must(strcmp(texts[i].name, program->texts[i].name) == 0);
 		must(texts[i].len == program->texts[i].len);
@@ -132,6 +134,18 @@ static void check_fixed_point(const struct fw_program *program)
 	free(second);
 }
 
+static void read_annex(const struct fw_image *image)
+{
+	struct fw_set_text *replaced;
+	struct fw_text *texts;
+	size_t n, n_replaced;
+
+	if (fw_image_texts(image, &texts, &n, &replaced, &n_replaced) < 0)
+		return;
+	fw_texts_free(texts, n);
+	fw_set_texts_free(replaced, n_replaced);
+}
+
 /* The bytes as an image: a head that fits, so that the annex is reached. */
 static void check_any_image(const uint8_t *data, size_t size)
 {
@@ -143,21 +157,17 @@ static void check_any_image(const uint8_t *data, size_t size)
 		.annex_len = (uint32_t)size,
 	};
 	struct fw_image image = { .size = head.size };
-	struct fw_text *texts;
-	size_t n;
 
 	image.bytes = malloc(head.size);
 	must(image.bytes);
 	memcpy(image.bytes, &head, sizeof(head));
 	if (size)
 		memcpy(image.bytes + sizeof(head), data, size);
-	if (fw_image_texts(&image, &texts, &n) == 0)
-		fw_texts_free(texts, n);
+	read_annex(&image);
 	/* And the bytes as the head itself. */
 	if (size)
 		memcpy(image.bytes, data, size);
-	if (fw_image_texts(&image, &texts, &n) == 0)
-		fw_texts_free(texts, n);
+	read_annex(&image);
 	fw_image_done(&image);
 }
 

@@ -179,7 +179,7 @@ class Lab:
 
     def fwctl(self, *argv, check=True, **kwargs):
         """Run fwctl in the firewall's namespace."""
-        if argv and argv[0] in ("load", "unload"):
+        if argv and argv[0] in ("load", "unload", "set"):
             self._loaded = None
         done = self.firewall.run(self.binary("fwctl"), *argv, check=False,
                                  env=self.environment(), **kwargs)

@@ -49,7 +49,8 @@ def wait_for(condition, deadline=5.0, what="condition", interval=0.02):
 
 def sh(*argv, check=True, **kwargs):
     """Run a command and return the finished process with its text output."""
-    kwargs.setdefault("stdin", subprocess.DEVNULL)
+    if "input" not in kwargs:
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
     if kwargs.get("timeout"):
         kwargs["timeout"] = patience(kwargs["timeout"])
     done = subprocess.run([str(a) for a in argv], text=True, capture_output=True, check=False,

@@ -30,6 +30,7 @@ MAIN = {
     "conntrack": (r"test_conntrack.*::test_(established_is_shown|mirror_equals_conntrack)",),
     "reload": (r"test_reload.*::test_accepted_flow_survives",
                r"test_reload.*::test_hundred_reloads_under_flood\[xdp-6\]"),
+    "sets": (r"test_sets.*::test_flow_is_cut\[xdp",),
     "neighbours": (r"test_neighbours.*::test_masquerade\[xdp-fwctl", r"::test_dnat\[tc"),
     "fragments": (r"test_fragments.*::test_big_datagrams_both_ways\[.*3000",),
     "icmp": (r"test_icmp.*::test_(error_of_known_flow|ping_through)\[",),

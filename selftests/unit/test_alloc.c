@@ -72,22 +72,69 @@ static const struct test_file files[] = {
 	{ NULL, NULL },
 };
 
+static int replace_set(struct fw_program *program)
+{
+	struct fw_text text = { strdup("new.txt"), strdup("10.0.0.1\n::1\n"),
+				13 };
+	struct fw_replacement *replacement = NULL;
+	const struct fw_named_set *set;
+	struct fw_diag diag = { 0 };
+	int r;
+
+	set = fw_program_set(program, "bad");
+	assert_non_null(set);
+	r = fw_replacement_new(program, set, &text, &diag, &replacement);
+	assert_null(text.name);
+	if (r == 0)
+		fw_replacement_swap(program, replacement);
+	fw_replacement_free(replacement);
+	fw_diag_done(&diag);
+	return r;
+}
+
+/* As a daemon that starts does it. */
+static int compile_replaced(const struct fw_text *main_text,
+			    const struct fw_set_text *replaced, size_t n)
+{
+	const struct fw_options options = { .replaced = replaced,
+					    .n_replaced = n };
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+	int r;
+
+	r = fw_compile_with(&options, main_text->name, main_text->data,
+			    main_text->len, test_read, (void *)(uintptr_t)files,
+			    &diag, &program);
+	if (r < 0)
+		assert_null(program);
+	fw_program_free(program);
+	fw_diag_done(&diag);
+	return r;
+}
+
 static int use_program(struct fw_program *program)
 {
 	static const uint32_t default_slots[FW_DIR_MAX] = { 0 };
 	uint32_t slots[32] = { 0 };
 	struct fw_image image = { 0 };
+	struct fw_set_text *replaced = NULL;
 	struct fw_text *texts = NULL;
-	size_t n = 0;
+	size_t n = 0, n_replaced = 0;
 	int r;
 
 	assert_true(program->n_rows <= 32);
-	r = fw_emit(program, 1, slots, default_slots, &image);
+	r = replace_set(program);
 	if (r == 0)
-		r = fw_image_texts(&image, &texts, &n);
+		r = fw_emit(program, 1, slots, default_slots, &image);
+	if (r == 0) {
+		r = fw_image_texts(&image, &texts, &n, &replaced, &n_replaced);
+	}
+	if (r == 0)
+		r = compile_replaced(texts, replaced, n_replaced);
 	if (r == 0)
 		assert_int_equal(n, program->n_texts);
 	fw_texts_free(texts, n);
+	fw_set_texts_free(replaced, n_replaced);
 	fw_image_done(&image);
 	return r;
 }

@@ -175,14 +175,18 @@ static const char annex_main[] =
 
 static void test_texts(void **state)
 {
+	struct fw_set_text *replaced;
 	struct fw_image image;
 	struct fw_text *texts;
-	size_t i, n;
+	size_t i, n, n_replaced;
 
 	(void)state;
 	compile_emit(annex_main, annex_files, &image);
-	assert_int_equal(fw_image_texts(&image, &texts, &n), 0);
+	assert_int_equal(
+		fw_image_texts(&image, &texts, &n, &replaced, &n_replaced), 0);
 	assert_int_equal(n, 3);
+	assert_int_equal(n_replaced, 0);
+	assert_null(replaced);
 	assert_string_equal(texts[0].name, "test.conf");
 	assert_string_equal(texts[0].data, annex_main);
 	for (i = 1; i < n; i++) {
@@ -196,10 +200,12 @@ static void test_texts(void **state)
 
 static void expect_bad(const struct fw_image *image)
 {
+	struct fw_set_text *replaced;
 	struct fw_text *texts = NULL;
-	size_t n = 0;
+	size_t n = 0, n_replaced;
 
-	assert_int_equal(fw_image_texts(image, &texts, &n), -74);
+	assert_int_equal(
+		fw_image_texts(image, &texts, &n, &replaced, &n_replaced), -74);
 	assert_null(texts);
 	assert_int_equal(n, 0);
 }
@@ -234,26 +240,72 @@ static void test_bad_head(void **state)
 	fw_image_done(&image);
 }
 
+/* The image of rules with a set that was replaced. */
+static void emit_replaced(struct fw_image *ret)
+{
+	static const uint32_t slots[1] = { 1 }, defaults[FW_DIR_MAX] = { 0 };
+	struct fw_program *program = compile_good(annex_main, annex_files);
+	struct fw_text text = { strdup("new.txt"), strdup("10.0.0.1\n"), 9 };
+	struct fw_replacement *replacement;
+	struct fw_diag diag = { 0 };
+
+	assert_int_equal(fw_replacement_new(program,
+					    fw_program_set(program, "b"), &text,
+					    &diag, &replacement),
+			 0);
+	fw_replacement_swap(program, replacement);
+	fw_replacement_free(replacement);
+	assert_int_equal(fw_emit(program, 1, slots, defaults, ret), 0);
+	fw_program_free(program);
+}
+
+static void test_replaced(void **state)
+{
+	struct fw_set_text *replaced;
+	struct fw_image image;
+	struct fw_text *texts;
+	size_t n, n_replaced;
+
+	(void)state;
+	emit_replaced(&image);
+	assert_int_equal(
+		fw_image_texts(&image, &texts, &n, &replaced, &n_replaced), 0);
+	assert_int_equal(n, 3);
+	assert_int_equal(n_replaced, 1);
+	assert_string_equal(replaced[0].set, "b");
+	assert_string_equal(replaced[0].text.name, "new.txt");
+	assert_string_equal(replaced[0].text.data, "10.0.0.1\n");
+	fw_texts_free(texts, n);
+	fw_set_texts_free(replaced, n_replaced);
+	/* Less than all of it is nothing. */
+	head_of(&image)->annex_len--;
+	expect_bad(&image);
+	fw_image_done(&image);
+}
+
 /* Every byte of the annex turned over: an error or other texts, no crash. */
 static void test_bad_annex(void **state)
 {
+	struct fw_set_text *replaced;
 	struct fw_image image;
 	struct fw_text *texts;
 	unsigned char *annex;
+	size_t n, n_replaced;
 	uint32_t i, len;
-	size_t n;
 	int r;
 
 	(void)state;
-	compile_emit(annex_main, annex_files, &image);
+	emit_replaced(&image);
 	len = head_of(&image)->annex_len;
 	annex = image.bytes + head_of(&image)->annex;
 	for (i = 0; i < len; i++) {
 		annex[i] ^= 0xff;
-		r = fw_image_texts(&image, &texts, &n);
+		r = fw_image_texts(&image, &texts, &n, &replaced, &n_replaced);
 		assert_true(r == 0 || r == -74);
-		if (r == 0)
+		if (r == 0) {
 			fw_texts_free(texts, n);
+			fw_set_texts_free(replaced, n_replaced);
+		}
 		annex[i] ^= 0xff;
 	}
 	annex[0] = 0; /* no texts at all */
@@ -269,6 +321,7 @@ int main(void)
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_replaced),
 		cmocka_unit_test(test_bad_head),
 		cmocka_unit_test(test_bad_annex),
 	};

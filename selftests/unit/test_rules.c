@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* The compiler as its callers see it: labels, files, limits, warnings. */
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "rules_helper.h"
@@ -184,6 +185,64 @@ static void test_without_reader(void **state)
 			 -22);
 	assert_string_equal(diag.messages[0].text,
 			    "cannot read 'a.txt': files cannot be read here");
+	fw_diag_done(&diag);
+}
+
+/* The file of a set of ports has ports. */
+static void test_file_of_ports(void **state)
+{
+	static const struct test_file files[] = {
+		{ "more.txt", "# more\n8000-8100\nhttps\n" },
+		{ NULL, NULL },
+	};
+	struct fw_program *program = compile_good(
+		"set web { 80, file \"more.txt\" }\naccept in to port @web\n",
+		files);
+	const struct fw_ranges *ports = &program->sets[0].port;
+
+	(void)state;
+	assert_int_equal(ports->n, 3);
+	assert_int_equal(ports->r[1].first_lo, 443);
+	assert_int_equal(ports->r[2].last_lo, 8100);
+	assert_int_equal(program->sets[0].v4.n, 0);
+	fw_program_free(program);
+}
+
+/*
+ * What a set holds now is no mistake of a rule: it warns, and the rule matches
+ * nothing else than it says.
+ */
+static void test_never_now(void **state)
+{
+	static const char text[] = "interface wan = eth0\n"
+				   "set all { 0.0.0.0/0, ::/0 }\n"
+				   "set v6 { 2001:db8::/32 }\n"
+				   "define d = { @v6 }\n"
+				   "drop in from !@all\n"
+				   "drop in from $d to 10.0.0.0/8\n"
+				   "accept in proto icmp4 type 8 from @v6\n";
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+	struct fw_result result;
+	/* Not echo: ICMP for IPv4 in a packet of IPv6, of type 3. */
+	struct fw_key key = { .dir = FW_DIR_IN,
+			      .family = FW_AF_IPV6,
+			      .proto = 1,
+			      .icmp = 3 << 8,
+			      .flags = FW_KEY_ICMP };
+
+	(void)state;
+	key.saddr.w[0] = htonl(0x20010db8);
+	assert_int_equal(fw_compile("t", text, strlen(text), NULL, NULL, &diag,
+				    &program),
+			 0);
+	assert_int_equal(diag.errors, 0);
+	assert_int_equal(diag.warnings, 3);
+	assert_int_equal(program->rows[1].families, FW_FAMILY_IPV4);
+	assert_int_equal(program->rows[2].families, FW_FAMILY_IPV4);
+	fw_interpret(program, &key, false, &result);
+	assert_true(result.flags & FW_RESULT_DEFAULT);
+	fw_program_free(program);
 	fw_diag_done(&diag);
 }
 
@@ -381,6 +440,8 @@ int main(void)
 		cmocka_unit_test(test_includes),
 		cmocka_unit_test(test_include_depth),
 		cmocka_unit_test(test_without_reader),
+		cmocka_unit_test(test_file_of_ports),
+		cmocka_unit_test(test_never_now),
 		cmocka_unit_test(test_named_sets),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_limits),

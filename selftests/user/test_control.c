@@ -10,11 +10,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -65,6 +67,26 @@ static void handle_rows(void *data, struct fw_request *request,
 	fw_reply_array(request, "rows", rows, json_pack("{s:b}", "done", 1));
 }
 
+/* What came along, up to its first NUL, and how much it was. */
+static void handle_file(void *data, struct fw_request *request,
+			const json_t *args)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	(void)data;
+	(void)args;
+	r = fw_request_file(request, &text, &len);
+	if (r < 0) {
+		fw_reply_error(request, FW_EXIT_REQUEST, "file: %s",
+			       strerror(-r));
+		return;
+	}
+	fw_reply(request, json_pack("{s:s%, s:I}", "head", text,
+				    len < 8 ? len : 8, "len", (json_int_t)len));
+}
+
 static void handle_end(void *data, struct fw_request *request,
 		       const json_t *args)
 {
@@ -76,9 +98,8 @@ static void handle_end(void *data, struct fw_request *request,
 }
 
 static const struct fw_verb verbs[] = {
-	{ "echo", handle_echo },
-	{ "fail", handle_fail },
-	{ "rows", handle_rows },
+	{ "echo", handle_echo }, { "fail", handle_fail },
+	{ "rows", handle_rows }, { "file", handle_file },
 	{ "end", handle_end },
 };
 
@@ -306,6 +327,157 @@ static void test_garbage(void **state)
 	expect_works(fixture);
 }
 
+/* ---- files that come along ------------------------------------------------------- */
+
+static int make_file(const char *text, off_t len)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(ftruncate(fd, len), 0);
+	return fd;
+}
+
+/* Send a request, and `n` descriptors with its first byte. */
+static void send_files(int fd, json_t *json, const int *files, size_t n)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control = { 0 };
+	struct fw_buf buf = { 0 };
+	struct iovec vec;
+	struct msghdr message = { .msg_iov = &vec, .msg_iovlen = 1 };
+	struct cmsghdr *header;
+
+	assert_int_equal(fw_frame_put(&buf, json, FW_PROTO_MAX_REQUEST), 0);
+	vec = (struct iovec){ buf.data, buf.len };
+	message.msg_control = &control;
+	message.msg_controllen = CMSG_SPACE(n * sizeof(int));
+	header = CMSG_FIRSTHDR(&message);
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(header), files, n * sizeof(int));
+	assert_int_equal(sendmsg(fd, &message, MSG_NOSIGNAL), buf.len);
+	fw_buf_done(&buf);
+	json_decref(json);
+}
+
+static void expect_file(int fd, const char *head, json_int_t len)
+{
+	struct fw_buf in = { 0 };
+	_cleanup_json_ json_t *reply = next(fd, &in);
+	const json_t *result = json_object_get(reply, "result");
+
+	assert_string_equal(json_string_value(json_object_get(result, "head")),
+			    head);
+	assert_int_equal(json_integer_value(json_object_get(result, "len")),
+			 len);
+	fw_buf_done(&in);
+}
+
+static void test_file(void **state)
+{
+	const struct fixture *fixture = *state;
+	_cleanup_close_ int fd = dial(fixture);
+	_cleanup_close_ int small = make_file("10.0.0.1", 8);
+	_cleanup_close_ int empty = make_file("", 0);
+	_cleanup_close_ int large = make_file("large", 50 << 20);
+
+	send_files(fd, ask("file"), &small, 1);
+	expect_file(fd, "10.0.0.1", 8);
+	/* It was of that request alone. */
+	send_json(fd, ask("file"));
+	expect_error(fd, FW_EXIT_REQUEST, strerror(ENOENT));
+	send_files(fd, ask("file"), &empty, 1);
+	expect_file(fd, "", 0);
+	send_files(fd, ask("file"), &large, 1);
+	expect_file(fd, "large", 50 << 20);
+	/* A verb that wants none closes it. */
+	send_files(fd, ask("fail"), &small, 1);
+	expect_error(fd, FW_EXIT_KERNEL, "refused: 7");
+	send_json(fd, ask("file"));
+	expect_error(fd, FW_EXIT_REQUEST, strerror(ENOENT));
+}
+
+static void send_byte(int fd, int file)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec vec = { (char[]){ 0 }, 1 };
+	struct msghdr message = { .msg_iov = &vec,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &file, sizeof(int));
+	assert_int_equal(sendmsg(fd, &message, MSG_NOSIGNAL), 1);
+}
+
+static void expect_refused(const struct fixture *fixture, const int *files,
+			   size_t n, int error)
+{
+	_cleanup_close_ int fd = dial(fixture);
+
+	send_files(fd, ask("file"), files, n);
+	expect_error(fd, FW_EXIT_REQUEST, strerror(error));
+}
+
+/* Descriptors of the server. */
+static int count_fds(const struct fixture *fixture)
+{
+	char path[32];
+	int n = 0;
+	DIR *dir;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", fixture->server);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	(void)closedir(dir);
+	return n;
+}
+
+static void test_bad_files(void **state)
+{
+	const struct fixture *fixture = *state;
+	_cleanup_close_ int huge =
+		make_file("", (off_t)FW_PROTO_MAX_REQUEST + 1);
+	int pipe_fds[2], twice[2] = { huge, huge };
+	int n_fds = count_fds(fixture);
+	struct fw_buf in = { 0 };
+	int fd, tries;
+
+	/* Nobody will ever write to it: reading must not even begin. */
+	assert_int_equal(pipe(pipe_fds), 0);
+	expect_refused(fixture, &pipe_fds[0], 1, EBADMSG);
+	expect_refused(fixture, &huge, 1, EMSGSIZE);
+	expect_refused(fixture, twice, 2, EMSGSIZE);
+	(void)close(pipe_fds[0]);
+	(void)close(pipe_fds[1]);
+	/* Another one before the request is complete ends the connection. */
+	fd = dial(fixture);
+	send_byte(fd, huge);
+	send_byte(fd, huge);
+	assert_null(next(fd, &in));
+	fw_buf_done(&in);
+	(void)close(fd);
+	expect_works(fixture);
+	/* And nothing of all that is left open. */
+	for (tries = 0; tries < 500 && count_fds(fixture) > n_fds; tries++)
+		(void)usleep(10000);
+	assert_int_equal(count_fds(fixture), n_fds);
+}
+
 static void test_long_list(void **state)
 {
 	const struct fixture *fixture = *state;
@@ -430,6 +602,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers, start, stop),
 		cmocka_unit_test_setup_teardown(test_refusals, start, stop),
 		cmocka_unit_test_setup_teardown(test_garbage, start, stop),
+		cmocka_unit_test_setup_teardown(test_file, start, stop),
+		cmocka_unit_test_setup_teardown(test_bad_files, start, stop),
 		cmocka_unit_test_setup_teardown(test_long_list, start, stop),
 		cmocka_unit_test_setup_teardown(test_slow_reader, start, stop),
 		cmocka_unit_test_setup_teardown(test_hang_up_at_once, start,
