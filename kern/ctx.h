@@ -69,13 +69,13 @@ static __always_inline bool ctx_is_ether(void *ctx, const enum fw_hook hook)
 static __always_inline bool ctx_has_l2(void *ctx, const enum fw_hook hook)
 {
 	struct sk_buff *skb = ctx;
-	unsigned char *head, *data;
+	unsigned char *head;
 
 	if (hook == FW_HOOK_XDP)
 		return true;
 	head = BPF_CORE_READ(skb, head);
-	data = BPF_CORE_READ(skb, data);
-	return head + BPF_CORE_READ(skb, network_header) != data;
+	return head + BPF_CORE_READ(skb, network_header) !=
+	       (void *)(long)((struct __sk_buff *)ctx)->data;
 }
 
 /* The namespace of the device the packet is on; for hooks_active() only. */

@@ -70,7 +70,6 @@ struct sk_buff {
 	__u8 ip_summed : 2;
 	__u16 network_header;
 	unsigned char *head;
-	unsigned char *data;
 } FROM_KERNEL;
 
 /* ---- net/netfilter/nf_conntrack_tuple.h, nf_conntrack.h ------------------- */

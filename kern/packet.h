@@ -74,9 +74,8 @@ struct pkt {
 	__u8 ttl;
 	bool is_ip;
 	bool is_arp;
-	bool offered;  /* an address, to us: see offers_address() */
-	bool is_ether; /* the device */
-	bool has_l2;   /* the frame, as this hook sees it */
+	bool offered; /* an address, to us: see offers_address() */
+	bool has_l2;  /* the frame, as this hook sees it */
 };
 
 /* Where the flow came in, also if the leaving interface judged it. */
@@ -544,7 +543,6 @@ static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
 	__u16 proto = 0;
 
 	p->len = ctx_len(ctx, hook);
-	p->is_ether = ctx_is_ether(ctx, hook);
 	p->has_l2 = ctx_has_l2(ctx, hook);
 	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	reason = parse_l2(p, ctx, hook, &proto);

@@ -221,7 +221,7 @@ static __noinline int reject(struct __sk_buff *skb, struct pkt *p,
 {
 	bool back = hook == FW_HOOK_EGRESS && p->in_ifindex &&
 		    p->key.dir != FW_DIR_OUT;
-	bool bare = p->is_ether && !p->has_l2;
+	bool bare = !p->has_l2 && ctx_is_ether(skb, hook);
 
 	/* room for a new Ethernet header in place of the one that is hidden */
 	if (bare) {
