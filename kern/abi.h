@@ -23,8 +23,8 @@
 #define FW_MAX_XFLOWS	   65536 /* echo and other flows without nf_conntrack */
 #define FW_MAX_FRAGS	   16384 /* datagrams whose first fragment passed */
 #define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */
-#define FW_MAX_IFACES	   4096	  /* (interface, VLAN) pairs, two generations */
-#define FW_MAX_SELF	   4096	  /* addresses of this host */
+#define FW_MAX_IFACES	   2048 /* (interface, VLAN) pairs of one generation */
+#define FW_MAX_SELF	   4096 /* addresses of this host */
 #define FW_EVENTS_BYTES	   (1u << 22) /* ring buffer */
 #define FW_MAX_VLAN_TAGS   2
 #define FW_MAX_EXT_HEADERS 8
@@ -280,9 +280,9 @@ struct fw_image_head {
 
 /* ---- map keys and values ------------------------------------------------- */
 
-/* `ifaces`: written by fwctld for a generation before its image is switched on */
+/* `ifaces`: a table (kern/host_abi.h) is there before its generation's image */
+#define FW_IFACES_TABLES 2
 struct fw_iface_key {
-	__u32 gen;
 	__u32 ifindex;
 	__u16 vlan; /* 802.1Q VID of the outermost tag; 0: untagged or any */
 	__u16 pad;
@@ -294,7 +294,7 @@ struct fw_iface {
 	__u32 slot;    /* row of `stats`, below FW_MAX_IFSLOTS */
 };
 
-/* `selfaddrs`: struct fw_addr -> __u32 */
+/* `selfaddrs`: what an address is in its table (kern/host_abi.h) */
 #define FW_SELF_ADDRESS	  1u
 #define FW_SELF_BROADCAST 2u
 

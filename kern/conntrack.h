@@ -208,13 +208,16 @@ static __always_inline bool nfct_flow(void *ctx, struct flow *f)
 	return f->orig.family != 0;
 }
 
-/* Find the flow of a TCP or UDP packet; one that `gen` has accepted moves on. */
-static __always_inline void ct_find(const struct pkt *p, void *ctx,
-				    const enum fw_hook hook,
-				    const struct fw_tuple *t, __u32 gen,
-				    const struct fw_timeouts *timeouts,
-				    struct flow *f)
+/*
+ * Find the flow of a TCP or UDP packet; one that `gen` has accepted moves on. A
+ * function of its own: what it has on the stack is much, and needed nowhere else.
+ */
+static __noinline void ct_find(struct pkt *p, void *ctx,
+			       const enum fw_hook hook, __u32 gen,
+			       const struct fw_timeouts *timeouts)
 {
+	const struct fw_tuple *t = &p->tuple;
+	struct flow *f = &p->flow;
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &f->reply);
 
 	if (!ct) {

@@ -15,26 +15,16 @@
 
 /* What the steps share. */
 struct run {
-	const void *image; /* its first byte */
-	const struct fw_image_head *head;
+	const struct fw_image_head *head;    /* first in the image */
+	const struct fw_iface_table *ifaces; /* of its generation */
+	const struct fw_self_table *selves;
 	__u32 gen;
-	__u64 zones; /* of the interface of this hook */
 };
 
-static __always_inline const struct fw_iface *
-iface_find(__u32 gen, __u32 ifindex, __u16 vlan)
-{
-	struct fw_iface_key k = { .gen = gen,
-				  .ifindex = ifindex,
-				  .vlan = vlan };
-
-	return bpf_map_lookup_elem(&ifaces, &k);
-}
-
 /* Zones of an interface that is not the hook's own. */
-static __always_inline __u64 other_zones(__u32 gen, __u32 ifindex)
+static __always_inline __u64 other_zones(const struct run *r, __u32 ifindex)
 {
-	const struct fw_iface *i = iface_find(gen, ifindex, 0);
+	const struct fw_iface *i = iface_find(r->ifaces, ifindex, 0);
 
 	return i ? i->zones : 0;
 }
@@ -45,14 +35,14 @@ static __always_inline bool find_iface(struct pkt *p, struct run *r)
 	const struct fw_iface *i = NULL;
 
 	if (p->vlan)
-		i = iface_find(r->gen, p->rx_ifindex, p->vlan);
+		i = iface_find(r->ifaces, p->rx_ifindex, p->vlan);
 	if (!i)
-		i = iface_find(r->gen, p->rx_ifindex, 0);
+		i = iface_find(r->ifaces, p->rx_ifindex, 0);
 	if (!i)
 		return false;
 	p->slot = i->slot < FW_MAX_IFSLOTS ? i->slot : 0;
 	p->ifindex = i->ifindex;
-	r->zones = i->zones;
+	p->zones = i->zones;
 	return true;
 }
 
@@ -90,11 +80,11 @@ static __noinline __u32 route_out(void *ctx, const struct pkt *p)
  * judge with what the routing table says: no zone.
  */
 static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
-					   __u32 gen)
+					   const struct run *r)
 {
 	__u32 ifindex = route_out(ctx, p);
 
-	return ifindex && iface_find(gen, ifindex, 0);
+	return ifindex && iface_find(r->ifaces, ifindex, 0);
 }
 
 /*
@@ -113,6 +103,13 @@ static __always_inline bool offers_address(void *ctx, const struct pkt *p)
 	return !ifindex || ifindex == p->rx_ifindex;
 }
 
+/* Once for each pair of addresses that the packet is judged by. */
+static __always_inline void learn_selves(struct pkt *p, const struct run *r)
+{
+	p->saddr_self = (__u8)self_find(r->selves, &p->key.saddr);
+	p->daddr_self = (__u8)self_find(r->selves, &p->key.daddr);
+}
+
 /*
  * Direction and zones of the flow whose opener's tuple is in p->key, from a
  * packet of that direction or (reply) of the other. False: this hook cannot
@@ -122,24 +119,23 @@ static __always_inline bool locate(struct pkt *p, const struct run *r,
 				   const enum fw_hook hook, bool reply)
 {
 	bool egress = hook == FW_HOOK_EGRESS, to_us, from_us;
-	__u64 other = egress && p->in_ifindex
-			      ? other_zones(r->gen, p->in_ifindex)
-			      : 0;
+	__u64 other =
+		egress && p->in_ifindex ? other_zones(r, p->in_ifindex) : 0;
 	struct fw_key *k = &p->key;
-	__u32 dst = self_flags(&k->daddr);
 
 	k->flags &= (__u8) ~(FW_KEY_SRC_SELF | FW_KEY_DST_SELF |
 			     FW_KEY_OUT_UNKNOWN);
-	from_us = addr_is_self(&k->saddr, k->family);
-	to_us = dst || addr_is_loopback(&k->daddr, k->family);
+	from_us = p->saddr_self & FW_SELF_ADDRESS ||
+		  addr_is_loopback(&k->saddr, k->family);
+	to_us = p->daddr_self || addr_is_loopback(&k->daddr, k->family);
 	if (from_us)
 		k->flags |= FW_KEY_SRC_SELF;
-	if (to_us && !(dst & FW_SELF_BROADCAST))
+	if (to_us && !(p->daddr_self & FW_SELF_BROADCAST))
 		k->flags |= FW_KEY_DST_SELF;
 	if (!egress && !reply)
 		to_us |= p->offered || addr_is_multicast(&k->daddr, k->family);
-	k->in_zones = egress == reply ? r->zones : other;
-	k->out_zones = egress == reply ? other : r->zones;
+	k->in_zones = egress == reply ? p->zones : other;
+	k->out_zones = egress == reply ? other : p->zones;
 	if (from_us || (egress && !reply && !p->in_ifindex)) {
 		k->dir = FW_DIR_OUT;
 		k->in_zones = 0;
@@ -221,7 +217,7 @@ static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 		if (!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
 		    !(p->res.flags & FW_RESULT_MAYBE))
 			return FW_REASON_NONE;
-		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r->gen))
+		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r))
 			return FW_REASON_UNDECIDED;
 		p->key.flags &= (__u8)~FW_KEY_OUT_UNKNOWN;
 		p->key.out_zones = 0;
@@ -253,16 +249,17 @@ step_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	return reason;
 }
 
-static __always_inline void
-remember_flow(const struct pkt *p, const enum fw_hook hook, const struct run *r,
-	      const struct fw_tuple *orig, enum fw_event_type type)
+static __noinline void remember_flow(const struct pkt *p,
+				     const enum fw_hook hook, __u32 gen,
+				     const struct fw_tuple *orig,
+				     enum fw_event_type type)
 {
 	struct fw_flow_info info = {
 		.opened_ns = bpf_ktime_get_ns(),
 		.slot = p->res.slot,
 		.rule = p->res.rule,
 		.ifindex = flow_ifindex(p),
-		.gen = r->gen,
+		.gen = gen,
 		.dir = p->key.dir,
 	};
 	struct fw_flow_info *old = bpf_map_lookup_elem(&flow_info, orig);
@@ -271,7 +268,7 @@ remember_flow(const struct pkt *p, const enum fw_hook hook, const struct run *r,
 		info.opened_ns = old->opened_ns;
 	/* for people only: an entry that cannot be written costs a label */
 	(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
-	event_flow(p, hook, type, orig, &p->res, r->gen,
+	event_flow(p, hook, type, orig, &p->res, gen,
 		   type == FW_EVENT_FLOW_NEW ? FW_TCP_SYN_SENT : FW_TCP_NONE);
 }
 
@@ -293,7 +290,7 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 			       p->key.proto == IPPROTO_TCP ? t->tcp_syn_sent
 							   : t->udp))
 			return FW_REASON_DROP_TABLE_FULL;
-		remember_flow(p, hook, r, orig, FW_EVENT_FLOW_NEW);
+		remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
 	} else if (pkt_has_xflow(p)) {
 		xflow_put(p, orig, &p->res, r->gen, t);
 	}
@@ -327,7 +324,7 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	}
 	if (ct) {
 		ct_stamp(p, ctx, hook, now, r->gen, &r->head->timeouts);
-		remember_flow(p, hook, r, &f->orig, FW_EVENT_ADOPT);
+		remember_flow(p, hook, r->gen, &f->orig, FW_EVENT_ADOPT);
 	} else {
 		xflow_put(p, &f->orig, &p->res, r->gen, &r->head->timeouts);
 		/* the other name that NAT gave it on this side */
@@ -346,7 +343,7 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 	struct flow *f = &p->flow;
 
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
-		ct_find(p, ctx, hook, t, r->gen, &r->head->timeouts, f);
+		ct_find(p, ctx, hook, r->gen, &r->head->timeouts);
 		return;
 	}
 	if (!pkt_has_xflow(p))
@@ -395,10 +392,11 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 			return reason;
 	} else {
 		key_from_tuple(&p->key, &f->orig);
+		learn_selves(p, r);
 	}
 	/* an answer whose way out is not ours came in by no zone either */
 	if (!locate(p, r, hook, f->reply) &&
-	    (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r->gen)))
+	    (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r)))
 		return FW_REASON_UNDECIDED;
 	limit_essential(&p->key);
 	reason = ask_rules(p, r, ctx, hook, false);
@@ -439,6 +437,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 {
 	enum fw_reason reason;
 
+	learn_selves(p, r);
 	if (hook != FW_HOOK_EGRESS) {
 		reason = check_addresses(p);
 		if (reason != FW_REASON_NONE)
@@ -464,6 +463,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 					   void *ctx, const struct fw_meta *m)
 {
+	learn_selves(p, r);
 	p->res.slot = m->slot;
 	p->res.rule = m->rule;
 	p->res.verdict = m->verdict;
@@ -491,15 +491,18 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 	map = bpf_map_lookup_elem(&rulesets, &zero);
 	if (!map)
 		return FW_REASON_DROP_NO_RULES;
-	r->image = bpf_map_lookup_elem(map, &zero);
-	if (!r->image)
+	r->head = bpf_map_lookup_elem(map, &zero);
+	if (!r->head)
 		return FW_REASON_DROP_NO_RULES;
-	r->head = r->image;
 	if (r->head->magic != FW_IMAGE_MAGIC)
 		return FW_REASON_DROP_NO_RULES;
 	r->gen = r->head->gen;
-	if (!find_iface(p, r))
+	r->ifaces = iface_table(r->gen);
+	if (!r->ifaces || !find_iface(p, r))
 		return FW_REASON_UNCOVERED;
+	r->selves = self_table();
+	if (!r->selves)
+		return FW_REASON_DROP_INTERNAL;
 	if (parsed != FW_REASON_NONE)
 		return parsed;
 	if (!p->is_ip) /* nobody is reachable without ARP */

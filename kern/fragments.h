@@ -23,8 +23,8 @@ static __always_inline void frag_key(struct fw_frag_key *k, const struct pkt *p,
 }
 
 /* A first fragment passed; `undecided`: but a later hook has the last word. */
-static __always_inline void
-frag_remember(const struct pkt *p, const enum fw_hook hook, bool undecided)
+static __noinline void frag_remember(const struct pkt *p,
+				     const enum fw_hook hook, bool undecided)
 {
 	struct fw_frag f = {
 		.expires_ns = bpf_ktime_get_coarse_ns() + FRAG_LIFE_NS,

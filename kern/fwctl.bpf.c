@@ -14,6 +14,7 @@
 #include "kern/abi.h"
 #include "kern/config.h"
 #include "kern/forget.h"
+#include "kern/host_abi.h"
 #include "kern/image.h"
 #include "kern/kernel.h"
 #include "kern/maps.h"
@@ -23,6 +24,8 @@
 #include "kern/match.h"
 #include "kern/packet.h"
 #include "kern/tuple.h"
+
+#include "kern/host.h"
 
 #include "kern/classify.h"
 #include "kern/events.h"

@@ -22,20 +22,37 @@ struct {
 	__array(values, struct fw_image_map);
 } rulesets SEC(".maps");
 
-/* Interfaces of the running and of the coming generation; user space writes. */
+/*
+ * Interfaces of the running and of the coming generation, in either slot; user
+ * space writes.
+ */
+struct fw_iface_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct fw_iface_table));
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, FW_MAX_IFACES);
-	__type(key, struct fw_iface_key);
-	__type(value, struct fw_iface);
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, FW_IFACES_TABLES);
+	__type(key, __u32);
+	__array(values, struct fw_iface_map);
 } ifaces SEC(".maps");
 
 /* Addresses of this host; user space writes, from rtnetlink. */
+struct fw_self_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct fw_self_table));
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, FW_MAX_SELF);
-	__type(key, struct fw_addr);
-	__type(value, __u32);
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct fw_self_map);
 } selfaddrs SEC(".maps");
 
 /*

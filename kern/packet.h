@@ -55,6 +55,7 @@ struct pkt {
 	};
 	struct fw_tuple tuple; /* as on the wire; filled for the state */
 	struct flow flow;
+	__u64 zones;  /* of the interface of this hook */
 	__u32 len;    /* of the frame, for counters */
 	__u32 l3_off; /* from the start of the frame */
 	__u32 l4_off;
@@ -74,8 +75,10 @@ struct pkt {
 	__u8 ttl;
 	bool is_ip;
 	bool is_arp;
-	bool offered; /* an address, to us: see offers_address() */
-	bool has_l2;  /* the frame, as this hook sees it */
+	bool offered;	 /* an address, to us: see offers_address() */
+	bool has_l2;	 /* the frame, as this hook sees it */
+	__u8 saddr_self; /* FW_SELF_* of key.saddr */
+	__u8 daddr_self;
 };
 
 /* Where the flow came in, also if the leaving interface judged it. */

@@ -52,7 +52,7 @@ static __always_inline bool may_answer(const struct pkt *p)
 	if (p->frag == PKT_FRAG_LATER || p->icmp_kind == PKT_ICMP_ERROR ||
 	    addr_is_multicast(&p->key.daddr, p->key.family) ||
 	    addr_is_any(&p->key.saddr, p->key.family) ||
-	    self_flags(&p->key.daddr) & FW_SELF_BROADCAST)
+	    p->daddr_self & FW_SELF_BROADCAST)
 		return false;
 	if (p->key.proto == IPPROTO_TCP && p->tcp_flags & TCP_RST)
 		return false;

@@ -56,18 +56,6 @@ static __always_inline bool may_come_from_any(const struct pkt *p)
 		p->key.dport == 67);
 }
 
-static __always_inline __u32 self_flags(const struct fw_addr *a)
-{
-	__u32 *flags = bpf_map_lookup_elem(&selfaddrs, a);
-
-	return flags ? *flags : 0;
-}
-
-static __always_inline bool addr_is_self(const struct fw_addr *a, __u8 family)
-{
-	return self_flags(a) & FW_SELF_ADDRESS || addr_is_loopback(a, family);
-}
-
 static __always_inline enum fw_reason check_addresses(const struct pkt *p)
 {
 	const struct fw_addr *s = &p->key.saddr, *d = &p->key.daddr;
@@ -83,7 +71,7 @@ static __always_inline enum fw_reason check_addresses(const struct pkt *p)
 		return FW_REASON_DROP_MARTIAN;
 	if (addr_is_any(s, family) && !may_come_from_any(p))
 		return FW_REASON_DROP_MARTIAN;
-	if (self_flags(s) & FW_SELF_ADDRESS)
+	if (p->saddr_self & FW_SELF_ADDRESS)
 		return FW_REASON_DROP_SPOOFED_SELF;
 	return FW_REASON_NONE;
 }

@@ -48,10 +48,9 @@ static __always_inline bool xflow_match(const struct fw_tuple *t, bool reply,
 }
 
 /* Find the flow of a packet that has one here. */
-static __always_inline void xflow_find(const struct pkt *p,
-				       const struct fw_tuple *t, __u32 gen,
-				       const struct fw_timeouts *timeouts,
-				       struct flow *f)
+static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
+				  __u32 gen, const struct fw_timeouts *timeouts,
+				  struct flow *f)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	__u64 life = xflow_seconds(p, timeouts) * 1000000000ull;
@@ -66,10 +65,9 @@ static __always_inline void xflow_find(const struct pkt *p,
 	(void)xflow_match(&turned, true, now, life, gen, f);
 }
 
-static __always_inline void xflow_put(const struct pkt *p,
-				      const struct fw_tuple *t,
-				      const struct fw_result *res, __u32 gen,
-				      const struct fw_timeouts *timeouts)
+static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
+				 const struct fw_result *res, __u32 gen,
+				 const struct fw_timeouts *timeouts)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct fw_xflow x = {

@@ -247,7 +247,7 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 		fw_cover_trim(apply->cover, &now->cover);
 	}
 	fw_datapath_shrink(apply->dp);
-	fw_cover_remove(apply->cover, &next->cover, &now->cover);
+	fw_cover_keep(apply->cover, &now->cover);
 	if (!is_same(apply, next))
 		fw_slots_abort(apply->slots);
 	next->program = NULL;
@@ -259,6 +259,7 @@ static void on_forget(void *data)
 	const struct fw_apply *apply = data;
 
 	fw_rulesets_forget(apply->dp);
+	fw_cover_keep(apply->cover, &apply->now.cover);
 }
 
 /* The switch is done: what only the old rules needed goes. */
@@ -269,7 +270,6 @@ static void commit(struct fw_apply *apply, struct rules *next)
 
 	apply->now = *next;
 	fw_cover_trim(apply->cover, &apply->now.cover);
-	fw_cover_remove(apply->cover, &old.cover, &apply->now.cover);
 	if (is_new) {
 		apply->since = time(NULL);
 		fw_slots_commit(apply->slots);
@@ -370,7 +370,6 @@ static int refresh(struct fw_apply *apply)
 	(void)fw_cover_attach(apply->cover, &after, NULL, NULL);
 	apply->now.cover = after;
 	fw_cover_trim(apply->cover, &after);
-	fw_cover_remove(apply->cover, &before, &after);
 	report(&before, &after);
 	fw_cover_set_done(&before);
 	return 0;

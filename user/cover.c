@@ -3,10 +3,10 @@
 /*
  * The interfaces that a rule file declares, as they are in the kernel.
  *
- * The `ifaces` map bears the generation in its keys, so the entries of a coming
- * rule set are complete before the first packet looks for them, and those of
- * the running one are left alone. Counters belong to the interface and go on
- * from one generation to the next.
+ * Each generation has a table of its own, so the entries of a coming rule set
+ * are complete before the first packet looks for them, and those of the running
+ * one are left alone. Counters belong to the interface and go on from one
+ * generation to the next.
  */
 #include "user/cover.h"
 
@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bpf/bpf.h>
-
+#include "user/hosttab.h"
 #include "user/stats.h"
 #include "user/util.h"
 
@@ -23,6 +22,10 @@ struct fw_cover {
 	struct fw_datapath *dp;
 	uint32_t
 		owner[FW_MAX_IFSLOTS]; /* ifindex; 0: free. Slot 0 stays free */
+	struct {
+		uint32_t gen; /* 0: none */
+		int fd;
+	} table[FW_IFACES_TABLES];
 };
 
 /* ---- counters of interfaces ----------------------------------------------- */
@@ -60,93 +63,109 @@ static uint32_t slot_of(struct fw_cover *cover, uint32_t ifindex)
 
 static int compare_entries(const void *a, const void *b)
 {
-	const struct fw_cover_entry *left = a, *right = b;
+	const struct fw_iface_entry *left = a, *right = b;
 
 	return memcmp(&left->key, &right->key, sizeof(left->key));
 }
 
-static const struct fw_cover_entry *
-find_entry(const struct fw_cover_set *set, const struct fw_cover_entry *like)
+static bool equal_entries(const struct fw_cover_set *a,
+			  const struct fw_cover_set *b)
 {
-	if (set->n_entries == 0)
-		return NULL;
-	return bsearch(like, set->entries, set->n_entries, sizeof(*like),
-		       compare_entries);
+	return a->n_entries == b->n_entries &&
+	       (a->n_entries == 0 ||
+		memcmp(a->entries, b->entries,
+		       a->n_entries * sizeof(*a->entries)) == 0);
 }
 
-int fw_cover_add(const struct fw_cover *cover, const struct fw_cover_set *have,
+/* The place for the table of a generation while another one runs. */
+static uint32_t table_of(const struct fw_cover *cover, uint32_t gen,
+			 uint32_t running)
+{
+	uint32_t slot = 0;
+
+	for (uint32_t i = 0; i < FW_IFACES_TABLES; i++) {
+		if (cover->table[i].gen == gen)
+			return i;
+		if (cover->table[i].gen != running)
+			slot = i;
+	}
+	return slot;
+}
+
+int fw_cover_add(struct fw_cover *cover, const struct fw_cover_set *have,
 		 const struct fw_cover_set *want)
 {
-	int fd = fw_datapath_map(cover->dp, FW_MAP_IFACES);
-	const struct fw_cover_entry *entry, *old;
+	uint32_t slot = table_of(cover, want->gen, have->gen);
 	int r;
 
-	for (size_t i = 0; i < want->n_entries; i++) {
-		entry = &want->entries[i];
-		old = find_entry(have, entry);
-		if (old && memcmp(&old->value, &entry->value,
-				  sizeof(entry->value)) == 0)
-			continue;
-		r = bpf_map_update_elem(fd, &entry->key, &entry->value,
-					BPF_ANY);
-		if (r < 0)
-			return r;
+	if (cover->table[slot].gen == want->gen && have->gen == want->gen &&
+	    equal_entries(have, want))
+		return 0;
+	r = fw_hosttab_put_ifaces(fw_datapath_map(cover->dp, FW_MAP_IFACES),
+				  slot, want->gen, want->entries,
+				  want->n_entries, &cover->table[slot].fd);
+	if (r == 0)
+		cover->table[slot].gen = want->gen;
+	return r;
+}
+
+static void cut_table(struct fw_cover *cover, uint32_t slot)
+{
+	fw_hosttab_cut_ifaces(fw_datapath_map(cover->dp, FW_MAP_IFACES), slot,
+			      &cover->table[slot].fd);
+	cover->table[slot].gen = 0;
+}
+
+void fw_cover_keep(struct fw_cover *cover, const struct fw_cover_set *set)
+{
+	for (uint32_t i = 0; i < FW_IFACES_TABLES; i++) {
+		if (cover->table[i].gen && cover->table[i].gen != set->gen)
+			cut_table(cover, i);
+	}
+}
+
+static int adopt_table(struct fw_cover *cover, uint32_t slot, uint32_t gen,
+		       struct fw_cover_set *ret)
+{
+	_cleanup_free_ struct fw_iface_entry *entries = NULL;
+	uint32_t found;
+	size_t n;
+	int r;
+
+	r = fw_hosttab_get_ifaces(fw_datapath_map(cover->dp, FW_MAP_IFACES),
+				  slot, &found, &entries, &n,
+				  &cover->table[slot].fd);
+	if (r < 0)
+		return r;
+	cover->table[slot].gen = found;
+	if (found == gen && gen && !ret->entries) {
+		ret->entries = take_ptr(entries);
+		ret->n_entries = n;
+	} else if (cover->table[slot].fd >= 0) {
+		cut_table(cover, slot);
 	}
 	return 0;
-}
-
-void fw_cover_remove(const struct fw_cover *cover,
-		     const struct fw_cover_set *have,
-		     const struct fw_cover_set *want)
-{
-	int fd = fw_datapath_map(cover->dp, FW_MAP_IFACES);
-
-	for (size_t i = 0; i < have->n_entries; i++) {
-		if (!find_entry(want, &have->entries[i]))
-			(void)bpf_map_delete_elem(fd, &have->entries[i].key);
-	}
-}
-
-/* Everything that the map holds, up to FW_MAX_IFACES. */
-static size_t read_entries(int fd, struct fw_cover_entry *entries)
-{
-	struct fw_iface_key key, *last = NULL;
-	size_t n = 0;
-
-	while (n < FW_MAX_IFACES && bpf_map_get_next_key(fd, last, &key) == 0) {
-		entries[n].key = key;
-		if (bpf_map_lookup_elem(fd, &key, &entries[n].value) == 0)
-			n++;
-		last = &key;
-	}
-	return n;
 }
 
 int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
 		   struct fw_cover_set *ret)
 {
-	int fd = fw_datapath_map(cover->dp, FW_MAP_IFACES);
-	struct fw_cover_entry *entries;
-	size_t n, kept = 0;
+	const struct fw_iface *value;
+	int r = 0;
 
-	entries = calloc(FW_MAX_IFACES, sizeof(*entries));
-	if (!entries)
-		return -ENOMEM;
-	n = read_entries(fd, entries);
-	for (size_t i = 0; i < n; i++) {
-		const struct fw_iface *value = &entries[i].value;
-
-		if (entries[i].key.gen != gen) {
-			(void)bpf_map_delete_elem(fd, &entries[i].key);
-			continue;
-		}
+	*ret = (struct fw_cover_set){ .gen = gen };
+	for (uint32_t i = 0; i < FW_IFACES_TABLES && r == 0; i++)
+		r = adopt_table(cover, i, gen, ret);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ret->n_entries; i++) {
+		value = &ret->entries[i].value;
 		if (value->slot > 0 && value->slot < FW_MAX_IFSLOTS)
 			cover->owner[value->slot] = value->ifindex;
-		entries[kept++] = entries[i];
 	}
 	tell_slots(cover);
-	qsort(entries, kept, sizeof(*entries), compare_entries);
-	*ret = (struct fw_cover_set){ .entries = entries, .n_entries = kept };
+	qsort(ret->entries, ret->n_entries, sizeof(*ret->entries),
+	      compare_entries);
 	return 0;
 }
 
@@ -200,11 +219,11 @@ static void list_ifaces(const struct fw_program *program,
 	}
 }
 
-static void add_entry(struct fw_cover_set *set, uint32_t gen, uint32_t ifindex,
-		      uint16_t vlan, const struct fw_iface *value)
+static void add_entry(struct fw_cover_set *set, uint32_t ifindex, uint16_t vlan,
+		      const struct fw_iface *value)
 {
-	set->entries[set->n_entries++] = (struct fw_cover_entry){
-		.key = { .gen = gen, .ifindex = ifindex, .vlan = vlan },
+	set->entries[set->n_entries++] = (struct fw_iface_entry){
+		.key = { .ifindex = ifindex, .vlan = vlan },
 		.value = *value,
 	};
 }
@@ -214,17 +233,17 @@ static void add_entry(struct fw_cover_set *set, uint32_t gen, uint32_t ifindex,
  * parent by the hooks there. Both ways lead to the same zones and counters.
  */
 static void plan_iface(struct fw_cover *cover, const struct fw_link *link,
-		       uint64_t zones, uint32_t gen,
-		       struct fw_apply_iface *iface, struct fw_cover_set *set)
+		       uint64_t zones, struct fw_apply_iface *iface,
+		       struct fw_cover_set *set)
 {
 	struct fw_iface value = { .zones = zones, .ifindex = link->ifindex };
 
 	value.slot = slot_of(cover, link->ifindex);
 	iface->ifindex = link->ifindex;
 	iface->slot = value.slot;
-	add_entry(set, gen, link->ifindex, 0, &value);
+	add_entry(set, link->ifindex, 0, &value);
 	if (link->parent && link->vlan)
-		add_entry(set, gen, link->parent, link->vlan, &value);
+		add_entry(set, link->parent, link->vlan, &value);
 }
 
 /* The entry of an interface itself, among those of the declared ones. */
@@ -232,7 +251,7 @@ static const struct fw_iface *declared(const struct fw_cover_set *set,
 				       size_t n_declared, uint32_t ifindex)
 {
 	for (size_t i = 0; i < n_declared; i++) {
-		const struct fw_cover_entry *entry = &set->entries[i];
+		const struct fw_iface_entry *entry = &set->entries[i];
 
 		if (entry->key.ifindex == ifindex && entry->key.vlan == 0)
 			return &entry->value;
@@ -262,8 +281,7 @@ static const struct fw_iface *carrier(const struct fw_cover_set *set,
  * What is forwarded from or to a VLAN device that nobody declared is, for the
  * stack, not of its parent: its entry says that it has the parent's zones.
  */
-static int plan_carried(const struct fw_ifaces *links, uint32_t gen,
-			struct fw_cover_set *set)
+static int plan_carried(const struct fw_ifaces *links, struct fw_cover_set *set)
 {
 	size_t n_declared = set->n_entries, n = 0;
 	const struct fw_iface *value;
@@ -283,7 +301,7 @@ static int plan_carried(const struct fw_ifaces *links, uint32_t gen,
 			continue;
 		value = carrier(set, n_declared, links, link);
 		if (value)
-			add_entry(set, gen, link->ifindex, 0, value);
+			add_entry(set, link->ifindex, 0, value);
 	}
 	return 0;
 }
@@ -292,8 +310,7 @@ static int plan_carried(const struct fw_ifaces *links, uint32_t gen,
  * XDP of a bond runs on its slaves and is told of them alone: they have the
  * entries of the bond, also those of its VLAN devices, unless declared.
  */
-static int plan_slaves(const struct fw_ifaces *links, uint32_t gen,
-		       struct fw_cover_set *set)
+static int plan_slaves(const struct fw_ifaces *links, struct fw_cover_set *set)
 {
 	size_t n_before = set->n_entries, n = 0;
 	const struct fw_link *link;
@@ -310,11 +327,11 @@ static int plan_slaves(const struct fw_ifaces *links, uint32_t gen,
 		if (!link->bond || declared(set, n_before, link->ifindex))
 			continue;
 		for (size_t e = 0; e < n_before; e++) {
-			const struct fw_cover_entry of_bond = set->entries[e];
+			const struct fw_iface_entry of_bond = set->entries[e];
 
 			if (of_bond.key.ifindex != link->bond)
 				continue;
-			add_entry(set, gen, link->ifindex, of_bond.key.vlan,
+			add_entry(set, link->ifindex, of_bond.key.vlan,
 				  &of_bond.value);
 		}
 	}
@@ -322,8 +339,7 @@ static int plan_slaves(const struct fw_ifaces *links, uint32_t gen,
 }
 
 static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
-		const struct fw_program *program, uint32_t gen,
-		struct fw_cover_set *set)
+		const struct fw_program *program, struct fw_cover_set *set)
 {
 	size_t n = count_members(program);
 	_cleanup_free_ uint64_t *zones = NULL;
@@ -339,37 +355,34 @@ static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 	for (size_t i = 0; i < set->n; i++) {
 		link = fw_ifaces_by_name(links, set->ifaces[i].name);
 		if (link) {
-			plan_iface(cover, link, zones[i], gen, &set->ifaces[i],
-				   set);
+			plan_iface(cover, link, zones[i], &set->ifaces[i], set);
 			continue;
 		}
 		set->ifaces[i].error = strdup("does not exist (yet)");
 		if (!set->ifaces[i].error)
 			return -ENOMEM;
 	}
-	if (plan_carried(links, gen, set) < 0 ||
-	    plan_slaves(links, gen, set) < 0)
+	if (plan_carried(links, set) < 0 || plan_slaves(links, set) < 0)
 		return -ENOMEM;
 	qsort(set->entries, set->n_entries, sizeof(*set->entries),
 	      compare_entries);
-	/* The map holds two generations while one takes over from the other. */
-	return set->n_entries > FW_MAX_IFACES / 2 ? -E2BIG : 0;
+	return set->n_entries > FW_MAX_IFACES ? -E2BIG : 0;
 }
 
 int fw_cover_plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		  const struct fw_program *program, uint32_t gen,
 		  struct fw_cover_set *ret, char **reterr)
 {
-	struct fw_cover_set set = { 0 };
+	struct fw_cover_set set = { .gen = gen };
 	int r;
 
-	r = plan(cover, links, program, gen, &set);
+	r = plan(cover, links, program, &set);
 	if (r < 0) {
 		if (r == -E2BIG) {
 			fw_errorf(
 				reterr,
 				"too many interfaces: %zu entries, at most %d",
-				set.n_entries, FW_MAX_IFACES / 2);
+				set.n_entries, FW_MAX_IFACES);
 		}
 		fw_cover_set_done(&set);
 		return r;
@@ -504,12 +517,18 @@ int fw_cover_new(struct fw_datapath *dp, struct fw_cover **ret)
 	if (!cover)
 		return -ENOMEM;
 	cover->dp = dp;
+	for (size_t i = 0; i < FW_IFACES_TABLES; i++)
+		cover->table[i].fd = -1;
 	*ret = cover;
 	return 0;
 }
 
 void fw_cover_free(struct fw_cover *cover)
 {
+	if (!cover)
+		return;
+	for (size_t i = 0; i < FW_IFACES_TABLES; i++)
+		fw_closep(&cover->table[i].fd);
 	free(cover);
 }
 

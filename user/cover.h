@@ -10,24 +10,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kern/abi.h"
+#include "kern/host_abi.h"
 #include "user/apply.h"
 #include "user/datapath.h"
 #include "user/iface.h"
 
 struct fw_cover;
 
-struct fw_cover_entry {
-	struct fw_iface_key key;
-	struct fw_iface value;
-};
-
 /* The interfaces of one rule set. */
 struct fw_cover_set {
 	struct fw_apply_iface *ifaces; /* names are borrowed, errors are not */
 	size_t n;
-	struct fw_cover_entry *entries; /* of the `ifaces` map, sorted by key */
+	struct fw_iface_entry *entries; /* of the `ifaces` map, sorted by key */
 	size_t n_entries;
+	uint32_t gen; /* 0: none */
 };
 
 int fw_cover_new(struct fw_datapath *dp, struct fw_cover **ret);
@@ -36,10 +32,10 @@ void fw_cover_free(struct fw_cover *cover);
 /**
  * @brief Take over the entries that the `ifaces` map holds for a generation.
  *
- * Interfaces get their counters back. Entries of other generations are the rest
+ * Interfaces get their counters back. Tables of other generations are the rest
  * of a load that did not end; they are removed.
  *
- * @param ret  only its entries are set
+ * @param ret  only its entries and its generation are set
  */
 int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
 		   struct fw_cover_set *ret);
@@ -49,21 +45,25 @@ int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
  *        packet could notice.
  *
  * @param program  borrowed for as long as the set lives
- * @return 0, -E2BIG if there are more than fit twice into the map, or another
+ * @return 0, -E2BIG if there are more than fit into a table, or another
  *         negative errno
  */
 int fw_cover_plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		  const struct fw_program *program, uint32_t gen,
 		  struct fw_cover_set *ret, char **reterr);
 
-/** @brief Write the entries of `want` that `have` lacks into the map. */
-int fw_cover_add(const struct fw_cover *cover, const struct fw_cover_set *have,
+/**
+ * @brief Make the entries of a set known to the programs.
+ *
+ * Those of another generation stay, those of the same one go, all at once.
+ *
+ * @param have  what runs now
+ */
+int fw_cover_add(struct fw_cover *cover, const struct fw_cover_set *have,
 		 const struct fw_cover_set *want);
 
-/** @brief Remove the entries of `have` that `want` lacks from the map. */
-void fw_cover_remove(const struct fw_cover *cover,
-		     const struct fw_cover_set *have,
-		     const struct fw_cover_set *want);
+/** @brief Remove the entries of all generations but that of a set. */
+void fw_cover_keep(struct fw_cover *cover, const struct fw_cover_set *set);
 
 /**
  * @brief Attach to all interfaces of a set that exist.

@@ -5,8 +5,8 @@
  *
  * The socket subscribes before it dumps, and messages are applied in the order
  * of the kernel, so what is known converges to what is. A lost message
- * (ENOBUFS, truncation) is answered by new dumps. The map of own addresses is
- * only ever changed by the difference: an address that stays is never missing.
+ * (ENOBUFS, truncation) is answered by new dumps. The table of own addresses is
+ * replaced as a whole: an address that stays is never missing.
  */
 #include "user/iface.h"
 
@@ -21,10 +21,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <bpf/bpf.h>
 #include <libmnl/libmnl.h>
 
-#include "kern/abi.h"
+#include "kern/host_abi.h"
+#include "user/hosttab.h"
 #include "user/log.h"
 #include "user/loop.h"
 #include "user/util.h"
@@ -46,11 +46,6 @@ struct addr {
 	struct fw_addr addr;
 };
 
-struct self {
-	struct fw_addr addr;
-	uint32_t kind;
-};
-
 /* What the kernel told us; `base` grows by doubling. */
 struct links {
 	struct fw_link *base;
@@ -63,7 +58,7 @@ struct addrs {
 };
 
 struct selves {
-	struct self *base;
+	struct fw_self_entry *base;
 	size_t n;
 };
 
@@ -71,11 +66,12 @@ struct fw_ifaces {
 	struct mnl_socket *nl;
 	struct fw_watch *watch;
 	int selfaddrs;
+	int table; /* that of `selves` */
 	const struct fw_ifaces_ops *ops;
 	void *data;
 	struct links links;
 	struct addrs addrs;
-	struct selves selves; /* what is in the map, sorted */
+	struct selves selves; /* what the programs know, sorted */
 	bool links_changed;
 	bool addrs_changed;
 };
@@ -508,27 +504,27 @@ int fw_link_has_filters(uint32_t ifindex)
 /* By address, and of equal ones the own address before the broadcast. */
 static int compare_selves(const void *a, const void *b)
 {
-	const struct self *left = a, *right = b;
+	const struct fw_self_entry *left = a, *right = b;
 	int r;
 
 	r = memcmp(&left->addr, &right->addr, sizeof(left->addr));
 	if (r != 0)
 		return r;
-	return left->kind < right->kind ? -1 : left->kind > right->kind;
+	return left->flags < right->flags ? -1 : left->flags > right->flags;
 }
 
-/* What the map should hold: each address once. */
+/* What the programs should know: each address once. */
 static int want_selves(const struct addrs *addrs, struct selves *ret)
 {
-	struct self *base;
+	struct fw_self_entry *base;
 	size_t n = 0;
 
 	base = calloc(addrs->n + 1, sizeof(*base));
 	if (!base)
 		return -ENOMEM;
 	for (size_t i = 0; i < addrs->n; i++) {
-		base[i] = (struct self){ addrs->base[i].addr,
-					 addrs->base[i].kind };
+		base[i] = (struct fw_self_entry){ addrs->base[i].addr,
+						  addrs->base[i].kind };
 	}
 	qsort(base, addrs->n, sizeof(*base), compare_selves);
 	for (size_t i = 0; i < addrs->n; i++) {
@@ -541,63 +537,40 @@ static int want_selves(const struct addrs *addrs, struct selves *ret)
 	return 0;
 }
 
-/* What the map holds, left there by an earlier daemon. */
-static int read_selves(int fd, struct selves *ret)
+/* What an earlier daemon has left there. */
+static int read_selves(struct fw_ifaces *ifaces)
 {
-	struct fw_addr key, *last = NULL;
-	struct self *base;
-	size_t n = 0;
+	struct selves *ret = &ifaces->selves;
+	int r;
 
-	base = calloc(FW_MAX_SELF, sizeof(*base));
-	if (!base)
-		return -ENOMEM;
-	while (n < FW_MAX_SELF && bpf_map_get_next_key(fd, last, &key) == 0) {
-		base[n].addr = key;
-		if (bpf_map_lookup_elem(fd, &key, &base[n].kind) == 0)
-			n++;
-		last = &key;
-	}
-	qsort(base, n, sizeof(*base), compare_selves);
-	ret->base = base;
-	ret->n = n;
-	return 0;
+	r = fw_hosttab_get_selves(ifaces->selfaddrs, &ret->base, &ret->n,
+				  &ifaces->table);
+	if (r == 0)
+		qsort(ret->base, ret->n, sizeof(*ret->base), compare_selves);
+	return r;
 }
 
-static void write_self(int fd, const struct self *self)
+static bool equal_selves(const struct selves *a, const struct selves *b)
 {
-	if (bpf_map_update_elem(fd, &self->addr, &self->kind, BPF_ANY) < 0) {
+	return a->n == b->n &&
+	       (a->n == 0 ||
+		memcmp(a->base, b->base, a->n * sizeof(*a->base)) == 0);
+}
+
+static int write_selves(struct fw_ifaces *ifaces, const struct selves *want)
+{
+	size_t n = want->n;
+
+	if (ifaces->table >= 0 && equal_selves(&ifaces->selves, want))
+		return 0;
+	if (n > FW_MAX_SELF) {
 		log_warning(
-			"no room for an own address: more than %d, ignoring",
-			FW_MAX_SELF);
+			"no room for %zu own addresses: more than %d, ignoring",
+			n - FW_MAX_SELF, FW_MAX_SELF);
+		n = FW_MAX_SELF;
 	}
-}
-
-/*
- * Bring the map from `have` to `want`, both sorted. Additions go first, so that
- * an address that moves from one interface to another is never missing.
- */
-static void write_selves(int fd, const struct selves *have,
-			 const struct selves *want)
-{
-	for (size_t i = 0, k = 0; k < want->n; k++) {
-		while (i < have->n &&
-		       memcmp(&have->base[i].addr, &want->base[k].addr,
-			      sizeof(struct fw_addr)) < 0)
-			i++;
-		if (i == have->n ||
-		    compare_selves(&have->base[i], &want->base[k]) != 0)
-			write_self(fd, &want->base[k]);
-	}
-	for (size_t i = 0, k = 0; i < have->n; i++) {
-		while (k < want->n &&
-		       memcmp(&want->base[k].addr, &have->base[i].addr,
-			      sizeof(struct fw_addr)) < 0)
-			k++;
-		if (k == want->n ||
-		    memcmp(&want->base[k].addr, &have->base[i].addr,
-			   sizeof(struct fw_addr)) != 0)
-			(void)bpf_map_delete_elem(fd, &have->base[i].addr);
-	}
+	return fw_hosttab_put_selves(ifaces->selfaddrs, want->base, n,
+				     &ifaces->table);
 }
 
 static int update_selves(struct fw_ifaces *ifaces)
@@ -608,7 +581,11 @@ static int update_selves(struct fw_ifaces *ifaces)
 	r = want_selves(&ifaces->addrs, &want);
 	if (r < 0)
 		return r;
-	write_selves(ifaces->selfaddrs, &ifaces->selves, &want);
+	r = write_selves(ifaces, &want);
+	if (r < 0) {
+		free(want.base);
+		return r;
+	}
 	free(ifaces->selves.base);
 	ifaces->selves = want;
 	ifaces->addrs_changed = false;
@@ -814,7 +791,7 @@ static int start(struct fw_ifaces *ifaces, struct fw_loop *loop)
 	r = subscribe(ifaces);
 	if (r < 0)
 		return r;
-	r = read_selves(ifaces->selfaddrs, &ifaces->selves);
+	r = read_selves(ifaces);
 	if (r < 0)
 		return r;
 	r = resync(ifaces);
@@ -840,6 +817,7 @@ int fw_ifaces_new(struct fw_loop *loop, int selfaddrs,
 	if (!ifaces)
 		return -ENOMEM;
 	ifaces->selfaddrs = selfaddrs;
+	ifaces->table = -1;
 	ifaces->ops = ops;
 	ifaces->data = data;
 	r = start(ifaces, loop);
@@ -863,6 +841,7 @@ void fw_ifaces_free(struct fw_ifaces *ifaces)
 	free(ifaces->links.base);
 	free(ifaces->addrs.base);
 	free(ifaces->selves.base);
+	fw_closep(&ifaces->table);
 	free(ifaces);
 }
 
@@ -892,6 +871,6 @@ size_t fw_ifaces_self_count(const struct fw_ifaces *ifaces)
 	size_t n = 0;
 
 	for (size_t i = 0; i < ifaces->selves.n; i++)
-		n += ifaces->selves.base[i].kind == FW_SELF_ADDRESS;
+		n += ifaces->selves.base[i].flags == FW_SELF_ADDRESS;
 	return n;
 }

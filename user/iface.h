@@ -2,7 +2,7 @@
 
 /*
  * What rtnetlink says of this network namespace: its interfaces, and its own
- * addresses, which are kept in the `selfaddrs` map.
+ * addresses, of which the `selfaddrs` map holds a table.
  */
 #pragma once
 

@@ -17,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <cap-ng.h>
 
+#include "user/hosttab.h"
 #include "user/log.h"
 #include "user/rulesets.h"
 #include "user/util.h"
@@ -149,30 +150,65 @@ static uint64_t counter(const struct daemon *d, uint32_t slot)
 	return value.packets;
 }
 
-static size_t count_keys(const struct daemon *d, enum fw_map map)
+/* The entries of a generation; how many. */
+static size_t get_entries(const struct daemon *d, uint32_t gen,
+			  struct fw_iface_entry **ret)
 {
-	int fd = fw_datapath_map(d->dp, map);
-	char key[64], *last = NULL;
+	int fd = fw_datapath_map(d->dp, FW_MAP_IFACES), table;
+	uint32_t found;
+	size_t n;
+
+	for (uint32_t slot = 0; slot < FW_IFACES_TABLES; slot++) {
+		assert_int_equal(fw_hosttab_get_ifaces(fd, slot, &found, ret,
+						       &n, &table),
+				 0);
+		fw_closep(&table);
+		if (gen && found == gen)
+			return n;
+		free(*ret);
+	}
+	*ret = NULL;
+	return 0;
+}
+
+static size_t count_entries(const struct daemon *d)
+{
+	_cleanup_free_ struct fw_iface_entry *entries = NULL;
+
+	return get_entries(d, fw_apply_gen(d->apply), &entries);
+}
+
+static size_t count_tables(const struct daemon *d)
+{
+	int fd = fw_datapath_map(d->dp, FW_MAP_IFACES);
+	uint32_t id;
 	size_t n = 0;
 
-	while (bpf_map_get_next_key(fd, last, key) == 0) {
-		last = key;
-		n++;
-	}
+	for (uint32_t slot = 0; slot < FW_IFACES_TABLES; slot++)
+		n += bpf_map_lookup_elem(fd, &slot, &id) == 0;
 	return n;
+}
+
+static bool one_table_is_left(void *data)
+{
+	return count_tables(data) == 1;
 }
 
 static bool find_entry(const struct daemon *d, const char *name, uint16_t vlan,
 		       struct fw_iface *ret)
 {
-	struct fw_iface_key key = {
-		.gen = fw_apply_gen(d->apply),
-		.ifindex = index_of(name),
-		.vlan = vlan,
-	};
+	_cleanup_free_ struct fw_iface_entry *entries = NULL;
+	uint32_t ifindex = index_of(name);
+	size_t n = get_entries(d, fw_apply_gen(d->apply), &entries);
 
-	return bpf_map_lookup_elem(fw_datapath_map(d->dp, FW_MAP_IFACES), &key,
-				   ret) == 0;
+	for (size_t i = 0; i < n; i++) {
+		if (entries[i].key.ifindex != ifindex ||
+		    entries[i].key.vlan != vlan)
+			continue;
+		*ret = entries[i].value;
+		return true;
+	}
+	return false;
 }
 
 static int make_devices(void **state)
@@ -213,7 +249,7 @@ static void first_load(void **state)
 	assert_int_equal(iface(&d, "dpc")->mode, FW_MODE_AUTO);
 	assert_non_null(strstr(iface(&d, "dpc")->error, "does not exist"));
 
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 2);
+	assert_int_equal(count_entries(&d), 2);
 	assert_true(find_entry(&d, "dpa", 0, &entry));
 	assert_int_equal(entry.zones, 1);
 	assert_int_equal(entry.slot, iface(&d, "dpa")->slot);
@@ -322,13 +358,16 @@ static void modes_follow_the_rules(void **state)
 	assert_int_equal(native_xdp("dpa"), 0);
 	assert_int_equal(count_tcx("dpa", true), 1);
 	assert_int_equal(fw_apply_gen(d.apply), 2);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 2);
+	assert_int_equal(count_entries(&d), 2);
 
 	load(&d, "interface wan = dpa { mode xdp-generic }\n");
 	assert_int_not_equal(generic_xdp("dpa"), 0);
 	assert_int_equal(count_tcx("dpb", true), 0);
 	assert_int_equal(count_tcx("dpb", false), 0);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 1);
+	assert_int_equal(count_entries(&d), 1);
+	/* The table of the rules before goes a moment later. */
+	wait_until(d.loop, one_table_is_left, &d);
+	assert_int_equal(count_entries(&d), 1);
 	stop(&d);
 }
 
@@ -352,7 +391,8 @@ static void failed_load_changes_nothing(void **state)
 	assert_int_equal(fw_apply_gen(d.apply), 1);
 	assert_int_equal(native_xdp("dpa"), index);
 	assert_int_equal(count_tcx("dpb", true), 0);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 1);
+	assert_int_equal(count_tables(&d), 1);
+	assert_int_equal(count_entries(&d), 1);
 	assert_int_equal(iface(&d, "dpa")->slot, slot);
 	assert_int_equal(iface(&d, "dpa")->mode, FW_MODE_XDP);
 
@@ -372,7 +412,7 @@ static void failed_first_load_leaves_nothing(void **state)
 	fail_to_load(&d, RULES_ONE, -EBUSY, "mode tc", "xdp }");
 	assert_int_equal(count_tcx("dpa", true), 0);
 	assert_int_equal(count_tcx("dpb", true), 0);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 0);
+	assert_int_equal(count_tables(&d), 0);
 	assert_int_equal(fw_rulesets_open(d.dp, &fd), -ENOENT);
 	assert_int_equal(fw_apply_gen(d.apply), 0);
 	assert_null(fw_apply_program(d.apply));
@@ -420,12 +460,12 @@ static void new_interface_is_covered(void **state)
 	make_pair("dpc", "dpx");
 	wait_until(d.loop, dpc_is_covered, &d);
 	assert_int_equal(count_tcx("dpc", true), 1);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 3);
+	assert_int_equal(count_entries(&d), 3);
 	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2 + 2);
 
 	run("ip link del dpc");
 	wait_until(d.loop, dpc_is_gone, &d);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 2);
+	assert_int_equal(count_entries(&d), 2);
 	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2);
 	stop(&d);
 }
@@ -571,16 +611,39 @@ static void vlan_device_is_known_by_its_tag(void **state)
 
 /* ---- own addresses --------------------------------------------------------------- */
 
+static size_t get_selves(const struct daemon *d, struct fw_self_entry **ret)
+{
+	int table;
+	size_t n;
+
+	assert_int_equal(
+		fw_hosttab_get_selves(fw_datapath_map(d->dp, FW_MAP_SELFADDRS),
+				      ret, &n, &table),
+		0);
+	fw_closep(&table);
+	return n;
+}
+
+static size_t count_selves(const struct daemon *d)
+{
+	_cleanup_free_ struct fw_self_entry *entries = NULL;
+
+	return get_selves(d, &entries);
+}
+
 static uint32_t self_kind(const struct daemon *d, const char *address)
 {
+	_cleanup_free_ struct fw_self_entry *entries = NULL;
 	struct fw_addr key = { .w[2] = htonl(0xffff) };
-	uint32_t kind = 0;
+	size_t n = get_selves(d, &entries);
 
 	if (inet_pton(AF_INET, address, &key.w[3]) != 1)
 		assert_int_equal(inet_pton(AF_INET6, address, &key), 1);
-	(void)bpf_map_lookup_elem(fw_datapath_map(d->dp, FW_MAP_SELFADDRS),
-				  &key, &kind);
-	return kind;
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(&entries[i].addr, &key, sizeof(key)) == 0)
+			return entries[i].flags;
+	}
+	return 0;
 }
 
 static bool has_192_0_2_9(void *data)
@@ -608,7 +671,7 @@ static void own_addresses_are_current(void **state)
 	assert_int_equal(self_kind(&d, "127.0.0.1"), FW_SELF_ADDRESS);
 	assert_int_equal(self_kind(&d, "::1"), FW_SELF_ADDRESS);
 	n = fw_apply_self_count(d.apply);
-	assert_int_equal(count_keys(&d, FW_MAP_SELFADDRS), n + 1);
+	assert_int_equal(count_selves(&d), n + 1);
 
 	/* Two addresses with one broadcast address: it stays with the last. */
 	run("ip addr add 192.0.2.9/24 broadcast + dev dpa");
@@ -632,21 +695,24 @@ static void own_addresses_are_current(void **state)
 
 static void stale_addresses_are_removed_at_start(void **state)
 {
-	struct fw_addr key = { .w[3] = 1234 };
-	uint32_t kind = FW_SELF_ADDRESS;
+	const struct fw_self_entry stale = { { .w[3] = 1234 },
+					     FW_SELF_ADDRESS };
 	struct daemon d = start();
+	int table = -1;
+	size_t n;
 
 	(void)state;
+	n = count_selves(&d);
 	assert_int_equal(
-		bpf_map_update_elem(fw_datapath_map(d.dp, FW_MAP_SELFADDRS),
-				    &key, &kind, BPF_ANY),
+		fw_hosttab_put_selves(fw_datapath_map(d.dp, FW_MAP_SELFADDRS),
+				      &stale, 1, &table),
 		0);
+	assert_int_equal(count_selves(&d), 1);
+	fw_closep(&table);
 	stop(&d);
 	d = start();
-	assert_int_not_equal(
-		bpf_map_lookup_elem(fw_datapath_map(d.dp, FW_MAP_SELFADDRS),
-				    &key, &kind),
-		0);
+	assert_int_equal(count_selves(&d), n);
+	assert_int_equal(self_kind(&d, "::0.0.4.210"), 0);
 	stop(&d);
 }
 
@@ -750,7 +816,7 @@ static void changes_without_a_daemon_are_made_up_for(void **state)
 	assert_int_not_equal(native_xdp("dpa"), 0);
 	assert_int_equal(count_tcx("dpb", true), 1);
 	assert_true(dpc_is_covered(&d));
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 3);
+	assert_int_equal(count_entries(&d), 3);
 	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2 + 2);
 	stop(&d);
 }
@@ -758,24 +824,30 @@ static void changes_without_a_daemon_are_made_up_for(void **state)
 /* A load that died before its switch leaves entries that nobody needs. */
 static void rest_of_a_load_is_removed(void **state)
 {
-	struct fw_iface_key key = { .gen = 99, .ifindex = 1 };
-	struct fw_iface value = { .zones = 1, .ifindex = 1, .slot = 63 };
+	const struct fw_iface_entry entry = {
+		.key = { .ifindex = 1 },
+		.value = { .zones = 1, .ifindex = 1, .slot = 63 },
+	};
 	struct fw_attachment attachment;
 	struct daemon d = start();
 	char *error = NULL;
+	int table = -1;
 
 	(void)state;
 	load(&d, "interface wan = dpa { mode xdp }\n");
 	assert_int_equal(
-		bpf_map_update_elem(fw_datapath_map(d.dp, FW_MAP_IFACES), &key,
-				    &value, BPF_ANY),
+		fw_hosttab_put_ifaces(fw_datapath_map(d.dp, FW_MAP_IFACES), 1,
+				      99, &entry, 1, &table),
 		0);
+	fw_closep(&table);
+	assert_int_equal(count_tables(&d), 2);
 	assert_int_equal(fw_datapath_attach(d.dp, index_of("dpb"), FW_MODE_TC,
 					    &attachment, &error),
 			 0);
 	stop(&d);
 	d = start();
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 1);
+	assert_int_equal(count_tables(&d), 1);
+	assert_int_equal(count_entries(&d), 1);
 	assert_int_equal(count_tcx("dpb", true), 0);
 	assert_int_equal(count_tcx("dpa", true), 1);
 	stop(&d);
@@ -850,10 +922,10 @@ static void unreadable_rules_stay_in_force(void **state)
 	assert_null(fw_apply_program(d.apply));
 	assert_int_equal(fw_apply_gen(d.apply), 1);
 	assert_int_not_equal(native_xdp("dpa"), 0);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 2);
+	assert_int_equal(count_entries(&d), 2);
 	load(&d, RULES_TWO);
 	assert_int_equal(fw_apply_gen(d.apply), 2);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 2);
+	assert_int_equal(count_entries(&d), 2);
 	stop(&d);
 }
 
@@ -953,7 +1025,7 @@ static void thousand_loads_leak_nothing(void **state)
 	/* Each load uses a new counter, and a counter remembers its label. */
 	assert_true(mallinfo2().uordblks <=
 		    memory + 4096 + (LOADS - 100) * LABEL_SIZE);
-	assert_int_equal(count_keys(&d, FW_MAP_IFACES), 2);
+	assert_int_equal(count_entries(&d), 2);
 	/* The kernel frees maps a moment later. */
 	wait_until(d.loop, only_the_last_is_left, NULL);
 	stop(&d);

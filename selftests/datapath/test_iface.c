@@ -6,6 +6,8 @@
  */
 #include "user/iface.c"
 
+#include <bpf/bpf.h>
+
 #include "selftests/datapath/room.h"
 
 static uint32_t gone_index;
@@ -172,11 +174,16 @@ static void odd_addresses_are_left_out(void **state)
 
 static int make_map(void)
 {
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	_cleanup_close_ int inner = -1;
 	int fd;
 
-	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "selfaddrs",
-			    sizeof(struct fw_addr), sizeof(uint32_t),
-			    FW_MAX_SELF, NULL);
+	inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "inner", sizeof(uint32_t),
+			       sizeof(struct fw_self_table), 1, NULL);
+	assert_true(inner >= 0);
+	opts.inner_map_fd = (uint32_t)inner;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "selfaddrs",
+			    sizeof(uint32_t), sizeof(uint32_t), 1, &opts);
 	assert_true(fd >= 0);
 	return fd;
 }

@@ -24,6 +24,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "user/hosttab.h"
 #include "user/skel.h"
 
 #define IMAGE_SIZE (1u << 20)
@@ -42,6 +43,15 @@ static uint32_t hz(void)
 
 	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &ts);
 	return (uint32_t)(1000000000 / ts.tv_nsec);
+}
+
+static void put_selves(struct harness *h)
+{
+	int r = fw_hosttab_put_selves(bpf_map__fd(h->skel->maps.selfaddrs),
+				      h->selves, h->n_selves, &h->selfaddrs);
+
+	if (r)
+		errx(1, "selfaddrs: %s", strerror(-r));
 }
 
 void harness_init(struct harness *h)
@@ -71,6 +81,10 @@ void harness_init(struct harness *h)
 	h->skel->rodata->fw_cookie = 0x0123456789abcdefull;
 	if (fwctl_bpf__load(h->skel))
 		err(1, "load");
+	for (unsigned int i = 0; i < FW_IFACES_TABLES; i++)
+		h->ifaces[i] = -1;
+	h->selfaddrs = -1;
+	put_selves(h);
 }
 
 void harness_done(struct harness *h)
@@ -104,25 +118,44 @@ static int put_image(struct harness *h, const struct fw_image *image)
 	return r;
 }
 
-static void put_iface(struct harness *h, const struct fw_program *program,
-		      unsigned int i)
+/* False: no zone has the interface. */
+static bool find_zones(const struct fw_program *program, unsigned int i,
+		       __u64 *ret)
 {
-	struct fw_iface_key key = { .gen = h->gen, .ifindex = h->ifindex[i] };
-	struct fw_iface value = { .ifindex = h->ifindex[i], .slot = i + 1 };
-	char name[16];
 	bool declared = false;
+	char name[16];
 
+	*ret = 0;
 	(void)snprintf(name, sizeof(name), "if%u", i);
 	for (size_t z = 0; z < program->n_zones; z++)
 		for (size_t m = 0; m < program->zones[z].n; m++)
 			if (!strcmp(program->zones[z].members[m].ifname,
 				    name)) {
-				value.zones |= 1ull << z;
+				*ret |= 1ull << z;
 				declared = true;
 			}
-	if (declared && bpf_map_update_elem(bpf_map__fd(h->skel->maps.ifaces),
-					    &key, &value, 0))
-		err(1, "ifaces");
+	return declared;
+}
+
+static void put_ifaces(struct harness *h, const struct fw_program *program)
+{
+	struct fw_iface_entry entries[HARNESS_MAX_IFACES] = { 0 };
+	uint32_t slot = h->gen % FW_IFACES_TABLES;
+	size_t n = 0;
+	int r;
+
+	for (unsigned int i = 0; i < HARNESS_MAX_IFACES; i++) {
+		struct fw_iface_entry *e = &entries[n];
+
+		e->key.ifindex = h->ifindex[i];
+		e->value.ifindex = h->ifindex[i];
+		e->value.slot = i + 1;
+		n += find_zones(program, i, &e->value.zones);
+	}
+	r = fw_hosttab_put_ifaces(bpf_map__fd(h->skel->maps.ifaces), slot,
+				  h->gen, entries, n, &h->ifaces[slot]);
+	if (r)
+		errx(1, "ifaces: %s", strerror(-r));
 }
 
 int harness_rules(struct harness *h, const char *text)
@@ -153,8 +186,7 @@ int harness_rules(struct harness *h, const char *text)
 	free(slots);
 	if (r < 0)
 		errx(1, "fw_emit: %s", strerror(-r));
-	for (unsigned int i = 0; i < HARNESS_MAX_IFACES; i++)
-		put_iface(h, program, i);
+	put_ifaces(h, program);
 	r = put_image(h, &image);
 	if (r)
 		errx(1, "image: %s", strerror(errno));
@@ -167,13 +199,20 @@ int harness_rules(struct harness *h, const char *text)
 void harness_self(struct harness *h, const char *addr, uint32_t flags)
 {
 	struct fw_addr a = { .w = { 0, 0, htonl(0xffff), 0 } };
+	size_t i;
 
 	if (inet_pton(AF_INET, addr, &a.w[3]) != 1 &&
 	    inet_pton(AF_INET6, addr, &a) != 1)
 		errx(1, "'%s' is no address", addr);
-	if (bpf_map_update_elem(bpf_map__fd(h->skel->maps.selfaddrs), &a,
-				&flags, 0))
-		err(1, "selfaddrs");
+	for (i = 0; i < h->n_selves; i++)
+		if (!memcmp(&h->selves[i].addr, &a, sizeof(a)))
+			break;
+	if (i == HARNESS_MAX_SELVES)
+		errx(1, "too many addresses");
+	h->selves[i] = (struct fw_self_entry){ a, flags };
+	if (i == h->n_selves)
+		h->n_selves++;
+	put_selves(h);
 }
 
 static void flush_map(int fd, size_t key_size)

@@ -10,18 +10,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kern/host_abi.h"
 #include "rules/rules.h"
 
 struct fwctl_bpf;
 
 /* Interfaces of the namespace, veth pairs whose peers nobody looks at. */
 #define HARNESS_MAX_IFACES 4
+#define HARNESS_MAX_SELVES 64
 
 struct harness {
 	struct fwctl_bpf *skel;
 	struct fw_program *program;
 	uint32_t gen;
 	uint32_t ifindex[HARNESS_MAX_IFACES]; /* of if0, if1, ... */
+	struct fw_self_entry selves[HARNESS_MAX_SELVES];
+	size_t n_selves;
+	int ifaces[FW_IFACES_TABLES], selfaddrs; /* tables in place */
 };
 
 /* What one run of one program did. */

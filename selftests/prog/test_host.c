@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The tables of interfaces and own addresses: every entry is found and nothing
+ * else is, at any size; and a table that is replaced under packets never gives
+ * one of them a wrong answer.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "harness.h"
+#include "kern/host.h"
+#include "user/hosttab.h"
+#include "user/skel.h"
+#include "user/util.h"
+
+#define SELF "192.0.2.1"
+#define RULES                   \
+	"interface wan = if0\n" \
+	"default in drop\n"     \
+	"accept stateless in on wan proto udp to self port 53\n"
+
+static struct harness h;
+
+static uint32_t rnd(void)
+{
+	static uint64_t x = 88172645463325252u;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 16);
+}
+
+/* ---- layout --------------------------------------------------------------- */
+
+static const size_t sizes[] = { 0, 1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65, 1000 };
+
+/* The table in a slot, as the programs see it. */
+static void read_table(int outer, uint32_t slot, void *ret)
+{
+	_cleanup_close_ int fd = -1;
+	uint32_t id, zero = 0;
+
+	assert_int_equal(bpf_map_lookup_elem(outer, &slot, &id), 0);
+	fd = bpf_map_get_fd_by_id(id);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, ret), 0);
+}
+
+/* Neighbours, as hosts have them, of both families. */
+static struct fw_addr address(uint32_t i)
+{
+	struct fw_addr v4 = { .w = { 0, 0, htonl(0xffff),
+				     htonl(0x0a000000 + i / 2) } };
+	struct fw_addr v6 = { .w = { htonl(0x20010db8), 0, htonl(i / 2), 1 } };
+
+	return i % 2 ? v4 : v6;
+}
+
+static void check_selves(size_t n)
+{
+	int outer = bpf_map__fd(h.skel->maps.selfaddrs), table = -1;
+	_cleanup_free_ struct fw_self_entry *entries = NULL, *back = NULL;
+	_cleanup_free_ struct fw_self_table *t = calloc(1, sizeof(*t));
+	_Alignas(8) struct fw_addr addr;
+	size_t n_back;
+
+	entries = calloc(n + 1, sizeof(*entries));
+	assert_true(t && entries);
+	for (uint32_t i = 0; i < n; i++)
+		entries[i] = (struct fw_self_entry){ address(i), 1 + i % 3 };
+	assert_int_equal(fw_hosttab_put_selves(outer, entries, n, &table), 0);
+	read_table(outer, 0, t);
+	for (uint32_t i = 0; i < n; i++) {
+		addr = entries[i].addr;
+		assert_int_equal(self_find(t, &addr), 1 + i % 3);
+	}
+	for (uint32_t i = 0; i < 10000; i++) {
+		addr = address((uint32_t)n + i);
+		assert_int_equal(self_find(t, &addr), 0);
+	}
+	addr = (struct fw_addr){ 0 };
+	assert_int_equal(self_find(t, &addr), 0);
+	fw_closep(&table);
+	assert_int_equal(fw_hosttab_get_selves(outer, &back, &n_back, &table),
+			 0);
+	assert_int_equal(n_back, n);
+	fw_closep(&table);
+}
+
+static void own_addresses_are_found(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		check_selves(sizes[i]);
+	check_selves(FW_MAX_SELF);
+}
+
+static void check_ifaces(size_t n)
+{
+	int outer = bpf_map__fd(h.skel->maps.ifaces), table = -1;
+	_cleanup_free_ struct fw_iface_entry *entries = NULL, *back = NULL;
+	_cleanup_free_ struct fw_iface_table *t = calloc(1, sizeof(*t));
+	const struct fw_iface *found;
+	uint32_t gen;
+	size_t n_back;
+
+	entries = calloc(n + 1, sizeof(*entries));
+	assert_true(t && entries);
+	for (uint32_t i = 0; i < n; i++) {
+		entries[i].key.ifindex = 1 + i / 4;
+		entries[i].key.vlan = (uint16_t)(i % 4 * 100);
+		entries[i].value.ifindex = i;
+	}
+	assert_int_equal(
+		fw_hosttab_put_ifaces(outer, 1, 77, entries, n, &table), 0);
+	read_table(outer, 1, t);
+	assert_int_equal(t->head.gen, 77);
+	for (uint32_t i = 0; i < n; i++) {
+		found = iface_find(t, 1 + i / 4, (uint16_t)(i % 4 * 100));
+		assert_true(found && found->ifindex == i);
+	}
+	for (uint32_t i = 0; i < 10000; i++) {
+		assert_null(iface_find(t, 1 + i / 4, 1));
+		assert_null(iface_find(t, (uint32_t)n + 4 + i, 0));
+	}
+	fw_closep(&table);
+	assert_int_equal(
+		fw_hosttab_get_ifaces(outer, 1, &gen, &back, &n_back, &table),
+		0);
+	assert_int_equal(gen, 77);
+	assert_int_equal(n_back, n);
+	fw_hosttab_cut_ifaces(outer, 1, &table);
+	assert_int_equal(table, -1);
+}
+
+static void interfaces_are_found(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		check_ifaces(sizes[i]);
+	check_ifaces(FW_MAX_IFACES);
+}
+
+/* Refused, and what was there stays. */
+static void what_does_not_fit_is_refused(void **state)
+{
+	int outer = bpf_map__fd(h.skel->maps.selfaddrs), table = -1;
+	_cleanup_free_ struct fw_self_entry *entries = NULL, *back = NULL;
+	size_t n;
+
+	(void)state;
+	check_selves(7);
+	entries = calloc(FW_MAX_SELF + 1, sizeof(*entries));
+	assert_non_null(entries);
+	for (uint32_t i = 0; i <= FW_MAX_SELF; i++)
+		entries[i] = (struct fw_self_entry){ address(i), 1 };
+	assert_int_equal(
+		fw_hosttab_put_selves(outer, entries, FW_MAX_SELF + 1, &table),
+		-E2BIG);
+	entries[1] = entries[0];
+	assert_int_equal(fw_hosttab_put_selves(outer, entries, 2, &table),
+			 -EEXIST);
+	assert_int_equal(table, -1);
+	assert_int_equal(fw_hosttab_get_selves(outer, &back, &n, &table), 0);
+	assert_int_equal(n, 7);
+	fw_closep(&table);
+}
+
+/* ---- replaced under packets ------------------------------------------------- */
+
+#define SECONDS 3
+
+static volatile bool is_over;
+
+struct reader {
+	pthread_t thread;
+	const char *src;
+	uint32_t n_runs, n_wrong;
+	uint32_t wanted; /* what the program has to return */
+};
+
+static void make_frame(uint8_t frame[60], const char *src)
+{
+	static const uint8_t start[] = {
+		2,    0, 0, 0,	0, 1, 2, 0, 0,	0,  0, 2, 8, 0, /* Ethernet */
+		0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0,	/* IPv4 */
+	};
+	const uint8_t udp[] = { 0x10, 0, 0, 53, 0, 26, 0, 0 };
+
+	memset(frame, 0, 60);
+	memcpy(frame, start, sizeof(start));
+	(void)inet_pton(AF_INET, src, frame + 26);
+	(void)inet_pton(AF_INET, SELF, frame + 30);
+	memcpy(frame + 34, udp, sizeof(udp));
+}
+
+static void *read_tables(void *data)
+{
+	struct reader *reader = data;
+	struct xdp_md xdp = { .data_end = 60, .ingress_ifindex = h.ifindex[0] };
+	uint8_t frame[60];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
+		    .data_size_in = sizeof(frame), .ctx_in = &xdp,
+		    .ctx_size_in = sizeof(xdp), .repeat = 1);
+	int fd = bpf_program__fd(h.skel->progs.fw_xdp);
+
+	make_frame(frame, reader->src);
+	while (!is_over) {
+		if (bpf_prog_test_run_opts(fd, &opts) ||
+		    opts.retval != reader->wanted)
+			reader->n_wrong++;
+		reader->n_runs++;
+		opts.ctx_size_in = sizeof(xdp);
+	}
+	return NULL;
+}
+
+/* Tables of any size in which the one entry that counts is never missing. */
+static void rewrite_tables(void)
+{
+	struct fw_iface_entry ifaces[200] = { 0 };
+	struct fw_self_entry selves[200] = { 0 };
+	uint32_t slot = h.gen % FW_IFACES_TABLES;
+	size_t n = 1 + rnd() % 199;
+
+	for (uint32_t i = 0; i < n; i++) {
+		ifaces[i].key.ifindex = 1000 + i;
+		ifaces[i].value.zones = rnd();
+		selves[i] = (struct fw_self_entry){ address(rnd() << 8 | i),
+						    FW_SELF_BROADCAST };
+	}
+	ifaces[n - 1].key.ifindex = h.ifindex[0];
+	ifaces[n - 1].value = (struct fw_iface){
+		.zones = 1,
+		.ifindex = h.ifindex[0],
+		.slot = 1,
+	};
+	selves[n - 1] = h.selves[0];
+	assert_int_equal(fw_hosttab_put_ifaces(bpf_map__fd(h.skel->maps.ifaces),
+					       slot, h.gen, ifaces, n,
+					       &h.ifaces[slot]),
+			 0);
+	assert_int_equal(
+		fw_hosttab_put_selves(bpf_map__fd(h.skel->maps.selfaddrs),
+				      selves, n, &h.selfaddrs),
+		0);
+}
+
+static void no_packet_meets_half_a_table(void **state)
+{
+	/* 2: XDP_PASS, 1: XDP_DROP */
+	struct reader readers[] = {
+		{ .src = "198.51.100.9", .wanted = 2 },
+		{ .src = SELF, .wanted = 1 },
+		{ .src = "198.51.100.77", .wanted = 2 },
+	};
+	time_t end = time(NULL) + SECONDS;
+	unsigned int n = 0;
+
+	(void)state;
+	assert_int_equal(harness_rules(&h, RULES), 0);
+	harness_self(&h, SELF, FW_SELF_ADDRESS);
+	for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
+		assert_int_equal(pthread_create(&readers[i].thread, NULL,
+						read_tables, &readers[i]),
+				 0);
+	for (; time(NULL) < end; n++)
+		rewrite_tables();
+	is_over = true;
+	for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
+		(void)pthread_join(readers[i].thread, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(readers); i++) {
+		assert_int_equal(readers[i].n_wrong, 0);
+		assert_true(readers[i].n_runs > 100);
+	}
+	print_message("%u tables under %u packets\n", n,
+		      readers[0].n_runs + readers[1].n_runs +
+			      readers[2].n_runs);
+	assert_true(n > 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(own_addresses_are_found),
+		cmocka_unit_test(interfaces_are_found),
+		cmocka_unit_test(what_does_not_fit_is_refused),
+		cmocka_unit_test(no_packet_meets_half_a_table),
+	};
+
+	harness_init(&h);
+	return cmocka_run_group_tests_name("host", tests, NULL, NULL);
+}
