@@ -12,8 +12,22 @@
 #define FW_MAX_HEADERS_OFF 0x7ff
 
 /*
- * Copy `len` (constant) bytes at `off` of the frame. Directly where they are
- * in the linear part, by the helper where a driver left them in fragments.
+ * Bytes of a frame by few loads, not one by one. They may lie at any address;
+ * the verifier allows that where the kernel knows it to be cheap (x86, arm64:
+ * CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS).
+ */
+static __always_inline void ctx_copy(void *to, const void *from,
+				     const __u32 len)
+{
+	if (len % 4)
+		__builtin_memcpy(to, __builtin_assume_aligned(from, 2), len);
+	else
+		__builtin_memcpy(to, __builtin_assume_aligned(from, 4), len);
+}
+
+/*
+ * Copy `len` (constant, even) bytes at `off` of the frame. Directly where they
+ * are in the linear part, by the helper where a driver left them in fragments.
  */
 static __always_inline int ctx_load(void *ctx, const enum fw_hook hook,
 				    __u32 off, void *to, const __u32 len)
@@ -30,7 +44,7 @@ static __always_inline int ctx_load(void *ctx, const enum fw_hook hook,
 		end = (void *)(long)((struct __sk_buff *)ctx)->data_end;
 	}
 	if (data + off + len <= end) {
-		__builtin_memcpy(to, data + off, len);
+		ctx_copy(to, data + off, len);
 		return 0;
 	}
 	if (hook == FW_HOOK_XDP)
