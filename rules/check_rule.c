@@ -81,6 +81,9 @@ static bool fill_pairs(struct check *check, const struct fw_parts *parts,
 
 	if (port->is_given && port->set < 0)
 		return false; /* its error was reported */
+	/* The rows are made of both: the ports are not worked out again. */
+	if (port->is_given)
+		fw_set_pool_fix(check->pool, check->scope, port->set);
 	term->pairs =
 		fw_addrport_rows(check->scope, check->pool, term, parts, port);
 	if (!term->pairs)

@@ -436,6 +436,20 @@ int32_t fw_set_pool_get(struct fw_set_pool *pool, struct fw_scope *scope,
 	return build_once(pool, scope, field, parts, at);
 }
 
+void fw_set_pool_fix(const struct fw_set_pool *pool, struct fw_scope *scope,
+		     int32_t number)
+{
+	const struct fw_set_origin *origin = pool->sets[number].origin;
+	size_t i;
+
+	if (!origin)
+		return;
+	if ((size_t)number < scope->sets.n)
+		scope->sets.s[number].is_fixed = true;
+	for (i = 0; i < origin->n; i++)
+		fw_set_pool_fix(pool, scope, origin->from[i]);
+}
+
 void fw_set_pool_done(struct fw_set_pool *pool)
 {
 	free(pool->sets);

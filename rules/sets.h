@@ -61,6 +61,10 @@ int32_t fw_set_pool_add(struct fw_set_pool *pool, struct fw_scope *scope,
  */
 void fw_set_pool_add_named(struct fw_set_pool *pool, struct fw_scope *scope);
 
+/** @brief Named sets that are part of a set are never replaced. */
+void fw_set_pool_fix(const struct fw_set_pool *pool, struct fw_scope *scope,
+		     int32_t number);
+
 /** @brief Free the tables; sets that were not taken stay in the arena. */
 void fw_set_pool_done(struct fw_set_pool *pool);
 

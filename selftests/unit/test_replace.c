@@ -666,7 +666,9 @@ static void test_fixed(void **state)
 		"set free { 10.0.0.1 }\nset inner { 10.0.0.2 }\n"
 		"set outer { @inner }\nset web { @outer port 443 }\n"
 		"define pairs = { @web }\n"
-		"accept in proto tcp from { @free, @outer } to $pairs\n",
+		"set low { 80 }\nset ports { @low, 443 }\nset high { 8000 }\n"
+		"accept in proto tcp from { @free, @outer } to $pairs\n"
+		"accept in proto tcp from @free port @high to @web port @ports\n",
 		NULL);
 
 	(void)state;
@@ -674,6 +676,10 @@ static void test_fixed(void **state)
 	assert_true(fw_program_set(program, "inner")->is_fixed);
 	assert_true(fw_program_set(program, "outer")->is_fixed);
 	assert_false(fw_named_set_has_pairs(fw_program_set(program, "outer")));
+	/* Ports beside them are part of the same rows, ports elsewhere are not. */
+	assert_true(fw_program_set(program, "ports")->is_fixed);
+	assert_true(fw_program_set(program, "low")->is_fixed);
+	assert_false(fw_program_set(program, "high")->is_fixed);
 	assert_true(fw_named_set_has_pairs(fw_program_set(program, "web")));
 	fw_program_free(program);
 }
