@@ -89,7 +89,9 @@ def test_under_flood(lab, family):
              >= flood.sent, 5, "all packets to be judged")
     judged = {label: lab.rule(label)["packets"] - old[label] for label in labels}
     half = flood.sent // 2
-    assert judged == {"allow": flood.sent - half, "deny": half, "never": 0}, judged
+    # What XDP has accepted just before a switch TC judges again, by the other content.
+    again = judged["allow"] - (flood.sent - half)
+    assert 0 <= again <= 60 and judged["deny"] == half and not judged["never"], judged
     assert (lab.counters() - before).drops() == {"rule": half}
 
 
