@@ -8,10 +8,12 @@ import socket
 import struct
 
 SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
-PROG_LOAD, OBJ_PIN, LINK_CREATE = 5, 6, 28
+PROG_LOAD, OBJ_PIN, PROG_GET_FD_BY_ID, LINK_CREATE = 5, 6, 13, 28
 SCHED_CLS, XDP = 3, 6
 TCX_INGRESS = 46
-XDP_PASS, TCX_NEXT = 2, -1
+XDP_DRIVER = 4  # XDP_FLAGS_DRV_MODE
+ATTACH_XDP = 37
+XDP_DROP, XDP_PASS, TCX_NEXT = 1, 2, -1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,6 +38,11 @@ def program(kind, verdict):
                                        ctypes.addressof(licence)))
 
 
+def program_of(number):
+    """The descriptor of a loaded program, by its id."""
+    return _bpf(PROG_GET_FD_BY_ID, struct.pack("<I", number))
+
+
 def pin(fd, path):
     """Pin a descriptor in a bpf file system."""
     name = ctypes.create_string_buffer(str(path).encode())
@@ -45,3 +52,9 @@ def pin(fd, path):
 def attach_tcx(fd, iface):
     """Link a program to the ingress of an interface by TCX; OSError before Linux 6.6."""
     return _bpf(LINK_CREATE, struct.pack("<III", fd, socket.if_nametoindex(iface), TCX_INGRESS))
+
+
+def attach_xdp(fd, iface):
+    """Link a program to the XDP hook of an interface's driver, until the link is closed."""
+    return _bpf(LINK_CREATE, struct.pack("<IIII", fd, socket.if_nametoindex(iface), ATTACH_XDP,
+                                         XDP_DRIVER))
