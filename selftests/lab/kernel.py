@@ -19,6 +19,7 @@ import threading
 import pytest
 
 from . import bpf
+from .lab import plain_build
 from .netns import CLONE_NEWNET, sh
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -120,6 +121,12 @@ def _iperf3():
         raise OSError("no iperf3")
 
 
+def _bench():
+    for path in (plain_build() / "selftests" / "bench" / "bench_traffic", "/usr/bin/time"):
+        if not os.path.exists(path):
+            raise OSError(f"no {path}")
+
+
 FEATURES = {
     "vlan": _vlan,  # VLAN devices, 802.1Q and 802.1ad
     "bond": lambda: _link("bond7", "type", "bond", "mode", "active-backup"),
@@ -136,6 +143,7 @@ FEATURES = {
     "root": _root,
     "promtool": _promtool,
     "iperf3": _iperf3,
+    "bench": _bench,  # the generator of live traffic, GNU time: no virtual machine
 }
 
 

@@ -94,7 +94,7 @@ class Counters:
 
 def plain_build():
     """A build without sanitizers, for what they would slow down or inflate."""
-    return os.environ.get("FWCTL_PLAIN_BUILD") or build_dir()
+    return pathlib.Path(os.environ.get("FWCTL_PLAIN_BUILD") or build_dir())
 
 
 def build_dir():
