@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const bench_shapes[BENCH_SHAPE_MAX] = { "acl", "fw", "ipc" };
+const char *const bench_shapes[BENCH_SHAPE_MAX] = {
+	"acl", "acl-dense", "fw", "fw-ports", "ipc", "ipc-wide",
+};
 
 uint32_t bench_below(struct bench_rng *rng, uint32_t n)
 {
@@ -138,73 +140,165 @@ void bench_rules_free(struct fw_program *program)
 
 /* ---- synthetic rules ----------------------------------------------------- */
 
+#define MAX_SPECS 2048
+
+/* What a rule says besides addresses. */
+struct spec {
+	uint16_t lo[2], hi[2];
+	uint8_t proto;
+	bool has_proto;
+};
+
 /* Percent of prefixes by length, and what ports and protocols are like. */
 struct shape {
 	struct {
 		uint8_t len, percent;
 	} src[6], dst[6];
-	uint8_t sport_any, dport_any, dport_one; /* percent */
+	uint8_t jitter; /* percent of lengths that are a few bits different */
+	uint8_t nested; /* percent of addresses near an earlier rule's */
+	uint8_t again;	/* percent of rules for the addresses of the last one */
+	uint8_t sport_any, sport_one, dport_any, dport_one; /* percent */
 	uint8_t tcp, udp; /* percent, rest other or any */
+	uint16_t specs;	  /* different ones of a large set */
 };
 
 static const struct shape shapes[BENCH_SHAPE_MAX] = {
 	[BENCH_ACL] = {
-		.src = { { 32, 35 }, { 24, 30 }, { 27, 15 }, { 16, 15 },
-			 { 0, 5 } },
-		.dst = { { 32, 60 }, { 24, 30 }, { 28, 9 }, { 0, 1 } },
+		.src = { { 32, 60 }, { 31, 20 }, { 23, 15 }, { 16, 4 },
+			 { 0, 1 } },
+		.dst = { { 32, 70 }, { 31, 17 }, { 22, 12 }, { 0, 1 } },
+		.jitter = 25,
+		.nested = 10,
 		.sport_any = 99,
-		.dport_any = 15,
-		.dport_one = 70,
+		.sport_one = 1,
+		.dport_any = 35,
+		.dport_one = 55,
 		.tcp = 75,
 		.udp = 15,
+		.specs = 200,
 	},
-	[BENCH_FW] = {
-		.src = { { 0, 45 }, { 32, 15 }, { 24, 15 }, { 16, 15 },
-			 { 21, 10 } },
-		.dst = { { 32, 45 }, { 0, 20 }, { 24, 20 }, { 28, 15 } },
-		.sport_any = 75,
+	[BENCH_ACL_DENSE] = {
+		.src = { { 0, 8 }, { 9, 8 }, { 14, 18 }, { 19, 26 }, { 25, 20 },
+			 { 32, 20 } },
+		.dst = { { 6, 2 }, { 16, 12 }, { 21, 20 }, { 24, 26 }, { 28, 20 },
+			 { 32, 20 } },
+		.jitter = 75,
+		.nested = 75,
+		.again = 25,
+		.sport_any = 95,
+		.sport_one = 4,
 		.dport_any = 25,
 		.dport_one = 50,
-		.tcp = 55,
+		.tcp = 60,
+		.udp = 30,
+		.specs = 90,
+	},
+	[BENCH_FW] = {
+		.src = { { 0, 33 }, { 1, 27 }, { 2, 6 }, { 32, 17 }, { 31, 10 },
+			 { 24, 7 } },
+		.dst = { { 32, 47 }, { 31, 22 }, { 0, 10 }, { 1, 7 }, { 29, 10 },
+			 { 24, 4 } },
+		.jitter = 12,
+		.nested = 5,
+		.again = 1,
+		.sport_any = 78,
+		.sport_one = 8,
+		.dport_any = 30,
+		.dport_one = 60,
+		.tcp = 60,
 		.udp = 25,
+		.specs = 430,
+	},
+	[BENCH_FW_PORTS] = {
+		.src = { { 0, 45 }, { 3, 8 }, { 32, 20 }, { 30, 12 }, { 24, 15 } },
+		.dst = { { 0, 30 }, { 2, 8 }, { 32, 30 }, { 31, 12 }, { 24, 20 } },
+		.jitter = 20,
+		.nested = 20,
+		.again = 12,
+		.sport_any = 10,
+		.sport_one = 28,
+		.dport_any = 30,
+		.dport_one = 40,
+		.tcp = 75,
+		.udp = 24,
+		.specs = 1900,
 	},
 	[BENCH_IPC] = {
-		.src = { { 32, 30 }, { 24, 20 }, { 20, 15 }, { 16, 15 },
-			 { 29, 10 }, { 0, 10 } },
-		.dst = { { 32, 30 }, { 24, 20 }, { 22, 15 }, { 16, 15 },
-			 { 26, 10 }, { 0, 10 } },
-		.sport_any = 85,
-		.dport_any = 45,
-		.dport_one = 40,
-		.tcp = 45,
-		.udp = 30,
+		.src = { { 32, 35 }, { 31, 15 }, { 24, 25 }, { 23, 13 },
+			 { 16, 10 }, { 0, 2 } },
+		.dst = { { 32, 35 }, { 24, 30 }, { 25, 15 }, { 20, 10 },
+			 { 14, 8 }, { 0, 2 } },
+		.jitter = 40,
+		.nested = 35,
+		.sport_any = 84,
+		.sport_one = 6,
+		.dport_any = 55,
+		.dport_one = 35,
+		.tcp = 30,
+		.udp = 38,
+		.specs = 320,
+	},
+	[BENCH_IPC_WIDE] = {
+		.src = { { 32, 40 }, { 0, 30 }, { 28, 20 }, { 24, 10 } },
+		.dst = { { 32, 45 }, { 0, 25 }, { 27, 20 }, { 20, 10 } },
+		.jitter = 8,
+		.nested = 3,
+		.sport_any = 98,
+		.sport_one = 1,
+		.dport_any = 93,
+		.dport_one = 5,
+		.tcp = 20,
+		.udp = 10,
+		.specs = 10,
 	},
 };
 
-/* An address near earlier ones, as networks have them. */
-static uint32_t near_address(struct bench_rng *rng, uint32_t sites)
-{
-	uint32_t site = bench_below(rng, sites) * 0x9e3779b1u;
+/* What is drawn from while rules are made. */
+struct maker {
+	struct bench_rng rng;
+	const struct shape *shape;
+	uint32_t sites; /* clusters of addresses */
+	uint32_t n_specs;
+	struct spec specs[MAX_SPECS];
+	struct flat last;
+};
 
-	return (site & 0xfffff000u) | (any32(rng) & 0xfff);
+static bool chance(struct bench_rng *rng, uint32_t percent)
+{
+	return bench_below(rng, 100) < percent;
 }
 
-static uint8_t pick_len(struct bench_rng *rng, const uint8_t (*lens)[2])
+/* An address near others, as networks have them. */
+static uint32_t near_address(struct maker *m, uint32_t last)
 {
-	uint32_t percent = bench_below(rng, 100);
-	int i;
+	uint32_t site = bench_below(&m->rng, m->sites) * 0x9e3779b1u;
+	uint32_t keep = ~0u << (4 + bench_below(&m->rng, 17));
+
+	if (chance(&m->rng, m->shape->nested))
+		return (last & keep) | (any32(&m->rng) & ~keep);
+	return (site & 0xfffff000u) | (any32(&m->rng) & 0xfff);
+}
+
+static uint8_t pick_len(struct maker *m, const uint8_t (*lens)[2])
+{
+	uint32_t percent = bench_below(&m->rng, 100);
+	int i, len;
 
 	for (i = 0; i < 5 && percent >= lens[i][1]; i++)
 		percent -= lens[i][1];
-	return lens[i][0];
+	len = lens[i][0];
+	if (len && chance(&m->rng, m->shape->jitter))
+		len += (int)bench_below(&m->rng, 9) - 4;
+	return (uint8_t)(len < 0 ? 0 : len > 32 ? 32 : len);
 }
 
-static void pick_port(struct bench_rng *rng, uint8_t any, uint8_t one,
-		      uint16_t *lo, uint16_t *hi)
+static void pick_ports(struct bench_rng *rng, uint8_t any, uint8_t one,
+		       uint16_t *lo, uint16_t *hi)
 {
 	static const uint16_t ranges[][2] = {
-		{ 1024, 65535 },  { 0, 1023 },	{ 6000, 6063 },
-		{ 33434, 33600 }, { 137, 139 },
+		{ 1024, 65535 },  { 0, 1023 },	  { 6000, 6063 },
+		{ 33434, 33600 }, { 137, 139 },	  { 1024, 5000 },
+		{ 2300, 2400 },	  { 8000, 8100 },
 	};
 	uint32_t percent = bench_below(rng, 100), i;
 
@@ -216,51 +310,88 @@ static void pick_port(struct bench_rng *rng, uint8_t any, uint8_t one,
 		*lo = *hi = (uint16_t)(bench_below(rng, 3)
 					       ? bench_below(rng, 120) * 37
 					       : bench_below(rng, 65536));
-		return;
+	} else if (bench_below(rng, 3)) {
+		i = bench_below(rng, 8);
+		*lo = ranges[i][0];
+		*hi = ranges[i][1];
+	} else {
+		*lo = (uint16_t)bench_below(rng, 60000);
+		*hi = (uint16_t)(*lo + bench_below(rng, 65536u - *lo));
 	}
-	i = bench_below(rng, 5);
-	*lo = ranges[i][0];
-	*hi = ranges[i][1];
 }
 
-static void make_flat(struct bench_rng *rng, const struct shape *shape,
-		      uint32_t sites, struct flat *f)
+static struct spec make_spec(struct maker *m)
 {
-	uint32_t percent = bench_below(rng, 100);
+	const struct shape *shape = m->shape;
+	uint32_t percent = bench_below(&m->rng, 100);
+	struct spec s = { .hi = { UINT16_MAX, UINT16_MAX }, .has_proto = true };
 
-	*f = (struct flat){ .hi = { UINT16_MAX, UINT16_MAX } };
-	f->addr[0] = near_address(rng, sites);
-	f->addr[1] = near_address(rng, sites);
-	f->len[0] = pick_len(rng, (const uint8_t(*)[2])shape->src);
-	f->len[1] = pick_len(rng, (const uint8_t(*)[2])shape->dst);
-	f->has_proto = true;
 	if (percent < shape->tcp + shape->udp) {
-		f->proto = percent < shape->tcp ? IPPROTO_TCP : IPPROTO_UDP;
-		pick_port(rng, shape->sport_any, 5, &f->lo[0], &f->hi[0]);
-		pick_port(rng, shape->dport_any, shape->dport_one, &f->lo[1],
-			  &f->hi[1]);
+		s.proto = percent < shape->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+		pick_ports(&m->rng, shape->sport_any, shape->sport_one,
+			   &s.lo[0], &s.hi[0]);
+		pick_ports(&m->rng, shape->dport_any, shape->dport_one,
+			   &s.lo[1], &s.hi[1]);
 	} else if (percent % 2) {
-		f->proto = percent % 4 == 1 ? IPPROTO_ICMP : IPPROTO_GRE;
+		s.proto = percent % 4 == 1 ? IPPROTO_ICMP : IPPROTO_GRE;
 	} else {
-		f->has_proto = false;
+		s.has_proto = false;
 	}
+	return s;
+}
+
+/* One of the specs, the first ones far more often. */
+static const struct spec *pick_spec(struct maker *m)
+{
+	uint32_t a = bench_below(&m->rng, m->n_specs);
+	uint32_t b = bench_below(&m->rng, m->n_specs);
+	uint32_t c = bench_below(&m->rng, m->n_specs);
+
+	a = a < b ? a : b;
+	return &m->specs[a < c ? a : c];
+}
+
+static void make_flat(struct maker *m, struct flat *f)
+{
+	const struct spec *spec = pick_spec(m);
+
+	*f = m->last;
+	if (!chance(&m->rng, m->shape->again)) {
+		f->addr[0] = near_address(m, m->last.addr[0]);
+		f->addr[1] = near_address(m, m->last.addr[1]);
+		f->len[0] = pick_len(m, (const uint8_t(*)[2])m->shape->src);
+		f->len[1] = pick_len(m, (const uint8_t(*)[2])m->shape->dst);
+	}
+	memcpy(f->lo, spec->lo, sizeof(f->lo));
+	memcpy(f->hi, spec->hi, sizeof(f->hi));
+	f->proto = spec->proto;
+	f->has_proto = spec->has_proto;
+	m->last = *f;
 }
 
 int bench_synthetic(enum bench_shape shape, size_t n, uint64_t seed, bool is_v6,
 		    struct fw_program *ret)
 {
-	struct bench_rng rng = { seed * 2 + 1 };
-	uint32_t sites = 16 + (uint32_t)n / 8;
+	struct maker m = {
+		.rng = { seed * 2 + 1 },
+		.shape = &shapes[shape],
+		.sites = 16 + (uint32_t)n / 8,
+		.n_specs = 8 + (uint32_t)n / 4,
+	};
 	struct flat f;
 	size_t i;
 	int r;
 
+	if (m.n_specs > m.shape->specs)
+		m.n_specs = m.shape->specs;
+	for (i = 0; i < m.n_specs; i++)
+		m.specs[i] = make_spec(&m);
 	r = rules_init(ret, n);
 	for (i = 0; r == 0 && i < n; i++) {
-		make_flat(&rng, &shapes[shape], sites, &f);
+		make_flat(&m, &f);
 		/* What matches everything would hide all that follows. */
-		if (f.len[0] + f.len[1] < 8)
-			f.len[1] = 24;
+		if (f.len[0] + f.len[1] < 8 && !chance(&m.rng, 2))
+			f.len[1] = 24 + f.len[1] % 9;
 		r = add_row(ret, &f, is_v6);
 	}
 	if (r < 0)

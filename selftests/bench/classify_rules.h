@@ -13,15 +13,22 @@ struct bench_rng {
 /** @brief A number below `n`, which is not 0. */
 uint32_t bench_below(struct bench_rng *rng, uint32_t n);
 
-/* What a synthetic rule set looks like. */
+/*
+ * What a synthetic rule set looks like: hundreds of pairs of prefix lengths,
+ * addresses in clusters, few different ports and protocols that return often, as
+ * the sets of ClassBench have them.
+ */
 enum bench_shape {
 	BENCH_ACL, /* specific pairs of networks, single destination ports */
-	BENCH_FW,  /* many wildcards, ranges of ports on both sides */
+	BENCH_ACL_DENSE, /* networks within networks, many services a pair */
+	BENCH_FW,	 /* many wildcards, ranges of ports on both sides */
+	BENCH_FW_PORTS,	 /* the same, with hundreds of ranges of source ports */
 	BENCH_IPC, /* pairs of networks of all sizes, all kinds of protocols */
+	BENCH_IPC_WIDE, /* hardly a port, few pairs of lengths */
 	BENCH_SHAPE_MAX,
 };
 
-/* Names of enum bench_shape: "acl", "fw", "ipc". */
+/* Names of enum bench_shape: "acl", "acl-dense" and so on. */
 extern const char *const bench_shapes[BENCH_SHAPE_MAX];
 
 /**
