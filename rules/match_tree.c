@@ -39,10 +39,14 @@ struct window {
 	unsigned int bit, bits;
 };
 
-/* What the cuts before a list have found out about packets. */
+/*
+ * What the cuts before a list have found out about packets: bits, and of ports
+ * also that they are not below `lo` nor above `hi`.
+ */
 struct region {
 	uint64_t tested[2][2], addr[2][2];
 	uint16_t port_tested[DIM_MAX], port[DIM_MAX];
+	uint16_t lo[DIM_MAX], hi[DIM_MAX];
 };
 
 struct tree {
@@ -52,16 +56,20 @@ struct tree {
 	struct fw_match_depth *depth;
 };
 
-/* The values of a window that a part matches. */
+/*
+ * The values of a window that a part matches; of the first and the last one
+ * perhaps not all ports.
+ */
 struct span {
 	uint8_t first, last;
+	bool is_first_partial, is_last_partial;
 };
 
 /* ---- spans --------------------------------------------------------------- */
 
 static struct span all_values(const struct window *w)
 {
-	return (struct span){ 0, (uint8_t)((1u << w->bits) - 1) };
+	return (struct span){ .last = (uint8_t)((1u << w->bits) - 1) };
 }
 
 static struct span address_span(const struct fw_match_part *p,
@@ -75,9 +83,12 @@ static struct span address_span(const struct fw_match_part *p,
 	if (len <= w->bit)
 		return all_values(w);
 	if (len >= w->bit + w->bits)
-		return (struct span){ (uint8_t)v, (uint8_t)v };
+		return (struct span){ .first = (uint8_t)v, .last = (uint8_t)v };
 	free = (1u << (w->bit + w->bits - len)) - 1;
-	return (struct span){ (uint8_t)(v & ~free), (uint8_t)(v | free) };
+	return (struct span){
+		.first = (uint8_t)(v & ~free),
+		.last = (uint8_t)(v | free),
+	};
 }
 
 /* Can a part tell packets by this field?  What its ports are, if so. */
@@ -94,19 +105,12 @@ static bool port_range(const struct fw_match_part *p, enum dim dim,
 	return *ret_lo != 0 || *ret_hi != UINT16_MAX;
 }
 
-/* Where all bits before the window are known, only what is in there counts. */
-static void clip(const struct region *region, const struct window *w,
-		 unsigned int *lo, unsigned int *hi)
+/* Only what is left of the packets counts. */
+static void clip(const struct region *region, enum dim dim, unsigned int *lo,
+		 unsigned int *hi)
 {
-	unsigned int before = 0xffff0000u >> w->bit & 0xffff;
-	unsigned int first, last;
-
-	if ((region->port_tested[w->dim] & before) != before)
-		return;
-	first = region->port[w->dim] & before;
-	last = first | (~before & 0xffff);
-	*lo = *lo > first ? *lo : first;
-	*hi = *hi < last ? *hi : last;
+	*lo = *lo > region->lo[dim] ? *lo : region->lo[dim];
+	*hi = *hi < region->hi[dim] ? *hi : region->hi[dim];
 }
 
 static struct span port_span(const struct fw_match_part *p,
@@ -118,11 +122,15 @@ static struct span port_span(const struct fw_match_part *p,
 
 	if (!port_range(p, w->dim, &lo, &hi))
 		return all_values(w);
-	clip(region, w, &lo, &hi);
+	clip(region, w->dim, &lo, &hi);
 	if (lo > hi || lo >> (16 - w->bit) != hi >> (16 - w->bit))
 		return all_values(w);
-	return (struct span){ (uint8_t)(lo >> shift & mask),
-			      (uint8_t)(hi >> shift & mask) };
+	return (struct span){
+		.first = (uint8_t)(lo >> shift & mask),
+		.last = (uint8_t)(hi >> shift & mask),
+		.is_first_partial = lo & ((1u << shift) - 1),
+		.is_last_partial = ~hi & ((1u << shift) - 1),
+	};
 }
 
 /* One bit only: which of the two do the classes of a part have? */
@@ -131,7 +139,7 @@ static struct span proto_span(const struct fw_match_part *p,
 {
 	static const uint8_t protos[] = { 6, 17, 1, 58, 47, 50, 132 };
 	unsigned int not_in = (p->need & NEED_OF_CLASS) >> FW_MATCH_CLASS_SHIFT;
-	struct span s = { 1, 0 };
+	struct span s = { .first = 1 };
 	size_t i;
 
 	if (!(not_in >> (FW_MATCH_CLASSES - 1) & 1))
@@ -261,6 +269,26 @@ struct effect {
 	size_t charge; /* memory in entries: copies and references */
 };
 
+/* Where the list of a value is not that of the value before. */
+static void mark_changes(const struct span *spans, size_t n, unsigned int shift,
+			 bool changes[MAX_VALUES + 2])
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		unsigned int first = spans[i].first >> shift;
+		unsigned int last = spans[i].last >> shift;
+		unsigned int rest = (1u << shift) - 1;
+
+		changes[first] = true;
+		changes[last + 1] = true;
+		if (spans[i].is_first_partial || spans[i].first & rest)
+			changes[first + 1] = true;
+		if (spans[i].is_last_partial || ~spans[i].last & rest)
+			changes[last] = true;
+	}
+}
+
 /*
  * Half of the packets look like the rules, half are spread over all values.
  * `shift` joins the values of the spans, which are of more bits.
@@ -268,11 +296,13 @@ struct effect {
 static struct effect effect_of(const struct span *spans, size_t n,
 			       unsigned int shift, unsigned int bits)
 {
+	bool changes[MAX_VALUES + 2] = { false };
 	int32_t change[MAX_VALUES + 1] = { 0 };
-	size_t i, values = 1ul << bits;
+	size_t i, values = 1ul << bits, written = 0;
 	double squares = 0, total = 0;
 	int64_t size = 0;
 
+	mark_changes(spans, n, shift, changes);
 	for (i = 0; i < n; i++) {
 		change[spans[i].first >> shift]++;
 		change[(spans[i].last >> shift) + 1]--;
@@ -281,10 +311,12 @@ static struct effect effect_of(const struct span *spans, size_t n,
 		size += change[i];
 		squares += (double)size * (double)size;
 		total += (double)size;
+		if (changes[i])
+			written += (size_t)size;
 	}
 	return (struct effect){
 		.length = (squares / total + total / (double)values) / 2,
-		.charge = (size_t)total - n + values / 4,
+		.charge = written - n + values / 4,
 	};
 }
 
@@ -402,6 +434,7 @@ static bool covers(const struct fw_match_part *p, const struct region *region)
 		unsigned int last =
 			first | (~region->port_tested[side] & 0xffffu);
 
+		clip(region, (enum dim)side, &first, &last);
 		if (port_range(p, (enum dim)side, &lo, &hi) &&
 		    (first < lo || last > hi))
 			return false;
@@ -560,20 +593,48 @@ static uint32_t encode_cut(const struct tree *tree, const struct window *w)
 	       (w->bits - 1);
 }
 
-static void narrow(struct region *region, const struct window *w,
-		   unsigned int value)
+/* Leave the ports that have these values in a window behind known bits. */
+static void narrow_range(struct region *region, const struct window *w,
+			 unsigned int first, unsigned int last)
 {
-	unsigned int mask = (1u << w->bits) - 1, shift;
+	unsigned int before = 0xffff0000u >> w->bit & 0xffff;
+	unsigned int shift = 16 - w->bit - w->bits, lo, hi;
+
+	if ((region->port_tested[w->dim] & before) != before)
+		return;
+	lo = (region->port[w->dim] & before) | first << shift;
+	hi = (region->port[w->dim] & before) | last << shift |
+	     ((1u << shift) - 1);
+	clip(region, w->dim, &lo, &hi);
+	region->lo[w->dim] = (uint16_t)lo;
+	region->hi[w->dim] = (uint16_t)hi;
+}
+
+/* Leave the packets that have one of these values in a window. */
+static void narrow(struct region *region, const struct window *w,
+		   unsigned int first, unsigned int last)
+{
+	unsigned int open = 0, bits, value, mask, shift;
 	size_t word = w->bit / 64;
 
+	/* Bits that all of them have in common. */
+	while (first >> open != last >> open)
+		open++;
+	bits = w->bits - open;
+	value = first >> open;
+	mask = (1u << bits) - 1;
 	if (w->dim <= DIM_DST) {
-		shift = 64 - w->bit % 64 - w->bits;
+		shift = 64 - w->bit % 64 - bits;
+		if (bits == 0)
+			return;
 		region->tested[w->dim][word] |= (uint64_t)mask << shift;
 		region->addr[w->dim][word] &= ~((uint64_t)mask << shift);
 		region->addr[w->dim][word] |= (uint64_t)value << shift;
 		return;
 	}
-	shift = (w->dim == DIM_PROTO ? 8 : 16) - w->bit - w->bits;
+	if (w->dim <= DIM_ICMP)
+		narrow_range(region, w, first, last);
+	shift = (w->dim == DIM_PROTO ? 8 : 16) - w->bit - bits;
 	region->port_tested[w->dim] |= (uint16_t)(mask << shift);
 	region->port[w->dim] =
 		(uint16_t)((region->port[w->dim] & ~(mask << shift)) |
@@ -584,25 +645,23 @@ static int write_tree(struct tree *tree, uint32_t *list, size_t n, size_t room,
 		      const struct region *region, uint32_t cuts,
 		      __u64 *ret_ref);
 
-/* Room for one level: the lists of two neighbouring values. */
+/* Room for one level. */
 struct level {
-	uint32_t *lists[2];
+	uint32_t *list;
 	struct span *spans;
 };
 
 static void level_done(struct level *level)
 {
-	free(level->lists[0]);
-	free(level->lists[1]);
+	free(level->list);
 	free(level->spans);
 }
 
 static int level_init(struct level *level, size_t n)
 {
-	level->lists[0] = malloc(n * sizeof(uint32_t));
-	level->lists[1] = malloc(n * sizeof(uint32_t));
-	level->spans = malloc(n * sizeof(struct span));
-	return level->lists[0] && level->lists[1] && level->spans ? 0 : -ENOMEM;
+	level->list = malloc(n * sizeof(*level->list));
+	level->spans = malloc(n * sizeof(*level->spans));
+	return level->list && level->spans ? 0 : -ENOMEM;
 }
 
 /* The lists behind a cut; neighbours that are the same are written once. */
@@ -611,34 +670,31 @@ static int write_values(struct tree *tree, const uint32_t *list, size_t n,
 			const struct window *w, struct level *level,
 			uint32_t off, uint32_t cuts)
 {
-	size_t kept = 0, before = 0;
-	unsigned int v;
-	__u64 ref = 0;
+	bool changes[MAX_VALUES + 2] = { false };
+	unsigned int v, next;
 	int r;
 
-	for (v = 0; v < 1u << w->bits; v++) {
-		uint32_t *to = level->lists[v & 1];
+	mark_changes(level->spans, n, 0, changes);
+	changes[1u << w->bits] = true;
+	for (v = 0; v < 1u << w->bits; v = next) {
 		struct region inner = *region;
+		__u64 ref = 0;
+		size_t kept;
 
-		narrow(&inner, w, v);
-		before = kept;
-		kept = select_parts(tree, list, n, level->spans, v, &inner, to);
-		if (kept && kept <= SHORT_LIST)
-			kept = drop_hidden(tree, to, kept);
+		for (next = v + 1; !changes[next]; next++)
+			continue;
+		narrow(&inner, w, v, next - 1);
+		kept = select_parts(tree, list, n, level->spans, v, &inner,
+				    level->list);
 		if (!kept)
 			continue;
-		if (kept > SHORT_LIST || kept != before ||
-		    memcmp(to, level->lists[!(v & 1)], kept * sizeof(*to))) {
-			/* A longer list is dropped from in there. */
-			r = write_tree(tree, to, kept, kept * room / ROOM_UNIT,
-				       &inner, cuts, &ref);
-			if (r < 0)
-				return r;
-			if (kept > SHORT_LIST)
-				kept = 0;
-		}
-		memcpy(fw_bytes_at(tree->b->bytes, off + v * 8), &ref,
-		       sizeof(ref));
+		r = write_tree(tree, level->list, kept, kept * room / ROOM_UNIT,
+			       &inner, cuts, &ref);
+		if (r < 0)
+			return r;
+		for (; v < next; v++)
+			memcpy(fw_bytes_at(tree->b->bytes, off + v * 8), &ref,
+			       sizeof(ref));
 	}
 	return 0;
 }
@@ -699,5 +755,6 @@ int fw_match_add_tree(struct fw_match_builder *b, bool is_v6,
 	};
 	struct region region = { 0 };
 
+	memset(region.hi, 0xff, sizeof(region.hi));
 	return write_tree(&tree, list, n, room, &region, 0, ret_ref);
 }
