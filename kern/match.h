@@ -16,20 +16,22 @@
 
 #include "kern/addrset.h"
 
-#define MATCH_MAX_STEPS (1u << 23) /* what bpf_loop() allows */
+#define MATCH_MAX_STEPS	  (1u << 23) /* what bpf_loop() allows */
+#define MATCH_FIRST_STEPS 4	     /* without it */
 
 /* Where a walk is: not on the stack, which has little room. */
 struct match_state {
 	__u64 addr[4]; /* as struct fw_match_v4.addr, fw_match_v6.addr */
 	__u32 lack;    /* FW_NEED_* */
-	__u32 masks;
-	__u32 rows;
 	__u16 sport, dport;
 	__u32 table; /* offset of the next one */
 	__u32 pos;   /* offset of the next entry */
 	__u32 left;  /* entries from there on */
 	__u32 best;  /* rule that matches, FW_RULE_NONE: none yet */
+	__u32 slot;  /* its counter */
+	__u32 end;   /* how it ends, see FW_END_VERDICT_SHIFT */
 	__u32 asked; /* rule whose term is asked next; FW_RULE_NONE: none */
+	__u32 row;   /* offset of the asked rule's struct fw_match_row */
 	__u32 maybe; /* lowest rule that matches but for the leaving interface */
 };
 
@@ -88,18 +90,9 @@ static __always_inline bool match_ports(const struct match *m,
 	       (!d || match_port(m->base, d, m->s->dport));
 }
 
-static __always_inline const struct fw_match_term *
-term_of(const struct match *m, __u32 rule)
-{
-	const struct fw_match_row *row;
-
-	row = image_at(m->base, m->s->rows + rule * (__u32)sizeof(*row),
-		       struct fw_match_row);
-	return image_at(m->base, row->term, struct fw_match_term);
-}
-
 /* The rule matches, but for the leaving interface. */
 static __always_inline void accept_rule(struct match *m, __u32 rule,
+					const struct fw_match_row *row,
 					const struct fw_match_term *t)
 {
 	const struct fw_key *k = m->key;
@@ -113,6 +106,8 @@ static __always_inline void accept_rule(struct match *m, __u32 rule,
 			return;
 	}
 	m->s->best = rule;
+	m->s->slot = row->slot;
+	m->s->end = row->end;
 	m->s->left = 0;
 }
 
@@ -149,7 +144,10 @@ static __always_inline void ask_term(struct match *m)
 {
 	__u32 rule = m->s->asked & ~MATCH_ASK_DST;
 	bool again = m->s->asked & MATCH_ASK_DST;
-	const struct fw_match_term *t = term_of(m, rule);
+	const struct fw_match_row *row =
+		image_at(m->base, m->s->row, struct fw_match_row);
+	const struct fw_match_term *t =
+		image_at(m->base, row->term, struct fw_match_term);
 	bool dst = again || !(t->flags & FW_TERM_SRC);
 
 	m->s->asked = FW_RULE_NONE;
@@ -162,7 +160,7 @@ static __always_inline void ask_term(struct match *m)
 		m->s->asked = rule | MATCH_ASK_DST;
 		return;
 	}
-	accept_rule(m, rule, t);
+	accept_rule(m, rule, row, t);
 }
 
 /* ---- entries -------------------------------------------------------------- */
@@ -180,44 +178,67 @@ static __always_inline __u64 ports_differ(const struct match *m,
 static __always_inline __u64 v4_differs(const struct match *m,
 					const struct fw_match_v4 *e)
 {
-	return ((m->s->addr[0] ^ e->addr) & e->mask) | (m->s->lack & e->need) |
-	       ports_differ(m, &e->ports);
+	__u64 differ = m->s->addr[0] ^ e->addr;
+
+	return differ >> 32 >> (e->sshift & 63) |
+	       (differ & 0xffffffff) >> (e->dshift & 63) |
+	       (m->s->lack & e->need) | ports_differ(m, &e->ports);
+}
+
+static __always_inline __u64 v6_word(const struct match *m,
+				     const struct fw_match_v6 *e, const int i)
+{
+	__u32 shift = e->shift[i];
+
+	return (m->s->addr[i] ^ e->addr[i]) >> (shift & 63) >> (shift >> 6 & 1);
 }
 
 static __always_inline __u64 v6_differs(const struct match *m,
 					const struct fw_match_v6 *e)
 {
-	const struct fw_match_mask *s, *d;
-
-	s = image_at(m->base, m->s->masks + e->saddr_len * 16u,
-		     struct fw_match_mask);
-	d = image_at(m->base, m->s->masks + e->daddr_len * 16u,
-		     struct fw_match_mask);
-	return ((m->s->addr[0] ^ e->addr[0]) & s->hi) |
-	       ((m->s->addr[1] ^ e->addr[1]) & s->lo) |
-	       ((m->s->addr[2] ^ e->addr[2]) & d->hi) |
-	       ((m->s->addr[3] ^ e->addr[3]) & d->lo) | (m->s->lack & e->need) |
+	return v6_word(m, e, 0) | v6_word(m, e, 1) | v6_word(m, e, 2) |
+	       v6_word(m, e, 3) | (m->s->lack & e->need) |
 	       ports_differ(m, &e->ports);
 }
 
-/* Look at the entry at m->s->pos; true if it agrees. */
-static __always_inline bool entry_agrees(struct match *m, const bool v4,
-					 __u32 *ret_rule, __u32 *ret_need)
+/* The entry agrees, and nothing better did. */
+static __always_inline void take_entry(struct match *m, __u32 need, __u32 end,
+				       __u32 slot)
+{
+	if (need & FW_MATCH_HAS_TERM) {
+		m->s->asked = end & FW_REF_RULE_MASK;
+		m->s->row = slot;
+		return;
+	}
+	m->s->best = end & FW_REF_RULE_MASK;
+	m->s->end = end;
+	m->s->slot = slot;
+	m->s->left = 0;
+}
+
+/* Look at the entry at `pos`: 0: differs, 1: agrees, -1: what was found is better. */
+static __always_inline int look_at(struct match *m, __u32 pos, const bool v4)
 {
 	if (v4) {
 		const struct fw_match_v4 *e =
-			image_at(m->base, m->s->pos, struct fw_match_v4);
+			image_at(m->base, pos, struct fw_match_v4);
 
-		*ret_rule = e->rule;
-		*ret_need = e->need;
-		return !v4_differs(m, e);
+		if ((e->end & FW_REF_RULE_MASK) >= m->s->best)
+			return -1;
+		if (v4_differs(m, e))
+			return 0;
+		take_entry(m, e->need, e->end, e->slot);
+		return 1;
 	} else {
 		const struct fw_match_v6 *e =
-			image_at(m->base, m->s->pos, struct fw_match_v6);
+			image_at(m->base, pos, struct fw_match_v6);
 
-		*ret_rule = e->rule;
-		*ret_need = e->need;
-		return !v6_differs(m, e);
+		if ((e->end & FW_REF_RULE_MASK) >= m->s->best)
+			return -1;
+		if (v6_differs(m, e))
+			return 0;
+		take_entry(m, e->need, e->end, e->slot);
+		return 1;
 	}
 }
 
@@ -226,29 +247,19 @@ static __always_inline void scan(struct match *m, const bool v4)
 {
 	const __u32 size =
 		v4 ? sizeof(struct fw_match_v4) : sizeof(struct fw_match_v6);
-	__u32 rule = 0, need = 0;
-	bool agrees = false;
-	int i;
+	int i, found;
 
 	for (i = 0; i < FW_MATCH_STEP && m->s->left; i++) {
-		agrees = entry_agrees(m, v4, &rule, &need);
-		if (rule >= m->s->best) {
-			m->s->left = 0;
-			return;
-		}
-		m->s->pos += size;
+		__u32 pos = m->s->pos;
+
+		m->s->pos = pos + size;
 		m->s->left--;
-		if (agrees)
-			break;
+		found = look_at(m, pos, v4);
+		if (found < 0)
+			m->s->left = 0;
+		if (found)
+			return;
 	}
-	if (!agrees)
-		return;
-	if (need & FW_MATCH_HAS_TERM) {
-		m->s->asked = rule;
-		return;
-	}
-	m->s->best = rule;
-	m->s->left = 0;
 }
 
 /* ---- tables --------------------------------------------------------------- */
@@ -340,13 +351,22 @@ static long match_step(__u32 i, struct match *m)
 	return is_over(m);
 }
 
-static __always_inline void match_walk(struct match *m)
+static __always_inline void match_walk(struct match *m, const bool v4)
 {
+	__u32 i;
+
+	/* Most walks are short: a call for each step would cost more than it. */
+#pragma GCC unroll 1
+	for (i = 0; i < MATCH_FIRST_STEPS; i++) {
+		match_list(m, v4);
+		if (is_over(m))
+			return;
+		if (m->s->asked != FW_RULE_NONE)
+			break;
+	}
 #ifdef __bpf__
 	bpf_loop(MATCH_MAX_STEPS, match_step, m, 0);
 #else
-	__u32 i;
-
 	for (i = 0; i < MATCH_MAX_STEPS && !match_step(i, m); i++)
 		continue;
 #endif
@@ -354,17 +374,22 @@ static __always_inline void match_walk(struct match *m)
 
 /* ---- before and after ------------------------------------------------------ */
 
+static __always_inline __u64 match_word(const __be32 *w, const __be32 *next)
+{
+	return (__u64)ADDRSET_HOST32(*w) << 32 | ADDRSET_HOST32(*next);
+}
+
 static __always_inline void match_addresses(struct match *m, const bool v4)
 {
 	const __be32 *s = m->key->saddr.w, *d = m->key->daddr.w;
 
 	if (v4) {
-		m->s->addr[0] = (__u64)s[3] << 32 | d[3];
+		m->s->addr[0] = match_word(&s[3], &d[3]);
 	} else {
-		m->s->addr[0] = (__u64)s[0] << 32 | s[1];
-		m->s->addr[1] = (__u64)s[2] << 32 | s[3];
-		m->s->addr[2] = (__u64)d[0] << 32 | d[1];
-		m->s->addr[3] = (__u64)d[2] << 32 | d[3];
+		m->s->addr[0] = match_word(&s[0], &s[1]);
+		m->s->addr[1] = match_word(&s[2], &s[3]);
+		m->s->addr[2] = match_word(&d[0], &d[1]);
+		m->s->addr[3] = match_word(&d[2], &d[3]);
 	}
 }
 
@@ -421,21 +446,27 @@ static __always_inline void match_result(const struct match *m,
 					 const struct fw_match_head *h,
 					 bool stateless, struct fw_result *res)
 {
-	const struct fw_match_row *row;
-
 	if (m->s->maybe != FW_RULE_NONE && m->s->maybe <= m->s->best)
 		res->flags |= FW_RESULT_MAYBE;
 	res->rule = m->s->best;
 	if (m->s->best != FW_RULE_NONE) {
-		row = image_at(m->base,
-			       m->s->rows + m->s->best * (__u32)sizeof(*row),
-			       struct fw_match_row);
-		res->slot = row->slot;
-		res->verdict = row->verdict;
-		res->flags |= row->flags;
+		res->slot = m->s->slot;
+		res->verdict =
+			m->s->end >> FW_END_VERDICT_SHIFT & FW_END_VERDICT_MASK;
+		res->flags |= (__u8)(m->s->end >> FW_END_FLAGS_SHIFT);
 	} else if (!stateless) {
 		match_default(res, h, m->key);
 	}
+}
+
+/* The tables of the packet's kind, direction and family; 0: none. */
+static __always_inline __u32 match_chain(const struct fw_match_head *h,
+					 const struct fw_key *key,
+					 bool stateless)
+{
+	__u32 v6 = key->family != FW_AF_IPV4;
+
+	return h->chain[(stateless * 6u + (key->dir & 3) * 2u + v6) & 15];
 }
 
 /*
@@ -448,33 +479,31 @@ static __always_inline int match(const void *base, __u32 off,
 	const struct fw_match_head *h;
 	struct match m = { .base = base };
 	const struct fw_key *key;
-	struct fw_result *res;
-	bool v4;
 
 	if (!base || !io)
 		return -1;
 	key = &io->key;
-	res = &io->res;
 	m.key = key;
 	m.s = &io->state;
 	m.s->best = FW_RULE_NONE;
 	m.s->maybe = FW_RULE_NONE;
 	m.s->asked = FW_RULE_NONE;
 	m.s->left = 0;
-	__builtin_memset(res, 0, sizeof(*res));
+	__builtin_memset(&io->res, 0, sizeof(io->res));
 	h = image_at(base, off, struct fw_match_head);
-	v4 = key->family == FW_AF_IPV4;
-	m.s->masks = h->masks;
-	m.s->rows = h->rows;
-	m.s->table =
-		h->chain[(stateless * 6u + (key->dir & 3) * 2u + !v4) & 15];
+	m.s->table = match_chain(h, key, stateless);
 	if (m.s->table) {
 		m.s->lack = match_lack(base, h, key);
 		m.s->sport = key->sport;
 		m.s->dport = key->flags & FW_KEY_ICMP ? key->icmp : key->dport;
-		match_addresses(&m, v4);
-		match_walk(&m);
+		if (key->family == FW_AF_IPV4) {
+			match_addresses(&m, true);
+			match_walk(&m, true);
+		} else {
+			match_addresses(&m, false);
+			match_walk(&m, false);
+		}
 	}
-	match_result(&m, h, stateless, res);
+	match_result(&m, h, stateless, &io->res);
 	return 0;
 }

@@ -11,7 +11,7 @@
  * (a few bits of the packet select the next reference) to shorter lists of
  * entries. What an entry cannot say is in a term, looked at if all else agrees.
  *
- * Words of addresses are in network order as loaded, all else in host order.
+ * Everything is in host order, addresses too.
  * Offsets are in bytes from the start of the image.
  */
 #pragma once
@@ -23,29 +23,30 @@
 
 struct fw_match_head {
 	__u32 chain[FW_MATCH_CHAINS]; /* struct fw_match_table[]; 0: no rule */
-	__u32 rows;	/* struct fw_match_row[], by rule number */
-	__u32 masks;	/* struct fw_match_mask[129], by length of prefix */
+	__u32 slots; /* __u32[]: counters by rule number, for a later daemon */
 	__u32 classes;	/* __u8[256]: bit of FW_MATCH_CLASS, by protocol */
 	__u32 in_zones; /* struct fw_match_zones[] */
 	__u32 n_in_zones;
 	__u32 default_slot[FW_DIR_MAX];
 	__u8 default_verdict[FW_DIR_MAX]; /* enum fw_verdict */
 	__u8 default_log;		  /* bit per enum fw_dir */
-	__u32 pad;
 };
 
-/* How a rule ends; read once, when it has won. */
+/*
+ * How a rule ends.
+ *   31..24  FW_RESULT_LOG, FW_RESULT_STATELESS
+ *   23..20  enum fw_verdict
+ *   19..0   number of the rule
+ */
+#define FW_END_VERDICT_SHIFT 20
+#define FW_END_VERDICT_MASK  0xfu
+#define FW_END_FLAGS_SHIFT   24
+
+/* A rule with a term. */
 struct fw_match_row {
-	__u32 slot;
-	__u32 term;   /* struct fw_match_term; 0: none */
-	__u8 verdict; /* enum fw_verdict */
-	__u8 flags;   /* FW_RESULT_LOG, FW_RESULT_STATELESS */
-	__u8 pad[2];
-};
-
-/* The first bits of an IPv6 address: {w[0] << 32 | w[1], w[2] << 32 | w[3]}. */
-struct fw_match_mask {
-	__u64 hi, lo;
+	__u32 term; /* struct fw_match_term */
+	__u32 slot; /* counter */
+	__u32 end;
 };
 
 /* One way to ask for the entering interface; entries name it by a bit. */
@@ -124,22 +125,33 @@ struct fw_match_ports {
 	__u16 dport, dport_span;
 };
 
+/*
+ * Entries. A prefix is compared by shifting out what is behind it. `slot` is the
+ * counter of the rule, with FW_MATCH_HAS_TERM the offset of its struct
+ * fw_match_row.
+ */
 struct fw_match_v4 {
 	__u64 addr; /* saddr << 32 | daddr */
-	__u64 mask;
 	struct fw_match_ports ports;
 	__u32 need;
-	__u32 rule;
+	__u32 end;
+	__u32 slot;
+	__u8 sshift, dshift; /* 32: any address */
+	__u8 pad[2];
 };
 
 struct fw_match_v6 {
 	__u64 addr[4]; /* as struct fw_match_table.mask */
 	struct fw_match_ports ports;
 	__u32 need;
-	__u32 rule;
-	__u8 saddr_len, daddr_len; /* bits of the prefixes */
-	__u8 pad[6];
+	__u32 end;
+	__u32 slot;
+	__u8 shift[4]; /* of each word: FW_MATCH_SHIFT_ALL or below 64 */
+	__u64 pad;
 };
+
+/* First by the lower six bits, then by those above: 63 and one more. */
+#define FW_MATCH_SHIFT_ALL 0x7f
 
 /* What an entry cannot say. Zones, sets and protocols that are 0: any. */
 struct fw_match_term {
@@ -184,12 +196,11 @@ static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
 }
 
 #ifndef __cplusplus
-_Static_assert(sizeof(struct fw_match_head) == 88, "fw_match_head");
+_Static_assert(sizeof(struct fw_match_head) == 80, "fw_match_head");
 _Static_assert(sizeof(struct fw_match_row) == 12, "fw_match_row");
-_Static_assert(sizeof(struct fw_match_mask) == 16, "fw_match_mask");
 _Static_assert(sizeof(struct fw_match_zones) == 16, "fw_match_zones");
 _Static_assert(sizeof(struct fw_match_table) == 48, "fw_match_table");
 _Static_assert(sizeof(struct fw_match_v4) == 32, "fw_match_v4");
-_Static_assert(sizeof(struct fw_match_v6) == 56, "fw_match_v6");
+_Static_assert(sizeof(struct fw_match_v6) == 64, "fw_match_v6");
 _Static_assert(sizeof(struct fw_match_term) == 72, "fw_match_term");
 #endif

@@ -103,7 +103,6 @@ int fw_image_slots(const struct fw_image *image, size_t n_rows,
 {
 	struct fw_image_head head;
 	struct fw_match_head match;
-	struct fw_match_row row;
 
 	if (image->size < sizeof(head))
 		return -EBADMSG;
@@ -113,14 +112,11 @@ int fw_image_slots(const struct fw_image *image, size_t n_rows,
 	    image->size - head.match < sizeof(match))
 		return -EBADMSG;
 	memcpy(&match, image->bytes + head.match, sizeof(match));
-	if (match.rows > image->size ||
-	    (image->size - match.rows) / sizeof(row) < n_rows)
+	if (match.slots > image->size ||
+	    (image->size - match.slots) / sizeof(*ret_slots) < n_rows)
 		return -EBADMSG;
-	for (size_t i = 0; i < n_rows; i++) {
-		memcpy(&row, image->bytes + match.rows + i * sizeof(row),
-		       sizeof(row));
-		ret_slots[i] = row.slot;
-	}
+	memcpy(ret_slots, image->bytes + match.slots,
+	       n_rows * sizeof(*ret_slots));
 	memcpy(default_slots, match.default_slot, sizeof(match.default_slot));
 	return 0;
 }

@@ -29,6 +29,7 @@ static void builder_done(struct fw_match_builder *b)
 		free(b->hulls[i]);
 	free(b->hulls);
 	free(b->terms);
+	free(b->rows);
 	free(b->sets);
 	free(b->bounds);
 	free(b->by_hash);
@@ -39,10 +40,11 @@ static int builder_init(struct fw_match_builder *b)
 	const struct fw_program *program = b->program;
 
 	b->terms = calloc(program->n_rows + 1, sizeof(*b->terms));
+	b->rows = calloc(program->n_rows + 1, sizeof(*b->rows));
 	b->sets = calloc(program->n_sets + 1, sizeof(*b->sets));
 	b->bounds = calloc(2 * program->n_sets + 1, sizeof(*b->bounds));
 	b->hulls = calloc(2 * program->n_sets + 1, sizeof(*b->hulls));
-	if (!b->terms || !b->sets || !b->bounds || !b->hulls)
+	if (!b->terms || !b->rows || !b->sets || !b->bounds || !b->hulls)
 		return -ENOMEM;
 	b->extra_parts = program->n_rows * EXTRA_A_RULE;
 	if (b->extra_parts < EXTRA_AT_LEAST)
@@ -52,50 +54,41 @@ static int builder_init(struct fw_match_builder *b)
 	return 0;
 }
 
-static int write_rows(struct fw_match_builder *b, const uint32_t *slots,
-		      uint32_t *ret_off)
+/* The counters of all rules, for whoever asks for them later. */
+static int write_slots(struct fw_match_builder *b, uint32_t *ret_off)
 {
-	const struct fw_program *program = b->program;
-	struct fw_match_row *row;
+	size_t size = b->program->n_rows * sizeof(*b->slots);
 	uint32_t off;
-	size_t i;
 
-	off = fw_bytes_reserve(b->bytes, program->n_rows * sizeof(*row), 64);
+	off = fw_bytes_reserve(b->bytes, size, 8);
 	if (off == FW_BYTES_FAILED)
 		return -ENOMEM;
-	row = fw_bytes_at(b->bytes, off);
-	for (i = 0; i < program->n_rows; i++, row++) {
-		uint32_t flags = program->rows[i].flags;
-
-		row->slot = slots[i];
-		row->term = b->terms[i];
-		row->verdict = program->rows[i].verdict;
-		row->flags = flags & FW_ROW_LOG ? FW_RESULT_LOG : 0;
-		if (flags & FW_ROW_STATELESS)
-			row->flags |= FW_RESULT_STATELESS;
-	}
+	if (size)
+		memcpy(fw_bytes_at(b->bytes, off), b->slots, size);
 	*ret_off = off;
 	return 0;
 }
 
-/* Masks of IPv6 prefixes by their length. */
-static int write_masks(struct fw_match_builder *b, uint32_t *ret_off)
+/* The rules that have a term; all others are in their entries alone. */
+static int write_rows(struct fw_match_builder *b)
 {
-	struct fw_match_mask *mask;
-	uint64_t bits[2];
-	unsigned int len;
-	uint32_t off;
+	struct fw_match_row row;
+	uint32_t i, off;
 
-	off = fw_bytes_reserve(b->bytes, 129 * sizeof(*mask), 16);
-	if (off == FW_BYTES_FAILED)
-		return -ENOMEM;
-	mask = fw_bytes_at(b->bytes, off);
-	for (len = 0; len <= 128; len++) {
-		fw_match_mask128(len, bits);
-		mask[len].hi = fw_match_as_loaded(bits[0]);
-		mask[len].lo = fw_match_as_loaded(bits[1]);
+	for (i = 0; i < b->program->n_rows; i++) {
+		if (!b->terms[i])
+			continue;
+		off = fw_bytes_reserve(b->bytes, sizeof(row), 4);
+		if (off == FW_BYTES_FAILED)
+			return -ENOMEM;
+		row = (struct fw_match_row){
+			.term = b->terms[i],
+			.slot = b->slots[i],
+			.end = fw_match_end(b, i),
+		};
+		memcpy(fw_bytes_at(b->bytes, off), &row, sizeof(row));
+		b->rows[i] = off;
 	}
-	*ret_off = off;
 	return 0;
 }
 
@@ -144,8 +137,7 @@ static int write_chains(struct fw_match_builder *b, struct fw_match_head *head)
 	return 0;
 }
 
-static int build(struct fw_match_builder *b, const uint32_t *slots,
-		 struct fw_match_head *head)
+static int build(struct fw_match_builder *b, struct fw_match_head *head)
 {
 	int r;
 
@@ -155,16 +147,16 @@ static int build(struct fw_match_builder *b, const uint32_t *slots,
 	r = fw_match_take_apart(b);
 	if (r < 0)
 		return r;
-	r = write_masks(b, &head->masks);
-	if (r < 0)
-		return r;
 	r = write_classes(b, &head->classes);
 	if (r < 0)
 		return r;
 	r = write_zones(b, head);
 	if (r < 0)
 		return r;
-	r = write_rows(b, slots, &head->rows);
+	r = write_slots(b, &head->slots);
+	if (r < 0)
+		return r;
+	r = write_rows(b);
 	if (r < 0)
 		return r;
 	return write_chains(b, head);
@@ -177,6 +169,7 @@ int fw_match_build(const struct fw_program *program, const uint32_t *slots,
 {
 	__attribute__((cleanup(builder_done))) struct fw_match_builder b = {
 		.program = program,
+		.slots = slots,
 		.bytes = bytes,
 	};
 	struct fw_match_head head = { .default_log = program->default_log };
@@ -191,7 +184,7 @@ int fw_match_build(const struct fw_program *program, const uint32_t *slots,
 	memcpy(head.default_slot, default_slots, sizeof(head.default_slot));
 	memcpy(head.default_verdict, program->default_verdict,
 	       sizeof(head.default_verdict));
-	r = build(&b, slots, &head);
+	r = build(&b, &head);
 	if (r < 0)
 		return r;
 	memcpy(fw_bytes_at(bytes, off), &head, sizeof(head));

@@ -3,8 +3,6 @@
 /* What the files of the classifier's compiler share. */
 #pragma once
 
-#include <endian.h>
-
 #include "kern/match_abi.h"
 #include "match.h"
 
@@ -30,12 +28,14 @@ struct fw_match_chain {
 /* Everything that is known while an image is built. */
 struct fw_match_builder {
 	const struct fw_program *program;
+	const uint32_t *slots; /* counters, by rule */
 	struct fw_bytes *bytes;
 	struct fw_match_stats stats;
 	struct fw_match_chain chains[FW_MATCH_CHAINS];
 	struct fw_match_zones zones[FW_MATCH_MAX_ZONES];
 	uint32_t n_zones;
 	uint32_t *terms;   /* offset by rule; 0: none */
+	uint32_t *rows;	   /* struct fw_match_row by rule; 0: none */
 	uint32_t *sets;	   /* struct fw_addrset by set; 0: not built yet */
 	uint32_t *bounds;  /* struct fw_match_bounds by 2 * set + negated */
 	void **hulls;	   /* by 2 * set + (IPv6) */
@@ -57,11 +57,17 @@ static inline void fw_match_mask128(unsigned int len, uint64_t ret[2])
 	ret[1] = len <= 64 ? 0 : fw_match_mask64(len - 64);
 }
 
-/* Two words of an address as they are loaded from a packet. */
-static inline uint64_t fw_match_as_loaded(uint64_t v)
+/* How a rule ends, see FW_END_VERDICT_SHIFT. */
+static inline uint32_t fw_match_end(const struct fw_match_builder *b,
+				    uint32_t rule)
 {
-	return (uint64_t)htobe32((uint32_t)(v >> 32)) << 32 |
-	       htobe32((uint32_t)v);
+	const struct fw_ir_row *row = &b->program->rows[rule];
+	uint32_t flags = row->flags & FW_ROW_LOG ? FW_RESULT_LOG : 0;
+
+	if (row->flags & FW_ROW_STATELESS)
+		flags |= FW_RESULT_STATELESS;
+	return flags << FW_END_FLAGS_SHIFT |
+	       (uint32_t)row->verdict << FW_END_VERDICT_SHIFT | rule;
 }
 
 /* ---- match_part.c ---- */

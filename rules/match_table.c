@@ -328,19 +328,19 @@ static void slots_done(struct slots *s)
 	free(s->sorted);
 }
 
-static void masks_as_loaded(const struct table *t, bool is_v6, __u64 to[4])
+/* Two prefixes of IPv4 addresses in the word that a packet has them in. */
+static uint64_t in_one_word(uint64_t source, uint64_t destination)
+{
+	return source | destination >> 32;
+}
+
+static void masks_of_table(const struct table *t, bool is_v6, __u64 to[4])
 {
 	struct masks masks = masks_of(t->len);
 
-	to[0] = masks.m[0][0];
-	if (is_v6) {
-		to[0] = fw_match_as_loaded(masks.m[0][0]);
-		to[1] = fw_match_as_loaded(masks.m[0][1]);
-		to[2] = fw_match_as_loaded(masks.m[1][0]);
-		to[3] = fw_match_as_loaded(masks.m[1][1]);
-	} else {
-		to[0] = fw_match_as_loaded(masks.m[0][0] | masks.m[1][0] >> 32);
-	}
+	memcpy(to, masks.m, sizeof(masks.m));
+	if (!is_v6)
+		to[0] = in_one_word(masks.m[0][0], masks.m[1][0]);
 }
 
 /* As kern/match.h does. */
@@ -349,14 +349,9 @@ static uint64_t hash_part(const struct fw_match_part *p, const __u64 mask[4],
 {
 	__u64 w[4];
 
-	if (is_v6) {
-		w[0] = fw_match_as_loaded(p->addr[0][0]);
-		w[1] = fw_match_as_loaded(p->addr[0][1]);
-		w[2] = fw_match_as_loaded(p->addr[1][0]);
-		w[3] = fw_match_as_loaded(p->addr[1][1]);
-	} else {
-		w[0] = fw_match_as_loaded(p->addr[0][0] | p->addr[1][0] >> 32);
-	}
+	memcpy(w, p->addr, sizeof(w));
+	if (!is_v6)
+		w[0] = in_one_word(p->addr[0][0], p->addr[1][0]);
 	return fw_match_hash(w, mask, !is_v6);
 }
 
@@ -496,7 +491,7 @@ static int write_table(struct writer *w, const struct table *t, size_t room,
 
 	if (t->len[0] + t->len[1] == 0)
 		return write_any(w, t, room, at, depth);
-	masks_as_loaded(t, w->is_v6, mask);
+	masks_of_table(t, w->is_v6, mask);
 	r = fill_slots(w, t, mask, &s);
 	if (r < 0)
 		return r;

@@ -487,32 +487,48 @@ static struct fw_match_ports ports_of(const struct fw_match_part *p)
 	};
 }
 
-static void write_v4(const struct fw_match_part *p, struct fw_match_v4 *out)
+/* A counter, or where the rest of the rule is. */
+static uint32_t slot_of(const struct fw_match_builder *b,
+			const struct fw_match_part *p)
 {
-	uint64_t s = fw_match_mask64(p->len[0]);
-	uint64_t d = fw_match_mask64(p->len[1]);
+	return p->need & FW_MATCH_HAS_TERM ? b->rows[p->rule]
+					   : b->slots[p->rule];
+}
 
+static void write_v4(const struct fw_match_builder *b,
+		     const struct fw_match_part *p, struct fw_match_v4 *out)
+{
 	*out = (struct fw_match_v4){
-		.addr = fw_match_as_loaded(p->addr[0][0] | p->addr[1][0] >> 32),
-		.mask = fw_match_as_loaded(s | d >> 32),
+		.addr = p->addr[0][0] | p->addr[1][0] >> 32,
 		.ports = ports_of(p),
 		.need = p->need,
-		.rule = p->rule,
+		.end = fw_match_end(b, p->rule),
+		.slot = slot_of(b, p),
+		.sshift = (uint8_t)(32 - p->len[0]),
+		.dshift = (uint8_t)(32 - p->len[1]),
 	};
 }
 
-static void write_v6(const struct fw_match_part *p, struct fw_match_v6 *out)
+/* What to shift out of a word of an address, the first bits of which count. */
+static uint8_t word_shift(int bits)
+{
+	return bits <= 0    ? FW_MATCH_SHIFT_ALL
+	       : bits >= 64 ? 0
+			    : (uint8_t)(64 - bits);
+}
+
+static void write_v6(const struct fw_match_builder *b,
+		     const struct fw_match_part *p, struct fw_match_v6 *out)
 {
 	*out = (struct fw_match_v6){
-		.addr = {
-			fw_match_as_loaded(p->addr[0][0]), fw_match_as_loaded(p->addr[0][1]),
-			fw_match_as_loaded(p->addr[1][0]), fw_match_as_loaded(p->addr[1][1]),
-		},
+		.addr = { p->addr[0][0], p->addr[0][1], p->addr[1][0],
+			  p->addr[1][1] },
 		.ports = ports_of(p),
 		.need = p->need,
-		.rule = p->rule,
-		.saddr_len = p->len[0],
-		.daddr_len = p->len[1],
+		.end = fw_match_end(b, p->rule),
+		.slot = slot_of(b, p),
+		.shift = { word_shift(p->len[0]), word_shift(p->len[0] - 64),
+			   word_shift(p->len[1]), word_shift(p->len[1] - 64) },
 	};
 }
 
@@ -521,7 +537,7 @@ static int write_list(struct tree *tree, const uint32_t *list, size_t n,
 {
 	size_t size = tree->is_v6 ? sizeof(struct fw_match_v6)
 				  : sizeof(struct fw_match_v4);
-	size_t align = tree->is_v6 ? 8 : 32;
+	size_t align = tree->is_v6 ? 64 : 32;
 	struct fw_bytes *bytes = tree->b->bytes;
 	bool is_long = n > FW_REF_MAX_ENTRIES;
 	struct fw_match_depth *depth = tree->depth;
@@ -544,10 +560,10 @@ static int write_list(struct tree *tree, const uint32_t *list, size_t n,
 	}
 	for (i = 0; i < n; i++, off += (uint32_t)size) {
 		if (tree->is_v6)
-			write_v6(&tree->parts[list[i]],
+			write_v6(tree->b, &tree->parts[list[i]],
 				 fw_bytes_at(bytes, off));
 		else
-			write_v4(&tree->parts[list[i]],
+			write_v4(tree->b, &tree->parts[list[i]],
 				 fw_bytes_at(bytes, off));
 	}
 	tree->b->stats.entries += n;
