@@ -17,11 +17,11 @@
 
 #define MAX_WIDTH      129 /* lengths of prefixes */
 #define MAX_TRIES      48  /* tables that are tried before one is taken */
-#define FIRST_GROUP    64  /* parts that may share a slot, for a start */
-#define LAST_GROUP     256
+#define MAX_GROUP      256 /* parts that may share a slot */
 #define COUNT_BITS_MAX 18
 
 #define LEAST_ROOM 1024 /* entries that cuts may take in a small chain */
+
 struct table {
 	uint8_t len[2]; /* bits of source and destination */
 	uint32_t *list; /* numbers of parts */
@@ -39,7 +39,6 @@ struct chooser {
 	uint32_t *cover;  /* parts that a table could hold, by lengths */
 	unsigned int count_bits;
 	unsigned int width;
-	unsigned int group; /* parts that may share a slot */
 	struct table *tables;
 	size_t n_tables;
 };
@@ -125,8 +124,8 @@ static uint64_t rate(struct chooser *c, const uint8_t len[2])
 		if (c->slots[i] == NO_SLOT)
 			continue;
 		n = c->counts[c->slots[i]];
-		if (n <= c->group)
-			sum += 64 - 32 * n / c->group;
+		if (n <= MAX_GROUP)
+			sum += 64 - 32 * n / MAX_GROUP;
 	}
 	return sum;
 }
@@ -245,7 +244,8 @@ static int take(struct chooser *c, const uint8_t len[2], bool is_last)
 	for (i = 0; i < c->n_left; i++) {
 		uint32_t slot = is_last ? 0 : c->slots[i];
 
-		if (is_last || (slot != NO_SLOT && c->counts[slot] <= c->group))
+		if (is_last ||
+		    (slot != NO_SLOT && c->counts[slot] <= MAX_GROUP))
 			t->list[t->n++] = c->left[i];
 		else
 			c->left[kept++] = c->left[i];
@@ -266,18 +266,13 @@ static int choose(struct chooser *c, struct candidate *found)
 	static const uint8_t any[2] = { 0, 0 };
 	int r;
 
-	c->group = FIRST_GROUP;
 	while (c->n_left > FW_MATCH_SMALL) {
 		uint8_t len[2] = { 0, 0 };
 		size_t n = find_candidates(c, found);
 		uint64_t rating = find_best(c, found, n, len);
 
-		if (!is_worth(c, rating)) {
-			if (c->group >= LAST_GROUP)
-				break;
-			c->group *= 4;
-			continue;
-		}
+		if (!is_worth(c, rating))
+			break;
 		r = take(c, len, false);
 		if (r < 0)
 			return r;
@@ -533,12 +528,11 @@ static void record(struct writer *w, const struct fw_match_depth *depth)
 
 /*
  * Memory that the cuts of a table may take, in entries: a tenth of its parts,
- * and an equal share of one and a half times all parts, for each packet looks
- * into each table.
+ * and an equal share of twice all parts, for each packet looks into each table.
  */
 static size_t room_of(const struct chooser *c, const struct table *t)
 {
-	size_t shared = c->n_listed + c->n_listed / 2 + LEAST_ROOM;
+	size_t shared = 2 * c->n_listed + LEAST_ROOM;
 
 	return t->n / 10 + shared / c->n_tables;
 }

@@ -331,10 +331,14 @@ static void try_window(const struct tree *tree, const uint32_t *list, size_t n,
 		spans[i] = span_of(&tree->parts[list[i]], &w, region);
 	for (shift = 0; shift < most; shift++) {
 		struct effect e = effect_of(spans, n, shift, most - shift);
-		double cost = e.length + COST_OF_CUT +
-			      (double)e.charge / (double)(room + 1);
+		double taken = (double)e.charge / (double)(room + 1);
+		double cost;
 
-		if (e.charge > room || cost >= best->cost)
+		if (e.charge > room)
+			continue;
+		/* What is left of the room shortens the lists further. */
+		cost = e.length / (1.05 - taken) + taken + COST_OF_CUT;
+		if (cost >= best->cost)
 			continue;
 		best->cost = cost;
 		best->w = (struct window){ w.dim, w.bit, most - shift };
