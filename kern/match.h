@@ -201,44 +201,49 @@ static __always_inline __u64 v6_differs(const struct match *m,
 	       ports_differ(m, &e->ports);
 }
 
+/* What became of looking at an entry. */
+enum match_found {
+	MATCH_NOT, /* it does not agree */
+	MATCH_ASK, /* it does, but its term is to be asked */
+	MATCH_END, /* nothing better follows in the list */
+};
+
 /* The entry agrees, and nothing better did. */
-static __always_inline void take_entry(struct match *m, __u32 need, __u32 end,
-				       __u32 slot)
+static __always_inline enum match_found take_entry(struct match *m, __u32 need,
+						   __u32 end, __u32 slot)
 {
 	if (need & FW_MATCH_HAS_TERM) {
 		m->s->asked = end & FW_REF_RULE_MASK;
 		m->s->row = slot;
-		return;
+		return MATCH_ASK;
 	}
 	m->s->best = end & FW_REF_RULE_MASK;
 	m->s->end = end;
 	m->s->slot = slot;
-	m->s->left = 0;
+	return MATCH_END;
 }
 
-/* Look at the entry at `pos`: 0: differs, 1: agrees, -1: what was found is better. */
-static __always_inline int look_at(struct match *m, __u32 pos, const bool v4)
+static __always_inline enum match_found look_at(struct match *m, __u32 pos,
+						const bool v4)
 {
 	if (v4) {
 		const struct fw_match_v4 *e =
 			image_at(m->base, pos, struct fw_match_v4);
 
 		if ((e->end & FW_REF_RULE_MASK) >= m->s->best)
-			return -1;
-		if (v4_differs(m, e))
-			return 0;
-		take_entry(m, e->need, e->end, e->slot);
-		return 1;
+			return MATCH_END;
+		return v4_differs(m, e)
+			       ? MATCH_NOT
+			       : take_entry(m, e->need, e->end, e->slot);
 	} else {
 		const struct fw_match_v6 *e =
 			image_at(m->base, pos, struct fw_match_v6);
 
 		if ((e->end & FW_REF_RULE_MASK) >= m->s->best)
-			return -1;
-		if (v6_differs(m, e))
-			return 0;
-		take_entry(m, e->need, e->end, e->slot);
-		return 1;
+			return MATCH_END;
+		return v6_differs(m, e)
+			       ? MATCH_NOT
+			       : take_entry(m, e->need, e->end, e->slot);
 	}
 }
 
@@ -247,19 +252,17 @@ static __always_inline void scan(struct match *m, const bool v4)
 {
 	const __u32 size =
 		v4 ? sizeof(struct fw_match_v4) : sizeof(struct fw_match_v6);
-	int i, found;
+	enum match_found found = MATCH_NOT;
+	__u32 pos = m->s->pos, left = m->s->left;
+	int i;
 
-	for (i = 0; i < FW_MATCH_STEP && m->s->left; i++) {
-		__u32 pos = m->s->pos;
-
-		m->s->pos = pos + size;
-		m->s->left--;
+	for (i = 0; i < FW_MATCH_STEP && left && found == MATCH_NOT; i++) {
 		found = look_at(m, pos, v4);
-		if (found < 0)
-			m->s->left = 0;
-		if (found)
-			return;
+		pos += size;
+		left--;
 	}
+	m->s->pos = pos;
+	m->s->left = found == MATCH_END ? 0 : left;
 }
 
 /* ---- tables --------------------------------------------------------------- */
@@ -289,13 +292,13 @@ static __always_inline __u64 follow_cut(const struct match *m, __u64 ref)
 static __always_inline void probe(struct match *m,
 				  const struct fw_match_table *t, const bool v4)
 {
-	__u64 hash = fw_match_hash(m->s->addr, t->mask, v4);
-	__u64 ref = *image_at(m->base,
-			      t->slots + (__u32)(hash >> (t->shift & 63)) * 8,
-			      __u64);
-	__u32 kind = ref_kind(ref), pos, signature;
+	__u64 hash = fw_match_hash(m->s->addr, t->mask, v4), ref;
+	__u32 slot = (__u32)(hash >> (t->shift & 63));
+	__u32 kind, pos, signature;
 	int i;
 
+	ref = *image_at(m->base, t->slots + slot * 8, __u64);
+	kind = ref_kind(ref);
 	if (kind != FW_REF_CUT) {
 		signature = (__u32)(ref >> FW_REF_EXTRA_SHIFT);
 		if (signature && signature != FW_MATCH_SIGNATURE(hash))
@@ -358,6 +361,7 @@ static __always_inline void match_walk(struct match *m, const bool v4)
 	/* Most walks are short: a call for each step would cost more than it. */
 #pragma GCC unroll 1
 	for (i = 0; i < MATCH_FIRST_STEPS; i++) {
+		asm volatile("" ::: "memory"); /* no copies on the stack */
 		match_list(m, v4);
 		if (is_over(m))
 			return;
@@ -393,22 +397,32 @@ static __always_inline void match_addresses(struct match *m, const bool v4)
 	}
 }
 
+/* Of the flags of a packet; without branches, which would be hard to predict. */
+static __always_inline __u32 match_lack_flags(__u32 flags)
+{
+	_Static_assert(FW_NEED_PORTS == FW_KEY_PORTS &&
+			       FW_NEED_ICMP == FW_KEY_ICMP &&
+			       FW_NEED_PLAIN == FW_KEY_ESSENTIAL &&
+			       FW_NEED_SRC_NOT_SELF == FW_KEY_SRC_SELF &&
+			       FW_NEED_SRC_SELF == FW_KEY_SRC_SELF >> 1 &&
+			       FW_NEED_DST_SELF == FW_KEY_DST_SELF &&
+			       FW_NEED_DST_NOT_SELF == FW_KEY_DST_SELF << 1,
+		       "bits that are moved here");
+
+	return (~flags & (FW_KEY_PORTS | FW_KEY_ICMP | FW_KEY_DST_SELF)) |
+	       (flags & (FW_KEY_ESSENTIAL | FW_KEY_SRC_SELF)) |
+	       (~flags & FW_KEY_SRC_SELF) >> 1 | (flags & FW_KEY_DST_SELF) << 1;
+}
+
 /* FW_NEED_* that the packet does not fulfil. */
 static __always_inline __u32 match_lack(const void *base,
 					const struct fw_match_head *h,
 					const struct fw_key *k)
 {
 	__u32 lack = *image_at(base, h->classes + k->proto, __u8);
-	__u32 flags = k->flags, i;
+	__u32 i;
 
-	lack <<= FW_MATCH_CLASS_SHIFT;
-	lack |= flags & FW_KEY_PORTS ? 0 : FW_NEED_PORTS;
-	lack |= flags & FW_KEY_ICMP ? 0 : FW_NEED_ICMP;
-	lack |= flags & FW_KEY_ESSENTIAL ? FW_NEED_PLAIN : 0;
-	lack |= flags & FW_KEY_SRC_SELF ? FW_NEED_SRC_NOT_SELF
-					: FW_NEED_SRC_SELF;
-	lack |= flags & FW_KEY_DST_SELF ? FW_NEED_DST_NOT_SELF
-					: FW_NEED_DST_SELF;
+	lack = lack << FW_MATCH_CLASS_SHIFT | match_lack_flags(k->flags);
 	for (i = 0; i < FW_MATCH_MAX_ZONES && i < h->n_in_zones; i++) {
 		const struct fw_match_zones *z =
 			image_at(base, h->in_zones + i * (__u32)sizeof(*z),

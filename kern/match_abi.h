@@ -10,6 +10,7 @@
  * of masked addresses to references; a reference leads to entries, or by cuts
  * (a few bits of the packet select the next reference) to shorter lists of
  * entries. What an entry cannot say is in a term, looked at if all else agrees.
+ * How a rule ends is in its entries too: the one that agrees is all that is read.
  *
  * Everything is in host order, addresses too.
  * Offsets are in bytes from the start of the image.

@@ -27,8 +27,8 @@ struct fw_match_stats {
 /**
  * @brief Append the compiled rules to an image.
  *
- * Same program, same bytes. The image grows by at most 84 bytes a rule, its sets,
- * and 120 (IPv4) or 180 (IPv6) bytes for each of its parts, typically 50 and 75.
+ * Same program, same bytes. The image grows by at most 88 bytes a rule, its sets,
+ * and 140 (IPv4) or 240 (IPv6) bytes for each of its parts, typically 50 and 90.
  * A rule has one part for each family, direction and pair of addresses or ports
  * it names, as long as those beyond the first do not exceed four times the
  * rules, nor 262,144.

@@ -122,13 +122,30 @@ uint8_t fw_match_row_classes(const uint64_t protos[4], bool *ret_exact);
 int fw_match_add_chain(struct fw_match_builder *b, bool is_v6,
 		       const struct fw_match_chain *chain, uint32_t *ret_off);
 
-/* ---- match_tree.c ---- */
+/* ---- match_entry.c ---- */
 
 /* How long the longest list of a table is. */
 struct fw_match_depth {
 	uint32_t entries;
 	uint32_t rule; /* the first one of the longest list */
 };
+
+/** @brief A reference of one of the kinds, without anything in its upper bits. */
+__u64 fw_match_ref(uint32_t kind, uint32_t off, uint32_t rule);
+
+/**
+ * @brief Write parts as a list of entries.
+ *
+ * @param list   numbers of parts in ascending order
+ * @param n      how many, at least 1
+ * @param depth  raised to the length of this list
+ * @return 0 or -ENOMEM
+ */
+int fw_match_add_list(struct fw_match_builder *b, bool is_v6,
+		      const struct fw_match_part *parts, const uint32_t *list,
+		      size_t n, __u64 *ret_ref, struct fw_match_depth *depth);
+
+/* ---- match_tree.c ---- */
 
 /**
  * @brief Write the entries of one slot, with cuts before them if they are many.

@@ -17,7 +17,12 @@
 
 #define MAX_WIDTH      129 /* lengths of prefixes */
 #define MAX_TRIES      48  /* tables that are tried before one is taken */
-#define MAX_GROUP      256 /* parts that may share a slot */
+/*
+ * Parts that may share a slot: for IPv6 fewer, for what tells its addresses apart
+ * is spread over more bytes, and a cut looks at one of them.
+ */
+#define GROUP_V4       512
+#define GROUP_V6       128
 #define COUNT_BITS_MAX 18
 
 #define LEAST_ROOM 1024 /* entries that cuts may take in a small chain */
@@ -39,6 +44,7 @@ struct chooser {
 	uint32_t *cover;  /* parts that a table could hold, by lengths */
 	unsigned int count_bits;
 	unsigned int width;
+	unsigned int group; /* parts that may share a slot */
 	struct table *tables;
 	size_t n_tables;
 };
@@ -124,8 +130,8 @@ static uint64_t rate(struct chooser *c, const uint8_t len[2])
 		if (c->slots[i] == NO_SLOT)
 			continue;
 		n = c->counts[c->slots[i]];
-		if (n <= MAX_GROUP)
-			sum += 64 - 32 * n / MAX_GROUP;
+		if (n <= c->group)
+			sum += 64 - 32 * n / c->group;
 	}
 	return sum;
 }
@@ -244,8 +250,7 @@ static int take(struct chooser *c, const uint8_t len[2], bool is_last)
 	for (i = 0; i < c->n_left; i++) {
 		uint32_t slot = is_last ? 0 : c->slots[i];
 
-		if (is_last ||
-		    (slot != NO_SLOT && c->counts[slot] <= MAX_GROUP))
+		if (is_last || (slot != NO_SLOT && c->counts[slot] <= c->group))
 			t->list[t->n++] = c->left[i];
 		else
 			c->left[kept++] = c->left[i];
@@ -257,7 +262,7 @@ static int take(struct chooser *c, const uint8_t len[2], bool is_last)
 /* Enough to be worth a table?  A few parts are better off behind cuts. */
 static bool is_worth(const struct chooser *c, uint64_t rating)
 {
-	return rating >= 64 * 8 && rating >= c->n_listed * 64 / 256 &&
+	return rating >= 64 * 8 && rating >= c->n_listed * 64 / 160 &&
 	       rating >= c->n_left * 64 / 24;
 }
 
@@ -628,6 +633,7 @@ int fw_match_add_chain(struct fw_match_builder *b, bool is_v6,
 	__attribute__((cleanup(chooser_done))) struct chooser c = {
 		.parts = chain->parts,
 		.width = is_v6 ? 128 : 32,
+		.group = is_v6 ? GROUP_V6 : GROUP_V4,
 		.count_bits = 8,
 	};
 	struct writer w = { .b = b, .parts = chain->parts, .is_v6 = is_v6 };

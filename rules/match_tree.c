@@ -473,111 +473,6 @@ static size_t select_parts(const struct tree *tree, const uint32_t *list,
 
 /* ---- writing ------------------------------------------------------------- */
 
-static __u64 ref_of(const struct tree *tree, const uint32_t *list,
-		    uint32_t kind, uint32_t off, uint32_t extra)
-{
-	return (__u64)extra << FW_REF_EXTRA_SHIFT |
-	       (__u64)kind << FW_REF_KIND_SHIFT |
-	       (__u64)(off / 8) << FW_REF_OFF_SHIFT | tree->parts[list[0]].rule;
-}
-
-static struct fw_match_ports ports_of(const struct fw_match_part *p)
-{
-	return (struct fw_match_ports){
-		.sport = p->port_lo[0],
-		.sport_span = (uint16_t)(p->port_hi[0] - p->port_lo[0]),
-		.dport = p->port_lo[1],
-		.dport_span = (uint16_t)(p->port_hi[1] - p->port_lo[1]),
-	};
-}
-
-/* A counter, or where the rest of the rule is. */
-static uint32_t slot_of(const struct fw_match_builder *b,
-			const struct fw_match_part *p)
-{
-	return p->need & FW_MATCH_HAS_TERM ? b->rows[p->rule]
-					   : b->slots[p->rule];
-}
-
-static void write_v4(const struct fw_match_builder *b,
-		     const struct fw_match_part *p, struct fw_match_v4 *out)
-{
-	*out = (struct fw_match_v4){
-		.addr = p->addr[0][0] | p->addr[1][0] >> 32,
-		.ports = ports_of(p),
-		.need = p->need,
-		.end = fw_match_end(b, p->rule),
-		.slot = slot_of(b, p),
-		.sshift = (uint8_t)(32 - p->len[0]),
-		.dshift = (uint8_t)(32 - p->len[1]),
-	};
-}
-
-/* What to shift out of a word of an address, the first bits of which count. */
-static uint8_t word_shift(int bits)
-{
-	return bits <= 0    ? FW_MATCH_SHIFT_ALL
-	       : bits >= 64 ? 0
-			    : (uint8_t)(64 - bits);
-}
-
-static void write_v6(const struct fw_match_builder *b,
-		     const struct fw_match_part *p, struct fw_match_v6 *out)
-{
-	*out = (struct fw_match_v6){
-		.addr = { p->addr[0][0], p->addr[0][1], p->addr[1][0],
-			  p->addr[1][1] },
-		.ports = ports_of(p),
-		.need = p->need,
-		.end = fw_match_end(b, p->rule),
-		.slot = slot_of(b, p),
-		.shift = { word_shift(p->len[0]), word_shift(p->len[0] - 64),
-			   word_shift(p->len[1]), word_shift(p->len[1] - 64) },
-	};
-}
-
-static int write_list(struct tree *tree, const uint32_t *list, size_t n,
-		      __u64 *ret_ref)
-{
-	size_t size = tree->is_v6 ? sizeof(struct fw_match_v6)
-				  : sizeof(struct fw_match_v4);
-	size_t align = tree->is_v6 ? 64 : 32;
-	struct fw_bytes *bytes = tree->b->bytes;
-	bool is_long = n > FW_REF_MAX_ENTRIES;
-	struct fw_match_depth *depth = tree->depth;
-	uint32_t off;
-	size_t i;
-
-	if (is_long)
-		align = 8;
-	off = fw_bytes_reserve(
-		bytes, n * size + (is_long ? sizeof(struct fw_match_long) : 0),
-		align);
-	if (off == FW_BYTES_FAILED)
-		return -ENOMEM;
-	*ret_ref =
-		ref_of(tree, list, is_long ? FW_REF_LONG : (uint32_t)n, off, 0);
-	if (is_long) {
-		((struct fw_match_long *)fw_bytes_at(bytes, off))->n =
-			(uint32_t)n;
-		off += (uint32_t)sizeof(struct fw_match_long);
-	}
-	for (i = 0; i < n; i++, off += (uint32_t)size) {
-		if (tree->is_v6)
-			write_v6(tree->b, &tree->parts[list[i]],
-				 fw_bytes_at(bytes, off));
-		else
-			write_v4(tree->b, &tree->parts[list[i]],
-				 fw_bytes_at(bytes, off));
-	}
-	tree->b->stats.entries += n;
-	if (n > depth->entries) {
-		depth->entries = (uint32_t)n;
-		depth->rule = tree->parts[list[0]].rule;
-	}
-	return 0;
-}
-
 /* Byte of struct fw_key, bit and bits of a window. */
 static uint32_t encode_cut(const struct tree *tree, const struct window *w)
 {
@@ -731,7 +626,8 @@ static int write_cut(struct tree *tree, const uint32_t *list, size_t n,
 	off = fw_bytes_reserve(tree->b->bytes, 8ul << w->bits, 8);
 	if (off == FW_BYTES_FAILED)
 		return -ENOMEM;
-	*ret_ref = ref_of(tree, list, FW_REF_CUT, off, encode_cut(tree, w));
+	*ret_ref = fw_match_ref(FW_REF_CUT, off, tree->parts[list[0]].rule) |
+		   (__u64)encode_cut(tree, w) << FW_REF_EXTRA_SHIFT;
 	for (i = 0; i < n; i++)
 		level->spans[i] = span_of(&tree->parts[list[i]], w, region);
 	effect = effect_of(level->spans, n, 0, w->bits);
@@ -752,12 +648,14 @@ static int write_tree(struct tree *tree, uint32_t *list, size_t n, size_t room,
 
 	n = drop_hidden(tree, list, n);
 	if (n <= SHORT_LIST || cuts == FW_MATCH_MAX_CUTS)
-		return write_list(tree, list, n, ret_ref);
+		return fw_match_add_list(tree->b, tree->is_v6, tree->parts,
+					 list, n, ret_ref, tree->depth);
 	r = level_init(&level, n);
 	if (r < 0)
 		return r;
 	if (!choose_cut(tree, list, n, room, region, level.spans, &w))
-		return write_list(tree, list, n, ret_ref);
+		return fw_match_add_list(tree->b, tree->is_v6, tree->parts,
+					 list, n, ret_ref, tree->depth);
 	return write_cut(tree, list, n, room, region, &w, &level, cuts,
 			 ret_ref);
 }

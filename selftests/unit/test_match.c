@@ -288,6 +288,36 @@ static void test_overlapping_ports(void **state)
 	assert_true(size < 100000ul * 500);
 }
 
+/* Ranges that span most values of a cut are not copied for each of them. */
+static void test_wide_ranges(void **state)
+{
+	struct fw_match_stats stats;
+	struct fw_program p;
+	uint32_t i;
+	size_t size;
+
+	(void)state;
+	rnd_seed = 9;
+	program_init(&p, 400);
+	for (i = 0; i < 400; i++) {
+		struct fw_ir_row *row = add_row(&p);
+		uint16_t port = (uint16_t)(i * 163);
+
+		row->protos[0] = 1ull << (i % 3 ? 6 : 17);
+		row->verdict = i % 2 ? FW_DROP : FW_ACCEPT;
+		if (i % 8)
+			row->l4b = port_set(&p, port, port);
+		else
+			row->l4b = port_set(&p, (uint16_t)(1024 + i),
+					    (uint16_t)(65535 - i));
+		if (i % 8 == 0)
+			row->l4a = port_set(&p, port, (uint16_t)(port + 9));
+	}
+	check_shape(&p, 3000, &stats, &size);
+	assert_in_range(stats.longest_list, 1, 64);
+	assert_in_range(size / 400, 1, 250);
+}
+
 /* What nothing but the leaving interface tells apart is one long list. */
 static void test_one_long_list(void **state)
 {
@@ -408,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_nested_prefixes),
 		cmocka_unit_test(test_every_port),
 		cmocka_unit_test(test_overlapping_ports),
+		cmocka_unit_test(test_wide_ranges),
 		cmocka_unit_test(test_one_long_list),
 		cmocka_unit_test(test_long_lists),
 		cmocka_unit_test(test_too_many_rules),

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Lists of entries in the image, and references to them. */
+#include <errno.h>
+#include <string.h>
+
+#include "match_part.h"
+
+static struct fw_match_ports ports_of(const struct fw_match_part *p)
+{
+	return (struct fw_match_ports){
+		.sport = p->port_lo[0],
+		.sport_span = (uint16_t)(p->port_hi[0] - p->port_lo[0]),
+		.dport = p->port_lo[1],
+		.dport_span = (uint16_t)(p->port_hi[1] - p->port_lo[1]),
+	};
+}
+
+/* A counter, or where the rest of the rule is. */
+static uint32_t slot_of(const struct fw_match_builder *b,
+			const struct fw_match_part *p)
+{
+	return p->need & FW_MATCH_HAS_TERM ? b->rows[p->rule]
+					   : b->slots[p->rule];
+}
+
+static void write_v4(const struct fw_match_builder *b,
+		     const struct fw_match_part *p, struct fw_match_v4 *out)
+{
+	*out = (struct fw_match_v4){
+		.addr = p->addr[0][0] | p->addr[1][0] >> 32,
+		.ports = ports_of(p),
+		.need = p->need,
+		.end = fw_match_end(b, p->rule),
+		.slot = slot_of(b, p),
+		.sshift = (uint8_t)(32 - p->len[0]),
+		.dshift = (uint8_t)(32 - p->len[1]),
+	};
+}
+
+/* What to shift out of a word of an address, the first bits of which count. */
+static uint8_t word_shift(int bits)
+{
+	return bits <= 0    ? FW_MATCH_SHIFT_ALL
+	       : bits >= 64 ? 0
+			    : (uint8_t)(64 - bits);
+}
+
+static void write_v6(const struct fw_match_builder *b,
+		     const struct fw_match_part *p, struct fw_match_v6 *out)
+{
+	*out = (struct fw_match_v6){
+		.addr = { p->addr[0][0], p->addr[0][1], p->addr[1][0],
+			  p->addr[1][1] },
+		.ports = ports_of(p),
+		.need = p->need,
+		.end = fw_match_end(b, p->rule),
+		.slot = slot_of(b, p),
+		.shift = { word_shift(p->len[0]), word_shift(p->len[0] - 64),
+			   word_shift(p->len[1]), word_shift(p->len[1] - 64) },
+	};
+}
+
+__u64 fw_match_ref(uint32_t kind, uint32_t off, uint32_t rule)
+{
+	return (__u64)kind << FW_REF_KIND_SHIFT |
+	       (__u64)(off / 8) << FW_REF_OFF_SHIFT | rule;
+}
+
+/* Room for a list, with its length before it if a reference cannot say it. */
+static uint32_t reserve(struct fw_match_builder *b, size_t n, size_t size)
+{
+	struct fw_match_long head = { .n = (uint32_t)n };
+	uint32_t off;
+
+	if (n <= FW_REF_MAX_ENTRIES)
+		return fw_bytes_reserve(b->bytes, n * size, size);
+	off = fw_bytes_reserve(b->bytes, sizeof(head) + n * size, 8);
+	if (off != FW_BYTES_FAILED)
+		memcpy(fw_bytes_at(b->bytes, off), &head, sizeof(head));
+	return off;
+}
+
+int fw_match_add_list(struct fw_match_builder *b, bool is_v6,
+		      const struct fw_match_part *parts, const uint32_t *list,
+		      size_t n, __u64 *ret_ref, struct fw_match_depth *depth)
+{
+	bool is_long = n > FW_REF_MAX_ENTRIES;
+	size_t size =
+		is_v6 ? sizeof(struct fw_match_v6) : sizeof(struct fw_match_v4);
+	uint32_t off = reserve(b, n, size);
+	size_t i;
+
+	if (off == FW_BYTES_FAILED)
+		return -ENOMEM;
+	*ret_ref = fw_match_ref(is_long ? FW_REF_LONG : (uint32_t)n, off,
+				parts[list[0]].rule);
+	if (is_long)
+		off += (uint32_t)sizeof(struct fw_match_long);
+	for (i = 0; i < n; i++, off += (uint32_t)size) {
+		void *to = fw_bytes_at(b->bytes, off);
+
+		if (is_v6)
+			write_v6(b, &parts[list[i]], to);
+		else
+			write_v4(b, &parts[list[i]], to);
+	}
+	b->stats.entries += n;
+	if (n > depth->entries) {
+		depth->entries = (uint32_t)n;
+		depth->rule = parts[list[0]].rule;
+	}
+	return 0;
+}
