@@ -164,8 +164,10 @@ int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
 			cover->owner[value->slot] = value->ifindex;
 	}
 	tell_slots(cover);
-	qsort(ret->entries, ret->n_entries, sizeof(*ret->entries),
-	      compare_entries);
+	if (ret->n_entries) {
+		qsort(ret->entries, ret->n_entries, sizeof(*ret->entries),
+		      compare_entries);
+	}
 	return 0;
 }
 

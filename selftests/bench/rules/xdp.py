@@ -21,6 +21,13 @@ PINS = "/sys/fs/bpf/xdp-filter"
 MOST_ADDRESSES = 10000  # in the maps of xdp-filter
 
 
+def leave(*names):
+    """Remove empty folders that a peer has left in the bpf file system."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            os.rmdir(f"/sys/fs/bpf/{name}")
+
+
 class XdpFilter(Peer):
     """Denies addresses; what it does not know it hands to the stack."""
 
@@ -73,6 +80,7 @@ class XdpFilter(Peer):
 
     def remove(self):
         self.run("xdp-filter", "unload", DEVICE)
+        leave("xdp", "xdp-filter")
 
     def denied(self):
         shown = self.run("xdp-filter", "status")
@@ -173,6 +181,7 @@ class Bpfilter(Peer):
         except subprocess.TimeoutExpired:  # still at work for a client that has given up
             self._daemon.kill()
             self._daemon.wait()
+        leave("bpfilter/bench", "bpfilter")
 
     def _pid(self):
         """The daemon has taken the place of nsenter."""
