@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from lab.lab import CLIENT, SERVER, WAN
+from lab.lab import CLIENT, SERVER, WAN, Lab, plain_build
 from lab.netns import patience, wait_for
 from lab.packets import stream
 from lab.traffic import Flood, TcpEcho, UdpEcho, cut, tcp_connect, tcp_talk, tcp_try, udp_try
@@ -218,12 +218,7 @@ def test_standard_input(lab):
     assert shown(lab, "block")["replaced_by"] == "stdin"
 
 
-@both
-@pytest.mark.modes("xdp", "tc")
-def test_large_set(own_lab, family):
-    """A set that needs larger programs, while a connection talks; nothing piles up."""
-    lab = own_lab
-    large = "".join(f"10.{i >> 15}.{i >> 7 & 255}.{i % 128 * 2}\n" for i in range(60000))
+def large_set(lab, family, large):
     lab.load(DENY + "set block { 203.0.113.1 }\n" + BLOCK + ECHO)
     with TcpEcho(lab.server, SERVER[family], 7), tcp_connect(lab.client, SERVER[family], 7) as s:
         assert tcp_talk(s)
@@ -244,6 +239,16 @@ def test_large_set(own_lab, family):
         s.settimeout(patience(0.3))
         assert not tcp_talk(s)
         cut(s)
+
+
+@both
+@pytest.mark.modes("xdp", "tc")
+def test_large_set(mode, family):
+    """A set that needs larger programs, while a connection talks; nothing piles up."""
+    large = "".join(f"10.{i >> 15}.{i >> 7 & 255}.{i % 128 * 2}\n" for i in range(60000))
+    with Lab(plain_build()) as lab:  # a sanitizer keeps what is freed
+        lab.mode = mode
+        large_set(lab, family, large)
 
 
 @pytest.mark.modes("tc")

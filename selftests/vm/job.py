@@ -17,7 +17,7 @@ C_SUITES = ("prog", "netns")
 NETNS = "selftests/netns"
 MODULES = f"{NETNS}/test_modules.py"
 # Files whose tests begin with a daemon of their own, as scripts/test has them.
-OWN = ("daemon", "interfaces", "lab", "neighbours")
+OWN = ("bench", "daemon", "interfaces", "lab", "neighbours", "scale")
 # Files that make half of the fixed part.
 TAGGED = ("ipsec", "vlan")
 # Parts of the netns suite: what pytest -m selects.
