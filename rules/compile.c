@@ -126,6 +126,8 @@ static void understand(struct fw_compiler *c, const struct fw_ast *ast,
 	fw_set_pool_done(&pool);
 	program->n_fixed_entries = count_fixed(&scope, program);
 
+	if (c->options->accepted && !c->rep.diag->errors && !c->rep.is_broken)
+		c->options->accepted(c->ctx, c->sources.texts, c->sources.n);
 	fw_run_passes(&rows);
 	if (c->rep.diag->errors == 0)
 		fw_check_unused(&scope);

@@ -244,6 +244,12 @@ struct fw_options {
 	uint64_t shadow_steps;		    /* 0: FW_SHADOW_STEPS */
 	const struct fw_set_text *replaced; /* borrowed */
 	size_t n_replaced;
+	/*
+	 * Called with the `ctx` of the compilation when all errors are known and
+	 * there is none: what follows looks for warnings only, which may take
+	 * long. The texts are all that there are. NULL: nobody is in a hurry.
+	 */
+	void (*accepted)(void *ctx, const struct fw_text *texts, size_t n);
 };
 
 /**

@@ -94,7 +94,7 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 		return -ENOMEM;
 	fw_slots_begin(apply->slots);
 	for (int dir = 0; dir < FW_DIR_MAX && r == 0; dir++) {
-		r = fw_slots_assign(apply->slots, apply->dp,
+		r = fw_slots_assign(apply->slots,
 				    fw_default_label((enum fw_dir)dir),
 				    &next->default_slots[dir]);
 	}
@@ -105,10 +105,11 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 			next->row_slots[i] = next->row_slots[rule];
 			continue;
 		}
-		r = fw_slots_assign(apply->slots, apply->dp,
-				    program->rows[i].label,
+		r = fw_slots_assign(apply->slots, program->rows[i].label,
 				    &next->row_slots[i]);
 	}
+	if (r == 0)
+		r = fw_slots_clear_new(apply->slots, apply->dp);
 	if (r == -ENOSPC) {
 		fw_errorf(
 			reterr,
@@ -147,7 +148,7 @@ static int put_image(struct fw_apply *apply, struct rules *next,
 	r = fw_rulesets_make(image, size, &next->image_fd);
 	if (r != -E2BIG)
 		return r;
-	size = fw_rulesets_size(image);
+	size = fw_rulesets_size(image->size);
 	r = fw_datapath_grow(apply->dp, size, reterr);
 	return r < 0 ? r : fw_rulesets_make(image, size, &next->image_fd);
 }

@@ -4,6 +4,7 @@
 #include "user/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
@@ -38,6 +39,14 @@ enum fw_exit fw_print_json(const json_t *json)
 	}
 	return FW_EXIT_OK;
 }
+
+struct fw_conversation {
+	struct fw_cli *cli;
+	json_t *request;
+	int file_fd; /* the files of the call, or -1 */
+	int fd;	     /* socket, or -1 */
+	int tries;
+};
 
 /* ---- one conversation ---------------------------------------------------------- */
 
@@ -130,13 +139,16 @@ static int make_file(const struct fw_call *call, int *ret_fd)
 		total += call->files[i].len;
 	if (total > FW_PROTO_MAX_REQUEST)
 		return -EMSGSIZE;
-	fd = memfd_create("fwctl", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	fd = memfd_create("fwctl",
+			  MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("fwctl", MFD_CLOEXEC);
+		fd = memfd_create("fwctl", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
 	for (size_t i = 0; i < call->n_files && r == 0; i++)
 		r = write_all(fd, &call->files[i]);
+	if (r == 0 && fcntl(fd, F_ADD_SEALS, FW_PROTO_SEALS) < 0)
+		r = -errno;
 	if (r == 0)
 		*ret_fd = take_fd(&fd);
 	return r;
@@ -221,33 +233,6 @@ static int receive_reply(int fd, const struct fw_call *call, json_t **ret)
 	fw_buf_done(&in);
 	/* A list that ends early must not look like an attempt worth repeating. */
 	return r == -ECONNRESET && has_rows ? -EPIPE : r;
-}
-
-static int converse(int fd, const struct fw_call *call, unsigned long netns,
-		    json_t **ret)
-{
-	_cleanup_json_ json_t *request = NULL;
-	_cleanup_close_ int file_fd = -1;
-	struct fw_buf out = { 0 };
-	json_t *args;
-	int r;
-
-	args = call->args ? json_incref(call->args) : json_object();
-	request = json_pack("{s:i, s:s, s:I, s:o}", "version", FW_PROTO_VERSION,
-			    "verb", call->verb, "netns", (json_int_t)netns,
-			    "args", args);
-	if (!request)
-		return -ENOMEM;
-	r = make_file(call, &file_fd);
-	if (r == 0)
-		r = fw_frame_put(&out, request, FW_PROTO_MAX_REQUEST);
-	if (r == 0) {
-		/* Also after a broken pipe there may be a reply that says why. */
-		(void)send_all(fd, &out, file_fd);
-		r = receive_reply(fd, call, ret);
-	}
-	fw_buf_done(&out);
-	return r;
 }
 
 /* ---- with a daemon, one way or another ------------------------------------------- */
@@ -353,23 +338,21 @@ static enum fw_exit judge_reply(const struct fw_call *call, const json_t *reply,
 		       : FW_EXIT_REQUEST;
 }
 
-static enum fw_exit call_paths(struct fw_cli *cli, const struct fw_call *call,
-			       unsigned long netns, json_t **ret_result)
+static int make_request(struct fw_conversation *conversation,
+			const struct fw_call *call, unsigned long netns)
 {
-	_cleanup_json_ json_t *reply = NULL;
-	int r = -ECONNRESET;
+	json_t *args = call->args ? json_incref(call->args) : json_object();
 
-	for (int i = 0; i < TRIES && r == -ECONNRESET; i++) {
-		_cleanup_close_ int fd = -1;
-		enum fw_exit status;
+	conversation->request = json_pack(
+		"{s:i, s:s, s:I, s:o}", "version", FW_PROTO_VERSION, "verb",
+		call->verb, "netns", (json_int_t)netns, "args", args);
+	if (!conversation->request)
+		return -ENOMEM;
+	return make_file(call, &conversation->file_fd);
+}
 
-		status = reach(cli, call, &fd);
-		if (status != FW_EXIT_OK)
-			return status;
-		r = converse(fd, call, netns, &reply);
-	}
-	if (r >= 0)
-		return judge_reply(call, reply, ret_result);
+static enum fw_exit complain_of(int r)
+{
 	if (r == -EMSGSIZE) {
 		fw_complain("what there is to send is larger than %u MiB",
 			    FW_PROTO_MAX_REQUEST >> 20);
@@ -379,15 +362,97 @@ static enum fw_exit call_paths(struct fw_cli *cli, const struct fw_call *call,
 	return FW_EXIT_NO_DAEMON;
 }
 
+static enum fw_exit send_request(struct fw_conversation *conversation,
+				 const struct fw_call *call)
+{
+	struct fw_buf out = { 0 };
+	enum fw_exit status;
+	int r;
+
+	fw_closep(&conversation->fd);
+	conversation->fd = -1;
+	conversation->tries++;
+	status = reach(conversation->cli, call, &conversation->fd);
+	if (status != FW_EXIT_OK)
+		return status;
+	r = fw_frame_put(&out, conversation->request, FW_PROTO_MAX_REQUEST);
+	/* Also after a broken pipe there may be a reply that says why. */
+	if (r == 0) {
+		(void)send_all(conversation->fd, &out, conversation->file_fd);
+	} else {
+		status = complain_of(r);
+	}
+	fw_buf_done(&out);
+	return status;
+}
+
+enum fw_exit fw_client_send(struct fw_cli *cli, const struct fw_call *call,
+			    struct fw_conversation **ret)
+{
+	struct fw_conversation *conversation;
+	unsigned long netns = 0;
+	enum fw_exit status;
+	int r;
+
+	status = init_paths(cli, call->verb, &netns);
+	if (status != FW_EXIT_OK) {
+		json_decref(call->args);
+		return status;
+	}
+	conversation = calloc(1, sizeof(*conversation));
+	if (!conversation) {
+		json_decref(call->args);
+		return complain_of(-ENOMEM);
+	}
+	conversation->cli = cli;
+	conversation->fd = conversation->file_fd = -1;
+	r = make_request(conversation, call, netns);
+	json_decref(call->args);
+	status = r < 0 ? complain_of(r) : send_request(conversation, call);
+	if (status != FW_EXIT_OK) {
+		fw_client_end(conversation);
+		return status;
+	}
+	*ret = conversation;
+	return FW_EXIT_OK;
+}
+
+enum fw_exit fw_client_receive(struct fw_conversation *conversation,
+			       const struct fw_call *call, json_t **ret_result)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	enum fw_exit status;
+	int r;
+
+	r = receive_reply(conversation->fd, call, &reply);
+	while (r == -ECONNRESET && conversation->tries < TRIES) {
+		status = send_request(conversation, call);
+		if (status != FW_EXIT_OK)
+			return status;
+		r = receive_reply(conversation->fd, call, &reply);
+	}
+	return r < 0 ? complain_of(r) : judge_reply(call, reply, ret_result);
+}
+
+void fw_client_end(struct fw_conversation *conversation)
+{
+	if (!conversation)
+		return;
+	json_decref(conversation->request);
+	fw_closep(&conversation->file_fd);
+	fw_closep(&conversation->fd);
+	free(conversation);
+}
+
 enum fw_exit fw_client_call(struct fw_cli *cli, const struct fw_call *call,
 			    json_t **ret_result)
 {
-	unsigned long netns = 0;
+	struct fw_conversation *conversation = NULL;
 	enum fw_exit status;
 
-	status = init_paths(cli, call->verb, &netns);
+	status = fw_client_send(cli, call, &conversation);
 	if (status == FW_EXIT_OK)
-		status = call_paths(cli, call, netns, ret_result);
-	json_decref(call->args);
+		status = fw_client_receive(conversation, call, ret_result);
+	fw_client_end(conversation);
 	return status;
 }

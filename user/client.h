@@ -42,3 +42,26 @@ struct fw_call {
  */
 enum fw_exit fw_client_call(struct fw_cli *cli, const struct fw_call *call,
 			    json_t **ret_result);
+
+/* A request that is on its way. */
+struct fw_conversation;
+
+/**
+ * @brief The first half of fw_client_call(): send the request.
+ *
+ * @param ret  on FW_EXIT_OK to be freed by fw_client_end(); it borrows no files
+ * @return exit status
+ */
+enum fw_exit fw_client_send(struct fw_cli *cli, const struct fw_call *call,
+			    struct fw_conversation **ret);
+
+/**
+ * @brief The second half: wait for the reply, with the same call.
+ *
+ * @return exit status, as fw_client_call()
+ */
+enum fw_exit fw_client_receive(struct fw_conversation *conversation,
+			       const struct fw_call *call, json_t **ret_result);
+
+/** @brief Hang up; NULL is fine. */
+void fw_client_end(struct fw_conversation *conversation);

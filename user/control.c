@@ -364,14 +364,14 @@ int fw_request_file(const struct fw_request *request, char **ret_data,
 	_cleanup_free_ char *data = NULL;
 	struct stat st;
 	size_t len;
-	int r;
+	int seals, r;
 
 	if (request->file_fd < 0)
 		return -ENOENT;
 	if (fstat(request->file_fd, &st) < 0)
 		return -errno;
-	/* Of anything else reading might not end. */
-	if (!S_ISREG(st.st_mode))
+	seals = fcntl(request->file_fd, F_GET_SEALS);
+	if (seals < 0 || (seals & FW_PROTO_SEALS) != FW_PROTO_SEALS)
 		return -EBADMSG;
 	if (st.st_size > FW_PROTO_MAX_REQUEST)
 		return -EMSGSIZE;

@@ -95,12 +95,12 @@ static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 	return r;
 }
 
-static int load(const char *pin_dir, char **reterr)
+static int load(const char *pin_dir, uint32_t image_size, char **reterr)
 {
 	struct fwctl_bpf *skel;
 	int r;
 
-	r = fw_progs_load(FW_IMAGE_MIN, NULL, &skel, reterr);
+	r = fw_progs_load(image_size, NULL, &skel, reterr);
 	if (r < 0)
 		return r;
 	r = pin_all(skel, pin_dir);
@@ -513,7 +513,8 @@ static int make_dirs(const char *pin_dir, char **reterr)
 	return 0;
 }
 
-static int open_or_load(struct fw_datapath *dp, char **reterr)
+static int open_or_load(struct fw_datapath *dp, uint32_t image_size,
+			char **reterr)
 {
 	int r;
 
@@ -547,7 +548,7 @@ static int open_or_load(struct fw_datapath *dp, char **reterr)
 	if (dp->is_adopted)
 		return open_pins(dp, reterr);
 
-	r = load(dp->pin_dir, reterr);
+	r = load(dp->pin_dir, image_size, reterr);
 	if (r == 0)
 		r = open_pins(dp, reterr);
 	if (r < 0)
@@ -555,8 +556,8 @@ static int open_or_load(struct fw_datapath *dp, char **reterr)
 	return r;
 }
 
-int fw_datapath_open(const char *pin_dir, struct fw_datapath **ret,
-		     char **reterr)
+int fw_datapath_open(const char *pin_dir, uint32_t image_size,
+		     struct fw_datapath **ret, char **reterr)
 {
 	struct fw_datapath *dp;
 	int r;
@@ -576,7 +577,7 @@ int fw_datapath_open(const char *pin_dir, struct fw_datapath **ret,
 		dp->prog[i] = -1;
 
 	dp->pin_dir = strdup(pin_dir);
-	r = dp->pin_dir ? open_or_load(dp, reterr) : -ENOMEM;
+	r = dp->pin_dir ? open_or_load(dp, image_size, reterr) : -ENOMEM;
 	if (r < 0) {
 		fw_datapath_free(dp);
 		return r;

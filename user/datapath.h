@@ -45,12 +45,14 @@ struct fw_attachment {
  * current directory on the way. The pin directory is locked until
  * fw_datapath_free() or fw_datapath_remove().
  *
+ * @param image_size  of programs that are loaded afresh: bytes of the images
+ *                    they work with, a power of two, at least FW_IMAGE_MIN
  * @param reterr  on failure one line for the user, malloc()ed
  * @return 0, -EPERM, -EBUSY if another process has it open, -EBADMSG if the
  *         pins are not what we make, or another negative errno
  */
-int fw_datapath_open(const char *pin_dir, struct fw_datapath **ret,
-		     char **reterr);
+int fw_datapath_open(const char *pin_dir, uint32_t image_size,
+		     struct fw_datapath **ret, char **reterr);
 
 /** @brief True if `pin_dir` holds a complete set of this ABI version. */
 bool fw_datapath_exists(const char *pin_dir);

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "user/compilation.h"
 #include "user/daemon.h"
 #include "user/feature.h"
 #include "user/log.h"
+#include "user/rulesets.h"
 #include "user/util.h"
 
 const struct fw_verb fw_daemon_verbs[] = {
@@ -20,120 +22,7 @@ const struct fw_verb fw_daemon_verbs[] = {
 };
 const size_t fw_daemon_n_verbs = ARRAY_SIZE(fw_daemon_verbs);
 
-/* ---- the texts of a load -------------------------------------------------- */
-
-struct texts {
-	struct fw_text *items;
-	size_t n;
-};
-
-static void texts_done(struct texts *texts)
-{
-	fw_texts_free(texts->items, texts->n);
-}
-
-/* What is left of the file that came along. */
-struct rest {
-	const char *data;
-	size_t len;
-};
-
-static int take_text(const json_t *json, struct rest *rest, struct fw_text *ret)
-{
-	const json_t *size = json_object_get(json, "size");
-	json_int_t n = json_integer_value(size);
-	size_t len;
-	int r;
-
-	if (!json_is_integer(size) || n < 0 || (uint64_t)n > rest->len)
-		return -EBADMSG;
-	r = fw_json_bytes_get(json_object_get(json, "name"), &ret->name, &len);
-	if (r < 0)
-		return r;
-	ret->len = (size_t)n;
-	ret->data = malloc(ret->len + 1);
-	if (!ret->data)
-		return -ENOMEM;
-	memcpy(ret->data, rest->data, ret->len);
-	ret->data[ret->len] = '\0';
-	rest->data += ret->len;
-	rest->len -= ret->len;
-	return 0;
-}
-
-static int take_texts(const struct fw_request *request, const json_t *args,
-		      struct texts *ret)
-{
-	const json_t *list = json_object_get(args, "texts");
-	_cleanup_free_ char *data = NULL;
-	size_t n = json_array_size(list);
-	struct rest rest;
-	int r;
-
-	if (!n)
-		return -EBADMSG;
-	r = fw_request_file(request, &data, &rest.len);
-	if (r < 0)
-		return r;
-	rest.data = data;
-	ret->items = calloc(n, sizeof(*ret->items));
-	if (!ret->items)
-		return -ENOMEM;
-	/* A text that is not complete is freed with the others. */
-	while (ret->n < n && r == 0) {
-		const json_t *text = json_array_get(list, ret->n);
-
-		r = take_text(text, &rest, &ret->items[ret->n++]);
-	}
-	return r == 0 && rest.len ? -EBADMSG : r;
-}
-
-/* Skip what makes no difference in a path: "//" and "/./". */
-static const char *skip_idle(const char *p)
-{
-	while (p[0] == '/' && (p[1] == '/' || (p[1] == '.' && p[2] == '/')))
-		p += p[1] == '/' ? 1 : 2;
-	return p;
-}
-
-static bool is_same_path(const char *a, const char *b)
-{
-	for (;; a++, b++) {
-		a = skip_idle(a);
-		b = skip_idle(b);
-		if (*a != *b)
-			return false;
-		if (!*a)
-			return true;
-	}
-}
-
-/* The daemon opens no rule file itself: the client has read them all. */
-static int read_sent(void *ctx, const char *name, struct fw_text *ret,
-		     const char **reterr)
-{
-	const struct texts *texts = ctx;
-
-	for (size_t i = 0; i < texts->n; i++) {
-		const struct fw_text *text = &texts->items[i];
-
-		if (!is_same_path(text->name, name))
-			continue;
-		*ret = (struct fw_text){ .name = strdup(name),
-					 .data = malloc(text->len + 1),
-					 .len = text->len };
-		if (ret->name && ret->data) {
-			memcpy(ret->data, text->data, text->len + 1);
-			return 0;
-		}
-		free(ret->name);
-		free(ret->data);
-		*reterr = "out of memory";
-		return -ENOMEM;
-	}
-	*reterr = "fwctl has not sent this file";
-	return -ENOENT;
-}
+/* ---- compiling ------------------------------------------------------------- */
 
 static void reply_diag(struct fw_request *request, const struct fw_diag *diag)
 {
@@ -151,25 +40,13 @@ static void reply_diag(struct fw_request *request, const struct fw_diag *diag)
 	fw_reply_error(request, FW_EXIT_REQUEST, "the rules do not compile");
 }
 
-static int compile(struct fw_request *request, const json_t *args,
-		   struct fw_program **ret)
+static int end_compilation(struct fw_compilation *compilation,
+			   struct fw_request *request, struct fw_program **ret)
 {
-	/* The client has shown what there is to be warned of. */
-	static const struct fw_options quick = {
-		.skip_passes = 1u << FW_PASS_DECIDED,
-	};
-	__attribute__((cleanup(texts_done))) struct texts texts = { 0 };
 	__attribute__((cleanup(fw_diag_done))) struct fw_diag diag = { 0 };
 	int r;
 
-	r = take_texts(request, args, &texts);
-	if (r < 0) {
-		fw_reply_error(request, FW_EXIT_REQUEST,
-			       "load: texts are missing or malformed");
-		return r;
-	}
-	r = fw_compile_with(&quick, texts.items[0].name, texts.items[0].data,
-			    texts.items[0].len, read_sent, &texts, &diag, ret);
+	r = fw_compilation_end(compilation, &diag, ret);
 	if (r == -EINVAL) {
 		reply_diag(request, &diag);
 	} else if (r < 0) {
@@ -181,29 +58,54 @@ static int compile(struct fw_request *request, const json_t *args,
 
 /* ---- load ------------------------------------------------------------------ */
 
-static int replace_rules(struct fw_daemon *daemon, struct fw_program **program,
-			 struct fw_span *ret_at, char **reterr)
+/* A load on its way. */
+struct loading {
+	struct fw_compilation *compilation;
+	struct fw_program *program;
+	struct fw_span at; /* of the error, if it has a place */
+	char *error;
+	bool was_open;
+};
+
+static void loading_done(struct loading *loading)
 {
-	bool was_open = daemon->datapath;
-	uint64_t start_ns = fw_now_ns();
+	fw_compilation_free(loading->compilation);
+	fw_program_free(loading->program);
+	free(loading->error);
+}
+
+/*
+ * An image holds the texts, and what they are compiled to needs about half as
+ * much. If it turns out to be more, programs are loaded once more.
+ */
+static int open_datapath(struct fw_daemon *daemon, struct loading *loading)
+{
+	size_t bytes = fw_compilation_bytes(loading->compilation);
+
+	return fw_daemon_open(daemon, fw_rulesets_size(bytes + bytes / 2),
+			      &loading->error);
+}
+
+static int put_in_force(struct fw_daemon *daemon, struct loading *loading)
+{
 	int r;
 
-	r = fw_daemon_open(daemon, reterr);
-	if (r < 0)
-		return r;
-	r = fw_features_check(*program, ret_at, reterr);
-	if (r == 0)
-		r = fw_apply_load(daemon->apply, *program, ret_at, reterr);
-	if (r < 0) {
-		/* Never leave programs behind that have no rules. */
-		if (!was_open && !fw_datapath_adopted(daemon->datapath))
-			(void)fw_daemon_remove(daemon, NULL);
-		return r;
+	r = fw_features_check(loading->program, &loading->at, &loading->error);
+	if (r == 0) {
+		r = fw_apply_load(daemon->apply, loading->program, &loading->at,
+				  &loading->error);
 	}
-	(void)take_ptr(*program);
-	daemon->last_load_ns = fw_now_ns() - start_ns;
-	daemon->last_load_time = time(NULL);
-	return 0;
+	if (r == 0)
+		(void)take_ptr(loading->program);
+	return r;
+}
+
+/* Never leave programs behind that have no rules. */
+static void give_up(struct fw_daemon *daemon, const struct loading *loading)
+{
+	if (!loading->was_open && daemon->datapath &&
+	    !fw_datapath_adopted(daemon->datapath))
+		(void)fw_daemon_remove(daemon, NULL);
 }
 
 /*
@@ -263,31 +165,52 @@ static json_t *load_result(const struct fw_daemon *daemon)
 		(json_int_t)fw_apply_gen(daemon->apply), "not_covered", idle);
 }
 
+/* 0 if the rules are in force; otherwise the request has been answered. */
+static int load(struct fw_daemon *daemon, struct fw_request *request,
+		const json_t *args, struct loading *loading)
+{
+	int r, r_open;
+
+	r = fw_compilation_begin(request, args, &loading->compilation);
+	if (r < 0) {
+		fw_reply_error(request, FW_EXIT_REQUEST,
+			       "load: texts are missing or malformed");
+		return r;
+	}
+	loading->was_open = daemon->datapath;
+	r_open = open_datapath(daemon, loading);
+	r = end_compilation(loading->compilation, request, &loading->program);
+	if (r == 0) {
+		r = r_open < 0 ? r_open : put_in_force(daemon, loading);
+		if (r < 0) {
+			refuse_load(
+				request,
+				r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
+				loading->program, loading->at,
+				loading->error ? loading->error : strerror(-r));
+		}
+	}
+	if (r < 0)
+		give_up(daemon, loading);
+	return r;
+}
+
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 {
-	struct fw_program *program = NULL;
+	__attribute__((cleanup(loading_done))) struct loading loading = { 0 };
 	struct fw_daemon *daemon = data;
-	_cleanup_free_ char *error = NULL;
-	struct fw_span at = { 0 };
+	uint64_t start_ns = fw_now_ns();
 	int r;
 
-	r = compile(request, args, &program);
-	if (r < 0) {
-		daemon->failed_loads++;
-		daemon->last_load_failed = true;
-		return;
-	}
-	r = replace_rules(daemon, &program, &at, &error);
+	r = load(daemon, request, args, &loading);
 	daemon->last_load_failed = r < 0;
 	if (r < 0) {
 		daemon->failed_loads++;
-		refuse_load(request,
-			    r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
-			    program, at, error ? error : strerror(-r));
-		fw_program_free(program);
 		return;
 	}
 	daemon->loads++;
+	daemon->last_load_ns = fw_now_ns() - start_ns;
+	daemon->last_load_time = time(NULL);
 	log_info("loaded '%s', generation %u",
 		 fw_apply_program(daemon->apply)->texts[0].name,
 		 fw_apply_gen(daemon->apply));
@@ -307,7 +230,7 @@ void fw_handle_unload(void *data, struct fw_request *request,
 	(void)args;
 	was_loaded = fw_datapath_exists(daemon->paths.pin_dir);
 	if (was_loaded && !daemon->datapath) {
-		r = fw_daemon_open(daemon, &error);
+		r = fw_daemon_open(daemon, FW_IMAGE_MIN, &error);
 		if (r < 0) /* pins that nobody can adopt, but one can remove */
 			r = fw_datapath_purge(daemon->paths.pin_dir, &error);
 		if (r < 0) {

@@ -43,26 +43,43 @@ void fw_print_errors(const struct fw_cli *cli, const char *name,
 	(void)fw_print_json(json);
 }
 
-static enum fw_exit compile(struct fw_cli *cli, struct fw_rulefiles *files,
+/* What a compilation is for. */
+struct job {
+	struct fw_rulefiles files;
+	struct fw_cli *cli;
+	struct fw_conversation *sent; /* the request of a load, or NULL */
+	enum fw_exit status;	      /* of sending it */
+};
+
+static int read_file(void *ctx, const char *name, struct fw_text *ret,
+		     const char **reterr)
+{
+	struct job *job = ctx;
+
+	return fw_rulefile_read(&job->files, name, ret, reterr);
+}
+
+static enum fw_exit compile(struct job *job, const struct fw_options *options,
 			    struct fw_diag *diag, struct fw_program **ret)
 {
+	const char *operand = job->cli->operand;
 	_cleanup_free_ char *name = NULL;
 	_cleanup_free_ char *data = NULL;
 	struct fw_text text = { 0 };
 	const char *error = NULL;
 	int r;
 
-	r = fw_rulefile_read(files, cli->operand, &text, &error);
+	r = read_file(job, operand, &text, &error);
 	name = text.name;
 	data = text.data;
 	if (r < 0) {
-		fw_complain("cannot read '%s': %s", cli->operand, error);
+		fw_complain("cannot read '%s': %s", operand, error);
 		return FW_EXIT_REQUEST;
 	}
-	r = fw_compile(name, data, text.len, fw_rulefile_read, files, diag,
-		       ret);
+	r = fw_compile_with(options, name, data, text.len, read_file, job, diag,
+			    ret);
 	if (r == -EINVAL) {
-		fw_print_errors(cli, name, diag);
+		fw_print_errors(job->cli, name, diag);
 		return FW_EXIT_REQUEST;
 	}
 	if (r < 0) {
@@ -160,14 +177,16 @@ static enum fw_exit print_checked(const struct fw_cli *cli,
 	return FW_EXIT_OK;
 }
 
-static enum fw_exit check(struct fw_cli *cli, struct fw_rulefiles *files)
+static enum fw_exit check(struct job *job)
 {
+	const struct fw_options options = { 0 };
+	struct fw_cli *cli = job->cli;
 	_cleanup_program_ struct fw_program *program = NULL;
 	_cleanup_diag_ struct fw_diag diag = { 0 };
 	enum fw_exit status;
 	uint32_t bytes = 0;
 
-	status = compile(cli, files, &diag, &program);
+	status = compile(job, &options, &diag, &program);
 	if (status == FW_EXIT_OK)
 		status = check_size(cli->operand, program, &diag, &bytes);
 	if (status != FW_EXIT_OK)
@@ -179,20 +198,20 @@ static enum fw_exit check(struct fw_cli *cli, struct fw_rulefiles *files)
 
 enum fw_exit fw_cmd_check(struct fw_cli *cli)
 {
-	struct fw_rulefiles files = { 0 };
+	struct job job = { .cli = cli };
 
-	return check(cli, &files);
+	return check(&job);
 }
 
 /* ---- load ----------------------------------------------------------------------- */
 
 /* Names and lengths; the texts themselves come along as a file. */
-static json_t *texts_json(const struct fw_program *program, bool is_stdin)
+static json_t *texts_json(const struct fw_text *texts, size_t n, bool is_stdin)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < program->n_texts; i++) {
-		const struct fw_text *text = &program->texts[i];
+	for (size_t i = 0; list && i < n; i++) {
+		const struct fw_text *text = &texts[i];
 		_cleanup_free_ char *name = NULL;
 
 		/* What is named relative to nothing stays as it is. */
@@ -227,37 +246,37 @@ static void print_not_covered(const json_t *list)
 	}
 }
 
-static enum fw_exit print_loaded(const struct fw_cli *cli,
-				 const struct fw_program *program,
-				 const struct fw_diag *diag, json_t *result)
-{
-	json_int_t generation;
-
-	if (cli->json) {
-		(void)fw_json_set(result, "file",
-				  fw_json_text(program->texts[0].name));
-		(void)fw_json_set(result, "messages", fw_messages_json(diag));
-		return fw_print_json(result);
-	}
-	if (diag->n)
-		print_diag(diag);
-	print_not_covered(json_object_get(result, "not_covered"));
-	generation = json_integer_value(json_object_get(result, "generation"));
-	(void)printf("%s: loaded, %zu rule%s, %zu set%s, generation %lld\n",
-		     program->texts[0].name, program->n_rules,
-		     fw_plural((long long)program->n_rules),
-		     program->n_named_sets,
-		     fw_plural((long long)program->n_named_sets),
-		     (long long)generation);
-	return FW_EXIT_OK;
-}
-
-/* What a load is about, for an answer that names a place in it. */
+/* What a load is about, for its answer. */
 struct loading {
 	const struct fw_cli *cli;
-	const struct fw_program *program;
+	const char *name;		  /* of the file, as people know it */
+	const struct fw_program *program; /* NULL: lost on the way */
 	struct fw_diag *diag;
 };
+
+static enum fw_exit print_loaded(const struct loading *loading, json_t *result)
+{
+	const char *name = loading->name;
+	json_int_t rules, sets;
+
+	if (loading->cli->json) {
+		(void)fw_json_set(result, "file", fw_json_text(name));
+		(void)fw_json_set(result, "messages",
+				  fw_messages_json(loading->diag));
+		return fw_print_json(result);
+	}
+	if (loading->diag->n)
+		print_diag(loading->diag);
+	print_not_covered(json_object_get(result, "not_covered"));
+	rules = json_integer_value(json_object_get(result, "rules"));
+	sets = json_integer_value(json_object_get(result, "sets"));
+	(void)printf("%s: loaded, %lld rule%s, %lld set%s, generation %lld\n",
+		     name, (long long)rules, fw_plural(rules), (long long)sets,
+		     fw_plural(sets),
+		     (long long)json_integer_value(
+			     json_object_get(result, "generation")));
+	return FW_EXIT_OK;
+}
 
 static bool take_span(const json_t *reply, struct fw_span *ret)
 {
@@ -284,53 +303,86 @@ static bool on_refused(void *data, const json_t *reply)
 	const struct loading *loading = data;
 	struct fw_span at;
 
-	if (!reason || !take_span(reply, &at) ||
+	if (!reason || !loading->program || !take_span(reply, &at) ||
 	    fw_program_error(loading->program, at, loading->diag, reason) < 0)
 		return false;
-	fw_print_errors(loading->cli, loading->program->texts[0].name,
-			loading->diag);
+	fw_print_errors(loading->cli, loading->name, loading->diag);
 	return true;
 }
 
-static enum fw_exit load(struct fw_cli *cli, struct fw_rulefiles *files)
+static struct fw_call load_call(struct loading *loading)
 {
-	_cleanup_program_ struct fw_program *program = NULL;
-	_cleanup_diag_ struct fw_diag diag = { 0 };
-	_cleanup_json_ json_t *result = NULL;
-	struct loading loading = { .cli = cli, .diag = &diag };
-	struct fw_call call = { .verb = "load",
-				.start = FW_START_ALWAYS,
-				.refused = on_refused,
-				.data = &loading };
-	enum fw_exit status;
-	uint32_t bytes;
-	json_t *texts;
+	return (struct fw_call){ .verb = "load",
+				 .start = FW_START_ALWAYS,
+				 .refused = on_refused,
+				 .data = loading };
+}
 
-	status = compile(cli, files, &diag, &program);
-	if (status == FW_EXIT_OK)
-		status = check_size(cli->operand, program, &diag, &bytes);
-	if (status != FW_EXIT_OK)
-		return status;
-	loading.program = program;
-	call.files = program->texts;
-	call.n_files = program->n_texts;
-	texts = texts_json(program, strcmp(cli->operand, "-") == 0);
-	call.args = json_pack("{s:o}", "texts", texts);
+/* The rules are right: while we look for warnings, the daemon may go ahead. */
+static void send_texts(void *ctx, const struct fw_text *texts, size_t n)
+{
+	struct fw_call call = load_call(NULL);
+	struct job *job = ctx;
+	bool is_stdin = strcmp(job->cli->operand, "-") == 0;
+
+	call.files = texts;
+	call.n_files = n;
+	call.args = json_pack("{s:o}", "texts", texts_json(texts, n, is_stdin));
 	if (!call.args) {
 		fw_complain("out of memory");
-		return FW_EXIT_REQUEST;
+		job->status = FW_EXIT_REQUEST;
+		return;
 	}
-	status = fw_client_call(cli, &call, &result);
+	job->status = fw_client_send(job->cli, &call, &job->sent);
+}
+
+/* How rules that are under way fared. */
+static enum fw_exit receive(const struct job *job,
+			    const struct fw_program *program,
+			    struct fw_diag *diag)
+{
+	const char *operand = job->cli->operand;
+	struct loading loading = {
+		.cli = job->cli,
+		.name = strcmp(operand, "-") == 0 ? FW_STDIN_NAME : operand,
+		.program = program,
+		.diag = diag,
+	};
+	const struct fw_call call = load_call(&loading);
+	_cleanup_json_ json_t *result = NULL;
+	enum fw_exit status;
+
+	status = fw_client_receive(job->sent, &call, &result);
 	if (status != FW_EXIT_OK)
 		return status;
-	return print_loaded(cli, program, &diag, result);
+	return print_loaded(&loading, result);
+}
+
+static enum fw_exit load(struct job *job)
+{
+	const struct fw_options options = { .accepted = send_texts };
+	_cleanup_program_ struct fw_program *program = NULL;
+	_cleanup_diag_ struct fw_diag diag = { 0 };
+	enum fw_exit status;
+	uint32_t bytes;
+
+	status = compile(job, &options, &diag, &program);
+	if (!job->sent)
+		return status != FW_EXIT_OK ? status : job->status;
+	/* From here on it is for the daemon to say how it went. */
+	if (program)
+		(void)measure(program, &diag, &bytes);
+	return receive(job, program, &diag);
 }
 
 enum fw_exit fw_cmd_load(struct fw_cli *cli)
 {
-	struct fw_rulefiles files = { .is_strict = true };
+	struct job job = { .files = { .is_strict = true }, .cli = cli };
+	enum fw_exit status;
 
-	return cli->dry_run ? check(cli, &files) : load(cli, &files);
+	status = cli->dry_run ? check(&job) : load(&job);
+	fw_client_end(job.sent);
+	return status;
 }
 
 /* ---- unload --------------------------------------------------------------------- */

@@ -7,7 +7,8 @@
  * object. Request:
  *     {"version":1, "verb":"...", "netns":INODE, "args":{...}}
  * Texts, which are too large to be worth JSON, come along in a file, end to end: a
- * descriptor of a memfd (SCM_RIGHTS) with the first byte of the request.
+ * descriptor of a memfd (SCM_RIGHTS) with the first byte of the request. It is
+ * sealed (FW_PROTO_SEALS): nothing changes while it is read, and reading it ends.
  * Reply: any number of {"items":[...]} frames, the rows of a long list, then one
  *     {"version":1, "status":0, "result":{...}}, or
  *     {"version":1, "status":N, "error":"..."}
@@ -20,6 +21,7 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +32,7 @@
 #define FW_PROTO_MAX_REPLY   (16u << 20) /* one frame; lists come in several */
 #define FW_PROTO_MAX_CLIENTS 64
 #define FW_PROTO_HEADER	     4
+#define FW_PROTO_SEALS	     (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define FW_PROTO_ROWS	     256 /* rows of a list in one frame */
 
 /* Exit status of fwctl, and "status" of a reply. */

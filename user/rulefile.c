@@ -12,8 +12,6 @@
 #include "user/proto.h"
 #include "user/util.h"
 
-#define STDIN_NAME "stdin"
-
 /* Behind sudo the caller is who typed it, not root. */
 static bool is_caller(uid_t uid)
 {
@@ -146,7 +144,8 @@ int fw_rulefile_read(void *ctx, const char *name, struct fw_text *ret,
 		return fd;
 	r = read_all(fd, &text);
 	if (r == 0) {
-		text.name = strdup(strcmp(name, "-") == 0 ? STDIN_NAME : name);
+		text.name =
+			strdup(strcmp(name, "-") == 0 ? FW_STDIN_NAME : name);
 		r = text.name ? 0 : -ENOMEM;
 	}
 	if (r < 0) {

@@ -7,6 +7,9 @@
 
 #include "rules/rules.h"
 
+/* What standard input is called in messages. */
+#define FW_STDIN_NAME "stdin"
+
 struct fw_rulefiles {
 	bool is_strict;	   /* for a load: only root's and the caller's files */
 	bool is_untrusted; /* a file was refused because of its owner or mode */

@@ -21,12 +21,12 @@
 
 static const uint32_t slot_zero, slot_before = 1;
 
-uint32_t fw_rulesets_size(const struct fw_image *image)
+uint32_t fw_rulesets_size(size_t bytes)
 {
 	uint32_t size = FW_IMAGE_MIN;
 
 	/* Twice what is needed, so that the next rules find room, too. */
-	while (size / 2 < image->size && size < FW_IMAGE_MAX)
+	while (size / 2 < bytes && size < FW_IMAGE_MAX)
 		size *= 2;
 	return size;
 }

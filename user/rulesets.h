@@ -6,8 +6,12 @@
 #include "rules/rules.h"
 #include "user/datapath.h"
 
-/** @brief Size of a map for an image, with room to grow: a power of two. */
-uint32_t fw_rulesets_size(const struct fw_image *image);
+/**
+ * @brief Size of a map for an image of so many bytes, with room to grow.
+ *
+ * @return a power of two, from FW_IMAGE_MIN to FW_IMAGE_MAX
+ */
+uint32_t fw_rulesets_size(size_t bytes);
 
 /**
  * @brief Make a map that holds `image`; nothing looks at it yet.

@@ -18,7 +18,7 @@
 #include "user/stats.h"
 #include "user/util.h"
 
-#define BUCKETS 8192u
+#define BUCKETS 65536u
 
 struct slot {
 	char *label;
@@ -125,8 +125,8 @@ void fw_slots_begin(struct fw_slots *slots)
 	}
 }
 
-int fw_slots_assign(struct fw_slots *slots, const struct fw_datapath *dp,
-		    const char *label, uint32_t *ret_slot)
+int fw_slots_assign(struct fw_slots *slots, const char *label,
+		    uint32_t *ret_slot)
 {
 	uint32_t slot;
 	int r;
@@ -141,9 +141,6 @@ int fw_slots_assign(struct fw_slots *slots, const struct fw_datapath *dp,
 	slot = find_free(slots);
 	if (!slot)
 		return -ENOSPC;
-	r = fw_stats_rule_clear(dp, slot);
-	if (r < 0)
-		return r;
 	r = take(slots, label, slot);
 	if (r < 0)
 		return r;
@@ -151,6 +148,22 @@ int fw_slots_assign(struct fw_slots *slots, const struct fw_datapath *dp,
 	slots->last = slot;
 	*ret_slot = slot;
 	return 0;
+}
+
+int fw_slots_clear_new(const struct fw_slots *slots,
+		       const struct fw_datapath *dp)
+{
+	_cleanup_free_ uint32_t *new = NULL;
+	size_t n = 0;
+
+	new = calloc(FW_MAX_SLOTS, sizeof(*new));
+	if (!new)
+		return -ENOMEM;
+	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
+		if (slots->slot[i].is_new)
+			new[n++] = i;
+	}
+	return fw_stats_rules_clear(dp, new, n);
 }
 
 int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot)

@@ -4,8 +4,9 @@
  * Which rule owns which row of `rule_stats`. A label keeps its slot from one
  * rule set to the next, so that its counters go on.
  *
- * A load is a round: begin, assign every label, then either commit, which frees
- * the slots that no label of the round took, or abort, which frees the new ones.
+ * A load is a round: begin, assign every label, clear what is new, then either
+ * commit, which frees the slots that no label of the round took, or abort, which
+ * frees the new ones.
  */
 #pragma once
 
@@ -21,12 +22,16 @@ void fw_slots_free(struct fw_slots *slots);
 void fw_slots_begin(struct fw_slots *slots);
 
 /**
- * @brief The slot of `label`: its old one, or a free one that is cleared first.
+ * @brief The slot of `label`: its old one, or a free one.
  *
- * @return 0, -ENOSPC if all are taken, -ENOMEM, or an errno of clearing
+ * @return 0, -ENOSPC if all are taken, or -ENOMEM
  */
-int fw_slots_assign(struct fw_slots *slots, const struct fw_datapath *dp,
-		    const char *label, uint32_t *ret_slot);
+int fw_slots_assign(struct fw_slots *slots, const char *label,
+		    uint32_t *ret_slot);
+
+/** @brief Set the counters of all new slots to 0; 0 or a negative errno. */
+int fw_slots_clear_new(const struct fw_slots *slots,
+		       const struct fw_datapath *dp);
 
 /**
  * @brief Take a slot that `label` owns already, when rules are adopted.

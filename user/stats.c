@@ -138,16 +138,30 @@ int fw_stats_rule(const struct fw_datapath *dp, uint32_t slot,
 	return 0;
 }
 
-int fw_stats_rule_clear(const struct fw_datapath *dp, uint32_t slot)
+/* A value for each CPU makes many of them large. */
+#define CLEAR_AT_ONCE 256
+
+int fw_stats_rules_clear(const struct fw_datapath *dp, const uint32_t *slots,
+			 size_t n)
 {
-	_cleanup_free_ struct fw_rule_counter *zero = NULL;
+	int fd = fw_datapath_map(dp, FW_MAP_RULE_STATS);
+	_cleanup_free_ struct fw_rule_counter *zeros = NULL;
 	size_t cpus;
 
-	zero = alloc_values(1, sizeof(*zero), &cpus);
-	if (!zero)
+	zeros = alloc_values(CLEAR_AT_ONCE, sizeof(*zeros), &cpus);
+	if (!zeros)
 		return -ENOMEM;
-	return bpf_map_update_elem(fw_datapath_map(dp, FW_MAP_RULE_STATS),
-				   &slot, zero, BPF_ANY);
+	for (size_t i = 0; i < n; i += CLEAR_AT_ONCE) {
+		size_t left = n - i;
+		uint32_t count =
+			left < CLEAR_AT_ONCE ? (uint32_t)left : CLEAR_AT_ONCE;
+		int r;
+
+		r = bpf_map_update_batch(fd, &slots[i], zeros, &count, NULL);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 int fw_stats_iface_clear(const struct fw_datapath *dp, uint32_t slot)

@@ -18,8 +18,9 @@ int fw_stats_read(const struct fw_datapath *dp, struct fw_stats *ret);
 int fw_stats_rule(const struct fw_datapath *dp, uint32_t slot,
 		  struct fw_rule_counter *ret);
 
-/** @brief Zero one rule counter, before its slot gets a new label. */
-int fw_stats_rule_clear(const struct fw_datapath *dp, uint32_t slot);
+/** @brief Zero `n` rule counters, before their slots get new labels. */
+int fw_stats_rules_clear(const struct fw_datapath *dp, const uint32_t *slots,
+			 size_t n);
 
 /** @brief Zero all counters of an interface slot, before it is used again. */
 int fw_stats_iface_clear(const struct fw_datapath *dp, uint32_t slot);

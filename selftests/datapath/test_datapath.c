@@ -124,7 +124,8 @@ static void open_directory_is_refused(void **state)
 	(void)state;
 	fw_datapath_free(open_datapath());
 	assert_int_equal(chmod(PIN_DIR "/v1", 0711), 0);
-	assert_int_equal(fw_datapath_open(PIN_DIR, &dp, &error), -EPERM);
+	assert_int_equal(fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &dp, &error),
+			 -EPERM);
 	assert_non_null(strstr(error, "0711"));
 	assert_int_equal(chmod(PIN_DIR "/v1", 0700), 0);
 	fw_datapath_free(open_datapath());
@@ -136,8 +137,9 @@ static void other_file_system_is_refused(void **state)
 	struct fw_datapath *dp;
 
 	(void)state;
-	assert_int_equal(fw_datapath_open("/tmp/fwctl-pins", &dp, &error),
-			 -EINVAL);
+	assert_int_equal(
+		fw_datapath_open("/tmp/fwctl-pins", FW_IMAGE_MIN, &dp, &error),
+		-EINVAL);
 	assert_non_null(strstr(error, "/sys/fs/bpf"));
 	assert_int_equal(count_files("/tmp/fwctl-pins"), -1);
 }
@@ -156,7 +158,7 @@ static void open_without_bpffs(void)
 		;
 	if (fw_bpffs_holds("/sys/fs/bpf"))
 		_exit(2);
-	if (fw_datapath_open(PIN_DIR, &dp, NULL) < 0)
+	if (fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &dp, NULL) < 0)
 		_exit(3);
 	is_mounted = fw_bpffs_holds("/sys/fs/bpf");
 	r = fw_datapath_remove(dp);
@@ -189,7 +191,9 @@ static void second_owner_is_refused(void **state)
 	_cleanup_free_ char *error = NULL;
 
 	(void)state;
-	assert_int_equal(fw_datapath_open(PIN_DIR, &second, &error), -EBUSY);
+	assert_int_equal(
+		fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &second, &error),
+		-EBUSY);
 	assert_non_null(strstr(error, "another fwctld"));
 	fw_datapath_free(dp);
 }
@@ -231,7 +235,8 @@ static void foreign_pin_is_refused(void **state)
 	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "ifaces", 8, 8, 16, NULL);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_pin(fd, PIN_DIR "/v1/maps/ifaces"), 0);
-	assert_int_equal(fw_datapath_open(PIN_DIR, &dp, &error), -EBADMSG);
+	assert_int_equal(fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &dp, &error),
+			 -EBADMSG);
 	assert_non_null(strstr(error, "'ifaces'"));
 	assert_int_equal(count_tcx("dpa", true), 1);
 

@@ -188,6 +188,74 @@ static void test_without_reader(void **state)
 	fw_diag_done(&diag);
 }
 
+/* What a compilation told as soon as it knew that there is no error. */
+struct told {
+	const struct test_file *files;
+	char names[64];
+	int n;
+};
+
+static int read_told(void *ctx, const char *name, struct fw_text *ret,
+		     const char **reterr)
+{
+	const struct told *told = ctx;
+
+	return test_read((void *)(uintptr_t)told->files, name, ret, reterr);
+}
+
+static void on_accepted(void *ctx, const struct fw_text *texts, size_t n)
+{
+	struct told *told = ctx;
+
+	told->n++;
+	for (size_t i = 0; i < n; i++) {
+		(void)strcat(told->names, texts[i].name);
+		(void)strcat(told->names, " ");
+	}
+}
+
+static struct told compile_told(const char *text, const struct test_file *files)
+{
+	const struct fw_options options = { .accepted = on_accepted };
+	struct told told = { .files = files };
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+	int r;
+
+	r = fw_compile_with(&options, "t", text, strlen(text), read_told, &told,
+			    &diag, &program);
+	assert_int_equal(r, told.n ? 0 : -22);
+	fw_program_free(program);
+	fw_diag_done(&diag);
+	return told;
+}
+
+/* Once, with every file, in spite of warnings; never if there is an error. */
+static void test_accepted(void **state)
+{
+	static const struct test_file files[] = {
+		{ "a.conf", "set s { file \"s.txt\" }\n" },
+		{ "s.txt", "10.0.0.0/8\n" },
+		{ "bad.txt", "10.0.0.0/8\n10.0.0.0/33\n" },
+		{ NULL, NULL },
+	};
+	struct told told;
+
+	(void)state;
+	told = compile_told("include \"a.conf\"\naccept in\n"
+			    "drop in from @s # never\n",
+			    files);
+	assert_int_equal(told.n, 1);
+	assert_string_equal(told.names, "t a.conf s.txt ");
+	assert_int_equal(compile_told("accept inn\n", files).n, 0);
+	assert_int_equal(compile_told("accept in from @s\n", files).n, 0);
+	assert_int_equal(
+		compile_told("set s { file \"bad.txt\" }\naccept in\n", files)
+			.n,
+		0);
+	assert_int_equal(compile_told("include \"no.conf\"\n", files).n, 0);
+}
+
 /* The file of a set of ports has ports. */
 static void test_file_of_ports(void **state)
 {
@@ -440,6 +508,7 @@ int main(void)
 		cmocka_unit_test(test_includes),
 		cmocka_unit_test(test_include_depth),
 		cmocka_unit_test(test_without_reader),
+		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_file_of_ports),
 		cmocka_unit_test(test_never_now),
 		cmocka_unit_test(test_named_sets),

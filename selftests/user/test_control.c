@@ -331,11 +331,12 @@ static void test_garbage(void **state)
 
 static int make_file(const char *text, off_t len)
 {
-	int fd = memfd_create("test", MFD_CLOEXEC);
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 	assert_int_equal(ftruncate(fd, len), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, FW_PROTO_SEALS), 0);
 	return fd;
 }
 
@@ -452,6 +453,9 @@ static void test_bad_files(void **state)
 	const struct fixture *fixture = *state;
 	_cleanup_close_ int huge =
 		make_file("", (off_t)FW_PROTO_MAX_REQUEST + 1);
+	_cleanup_close_ int unsealed =
+		memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_close_ int regular = open("/proc/self/exe", O_RDONLY);
 	int pipe_fds[2], twice[2] = { huge, huge };
 	int n_fds = count_fds(fixture);
 	struct fw_buf in = { 0 };
@@ -460,6 +464,10 @@ static void test_bad_files(void **state)
 	/* Nobody will ever write to it: reading must not even begin. */
 	assert_int_equal(pipe(pipe_fds), 0);
 	expect_refused(fixture, &pipe_fds[0], 1, EBADMSG);
+	/* Its content could change, or it could shrink, while it is read. */
+	assert_int_equal(write(unsealed, "10.0.0.1", 8), 8);
+	expect_refused(fixture, &unsealed, 1, EBADMSG);
+	expect_refused(fixture, &regular, 1, EBADMSG);
 	expect_refused(fixture, &huge, 1, EMSGSIZE);
 	expect_refused(fixture, twice, 2, EMSGSIZE);
 	(void)close(pipe_fds[0]);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * The compilation of what a load brings along, on a thread of its own: the
+ * compiler is pure, and the kernel takes its time to load programs meanwhile.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "rules/rules.h"
+#include "user/control.h"
+
+struct fw_compilation;
+
+/**
+ * @brief Begin to compile the texts of a request.
+ *
+ * Warnings that take long to find are not looked for: the client does that.
+ *
+ * @param args  of the request: "texts", an array of {"name", "size"}; the texts
+ *              are in the file that came along, end to end
+ * @param ret   to be freed by fw_compilation_free(); it borrows nothing
+ * @return 0, -EBADMSG if the texts are not what `args` says, or another
+ *         negative errno
+ */
+int fw_compilation_begin(const struct fw_request *request, const json_t *args,
+			 struct fw_compilation **ret);
+
+/** @brief Bytes of all texts. */
+size_t fw_compilation_bytes(const struct fw_compilation *compilation);
+
+/**
+ * @brief Wait for the end of it; once.
+ *
+ * @param diag  zeroed by the caller; receives errors
+ * @param ret   the program, to be freed by fw_program_free()
+ * @return as fw_compile()
+ */
+int fw_compilation_end(struct fw_compilation *compilation, struct fw_diag *diag,
+		       struct fw_program **ret);
+
+/** @brief Free it with what nobody has asked for; NULL is fine. */
+void fw_compilation_free(struct fw_compilation *compilation);
