@@ -498,7 +498,9 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		return FW_REASON_DROP_NO_RULES;
 	r->gen = r->head->gen;
 	r->ifaces = iface_table(r->gen);
-	if (!r->ifaces || !find_iface(p, r))
+	if (!r->ifaces) /* written before its image, removed after */
+		return FW_REASON_DROP_INTERNAL;
+	if (!find_iface(p, r))
 		return FW_REASON_UNCOVERED;
 	r->selves = self_table();
 	if (!r->selves)

@@ -294,6 +294,40 @@ static void no_packet_meets_half_a_table(void **state)
 	assert_true(n > 10);
 }
 
+/* ---- missing ------------------------------------------------------------------ */
+
+static void expect_reason(enum fw_reason reason)
+{
+	uint8_t frame[60];
+
+	make_frame(frame, "198.51.100.9");
+	for (int hook = 0; hook < FW_HOOK_MAX; hook++) {
+		struct outcome outcome;
+
+		assert_int_equal(harness_run(&h, (enum fw_hook)hook, 1, -1,
+					     frame, sizeof(frame), &outcome),
+				 0);
+		assert_int_equal(outcome.n_reasons, 1);
+		assert_int_equal(outcome.reason, reason);
+		assert_int_equal(outcome.drop, fw_reason_is_drop(reason));
+	}
+}
+
+/* Which interfaces there are is not known: none of them is open. */
+static void without_tables_nothing_passes(void **state)
+{
+	int outer = bpf_map__fd(h.skel->maps.ifaces);
+
+	(void)state;
+	assert_int_equal(harness_rules(&h, RULES), 0);
+	expect_reason(FW_REASON_UNCOVERED); /* by if1, not in the rules */
+	for (uint32_t slot = 0; slot < FW_IFACES_TABLES; slot++)
+		fw_hosttab_cut_ifaces(outer, slot, &h.ifaces[slot]);
+	expect_reason(FW_REASON_DROP_INTERNAL);
+	assert_int_equal(harness_rules(&h, RULES), 0);
+	expect_reason(FW_REASON_UNCOVERED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +335,7 @@ int main(void)
 		cmocka_unit_test(interfaces_are_found),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(no_packet_meets_half_a_table),
+		cmocka_unit_test(without_tables_nothing_passes),
 	};
 
 	harness_init(&h);

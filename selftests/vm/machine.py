@@ -27,7 +27,7 @@ class Failure(Exception):
 
 
 def _argv(accel, kernel, initrd, append):
-    options = {"tcg": "tcg,thread=multi,tb-size=512", "kvm": "kvm"}[accel]
+    options = {"tcg": "tcg,thread=single,tb-size=512", "kvm": "kvm"}[accel]
     model = {"tcg": "max,la57=off", "kvm": "host"}[accel]
     # The machine goes when this process goes, however it went.
     return ["setpriv", "--pdeathsig", "KILL", f"qemu-system-{platform.machine()}",
