@@ -16,8 +16,9 @@ C_SUITES = ("prog", "netns")
 
 NETNS = "selftests/netns"
 MODULES = f"{NETNS}/test_modules.py"
-# Files whose tests begin with a daemon of their own, as scripts/test has them.
-OWN = ("bench", "daemon", "interfaces", "lab", "neighbours", "scale")
+# One part of the files, as scripts/test has it; the others are the second.
+FIRST = ("bench", "bridge", "daemon", "icmp", "interfaces", "lab", "neighbours", "sanity",
+         "scale")
 # Files that make half of the fixed part.
 TAGGED = ("ipsec", "vlan")
 # Parts of the netns suite: what pytest -m selects.
@@ -57,13 +58,13 @@ def _chains(build, part, pattern):
         return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1]),
                  _suite("main-tagged", *tagged, *marked)],
                 [_suite("main", NETNS, *rest, *marked)], [])
-    own = [f"{NETNS}/test_{name}.py" for name in OWN]
-    rest = [f"--ignore={name}" for name in (*own, MODULES)]
+    files = [f"{NETNS}/test_{name}.py" for name in FIRST]
+    rest = [f"--ignore={name}" for name in (*files, MODULES)]
     quick = ["-m", "not waits", *only]
-    first = [_suite("prog", "selftests/prog", *only), _suite("own", *own, *quick)]
+    first = [_suite("prog", "selftests/prog", *only), _suite("first", *files, *quick)]
     if not pattern:
         first += _programs(build, C_SUITES)
-    return (first, [_suite("shared", NETNS, *rest, *quick)],
+    return (first, [_suite("second", NETNS, *rest, *quick)],
             [_suite("waits", NETNS, "-m", "waits", *only)])
 
 
