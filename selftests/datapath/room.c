@@ -11,10 +11,12 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
+#include "user/attach.h"
 #include "user/util.h"
 
 void room_enter(void)
@@ -60,6 +63,12 @@ void make_pair(const char *name, const char *peer)
 	run("ip link set dev %s addrgenmode none", peer);
 	run("ip link set dev %s up", name);
 	run("ip link set dev %s up", peer);
+}
+
+void die_with_parent(void)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(1);
 }
 
 uint32_t index_of(const char *name)
@@ -102,15 +111,42 @@ uint64_t packets_at(const struct fw_datapath *dp, uint32_t slot,
 	return n;
 }
 
-uint32_t count_tcx(const char *name, bool ingress)
+int count_lines(const char *command, const char *word)
+{
+	char line[512];
+	int n = 0;
+	FILE *f;
+
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, word) != NULL;
+	(void)pclose(f);
+	return n;
+}
+
+uint32_t count_tc(const char *name, bool ingress)
 {
 	uint32_t ids[64], n = 64;
+	char command[128];
 
+	if (!fw_attach_has_tcx()) {
+		(void)snprintf(command, sizeof(command),
+			       "tc filter show dev %s %s 2>/dev/null", name,
+			       ingress ? "ingress" : "egress");
+		return (uint32_t)count_lines(command, " handle ");
+	}
 	if (bpf_prog_query((int)index_of(name),
 			   (enum bpf_attach_type)(ingress ? 46 : 47), 0, NULL,
 			   ids, &n) < 0)
 		return 0;
 	return n;
+}
+
+/* Two links, or two filters and the qdisc that we made for them. */
+int pins_of(int n, int n_xdp)
+{
+	return n * (fw_attach_has_tcx() ? 2 : 3) + n_xdp;
 }
 
 static void query_xdp(const char *name, struct bpf_xdp_query_opts *ret)

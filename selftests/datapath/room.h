@@ -28,6 +28,9 @@ void room_enter(void);
 /** @brief Run a shell command that has to succeed. */
 void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/** @brief In a child: nobody waits for what a test that failed has left. */
+void die_with_parent(void);
+
 /** @brief Make a veth pair, both ends up and without IPv6. */
 void make_pair(const char *name, const char *peer);
 
@@ -40,8 +43,14 @@ void send_frames(const char *name, unsigned int n);
 uint64_t packets_at(const struct fw_datapath *dp, uint32_t slot,
 		    enum fw_hook hook);
 
-/** @brief Number of programs at a TCX hook. */
-uint32_t count_tcx(const char *name, bool ingress);
+/** @brief Number of programs at a TC hook: TCX, or filters without it. */
+uint32_t count_tc(const char *name, bool ingress);
+
+/** @brief Lines that a shell command prints with a word in them. */
+int count_lines(const char *command, const char *word);
+
+/** @brief Pins that `n` interfaces have, `n_xdp` of them with XDP. */
+int pins_of(int n, int n_xdp);
 
 /** @brief Program of the native and of the generic XDP hook; 0: none. */
 uint32_t native_xdp(const char *name);

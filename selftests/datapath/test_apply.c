@@ -356,14 +356,14 @@ static void modes_follow_the_rules(void **state)
 	assert_int_not_equal(native_xdp("dpa"), 0);
 	load(&d, RULES_TWO);
 	assert_int_equal(native_xdp("dpa"), 0);
-	assert_int_equal(count_tcx("dpa", true), 1);
+	assert_int_equal(count_tc("dpa", true), 1);
 	assert_int_equal(fw_apply_gen(d.apply), 2);
 	assert_int_equal(count_entries(&d), 2);
 
 	load(&d, "interface wan = dpa { mode xdp-generic }\n");
 	assert_int_not_equal(generic_xdp("dpa"), 0);
-	assert_int_equal(count_tcx("dpb", true), 0);
-	assert_int_equal(count_tcx("dpb", false), 0);
+	assert_int_equal(count_tc("dpb", true), 0);
+	assert_int_equal(count_tc("dpb", false), 0);
 	assert_int_equal(count_entries(&d), 1);
 	/* The table of the rules before goes a moment later. */
 	wait_until(d.loop, one_table_is_left, &d);
@@ -390,7 +390,7 @@ static void failed_load_changes_nothing(void **state)
 	assert_ptr_equal(fw_apply_program(d.apply), program);
 	assert_int_equal(fw_apply_gen(d.apply), 1);
 	assert_int_equal(native_xdp("dpa"), index);
-	assert_int_equal(count_tcx("dpb", true), 0);
+	assert_int_equal(count_tc("dpb", true), 0);
 	assert_int_equal(count_tables(&d), 1);
 	assert_int_equal(count_entries(&d), 1);
 	assert_int_equal(iface(&d, "dpa")->slot, slot);
@@ -410,8 +410,8 @@ static void failed_first_load_leaves_nothing(void **state)
 	(void)state;
 	(void)add_foreign_xdp("dpa");
 	fail_to_load(&d, RULES_ONE, -EBUSY, "mode tc", "xdp }");
-	assert_int_equal(count_tcx("dpa", true), 0);
-	assert_int_equal(count_tcx("dpb", true), 0);
+	assert_int_equal(count_tc("dpa", true), 0);
+	assert_int_equal(count_tc("dpb", true), 0);
 	assert_int_equal(count_tables(&d), 0);
 	assert_int_equal(fw_rulesets_open(d.dp, &fd), -ENOENT);
 	assert_int_equal(fw_apply_gen(d.apply), 0);
@@ -450,8 +450,8 @@ static void new_interface_is_covered(void **state)
 	load(&d, RULES_ONE);
 	make_pair("dpc", "dpx");
 	wait_until(d.loop, dpc_is_covered, &d);
-	assert_int_equal(count_tcx("dpc", true), 1);
-	assert_int_equal(count_tcx("dpc", false), 1);
+	assert_int_equal(count_tc("dpc", true), 1);
+	assert_int_equal(count_tc("dpc", false), 1);
 	assert_true(find_entry(&d, "dpc", 0, &entry));
 	assert_int_equal(entry.zones, 2);
 
@@ -459,14 +459,14 @@ static void new_interface_is_covered(void **state)
 	run("ip link del dpc");
 	make_pair("dpc", "dpx");
 	wait_until(d.loop, dpc_is_covered, &d);
-	assert_int_equal(count_tcx("dpc", true), 1);
+	assert_int_equal(count_tc("dpc", true), 1);
 	assert_int_equal(count_entries(&d), 3);
-	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2 + 2);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), pins_of(3, 1));
 
 	run("ip link del dpc");
 	wait_until(d.loop, dpc_is_gone, &d);
 	assert_int_equal(count_entries(&d), 2);
-	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), pins_of(2, 1));
 	stop(&d);
 }
 
@@ -482,8 +482,8 @@ static void same_number_again_is_covered(void **state)
 	run("ip link del dpc; ip link add name dpc index 77 type bridge");
 	load(&d, RULES_ONE);
 	assert_true(dpc_is_covered(&d));
-	assert_int_equal(count_tcx("dpc", true), 1);
-	assert_int_equal(count_tcx("dpc", false), 1);
+	assert_int_equal(count_tc("dpc", true), 1);
+	assert_int_equal(count_tc("dpc", false), 1);
 	stop(&d);
 }
 
@@ -494,13 +494,13 @@ static void renamed_interface_is_covered(void **state)
 	(void)state;
 	make_pair("dpx", "dpy");
 	load(&d, RULES_ONE);
-	assert_int_equal(count_tcx("dpx", true), 0);
+	assert_int_equal(count_tc("dpx", true), 0);
 	run("ip link set dpx down; ip link set dpx name dpc");
 	wait_until(d.loop, dpc_is_covered, &d);
-	assert_int_equal(count_tcx("dpc", true), 1);
+	assert_int_equal(count_tc("dpc", true), 1);
 	run("ip link set dpc down; ip link set dpc name dpx");
 	wait_until(d.loop, dpc_is_gone, &d);
-	assert_int_equal(count_tcx("dpx", true), 0);
+	assert_int_equal(count_tc("dpx", true), 0);
 	stop(&d);
 }
 
@@ -515,6 +515,7 @@ static pid_t make_other_namespace(void)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		die_with_parent();
 		if (unshare(CLONE_NEWNET) < 0 || write(fds[1], "x", 1) != 1)
 			_exit(1);
 		for (;;)
@@ -551,19 +552,19 @@ static void interface_that_moves_away_is_let_go(void **state)
 	assert_true(dpc_is_covered(&d));
 	run("ip link set dpc netns %d", other);
 	wait_until(d.loop, dpc_is_gone, &d);
-	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), pins_of(2, 1));
 	bring_back(other, "dpc");
-	assert_int_equal(count_tcx("dpx", true), 0);
+	assert_int_equal(count_tc("dpx", true), 0);
 	stop(&d);
 
 	/* The same while no daemon looks. */
 	run("ip link set dpa netns %d", other);
 	d = start();
 	assert_int_equal(iface(&d, "dpa")->ifindex, 0);
-	assert_int_equal(count_files(PIN_DIR "/v1/links"), 2);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), pins_of(1, 0));
 	run("ip link del dpx");
 	bring_back(other, "dpa");
-	assert_int_equal(count_tcx("dpx", true), 0);
+	assert_int_equal(count_tc("dpx", true), 0);
 	assert_int_equal(native_xdp("dpx"), 0);
 	stop(&d);
 	end_other_namespace(other);
@@ -764,8 +765,10 @@ static struct memory kill_a_daemon(void)
 	assert_int_equal(pipe(fds), 0);
 	pid = fork();
 	assert_true(pid >= 0);
-	if (pid == 0)
+	if (pid == 0) {
+		die_with_parent();
 		be_killed(fds[1]);
+	}
 	(void)close(fds[1]);
 	assert_int_equal(read(fds[0], &m, sizeof(m)), sizeof(m));
 	(void)close(fds[0]);
@@ -814,10 +817,10 @@ static void changes_without_a_daemon_are_made_up_for(void **state)
 	d = start();
 	assert_int_equal(fw_apply_gen(d.apply), before.gen);
 	assert_int_not_equal(native_xdp("dpa"), 0);
-	assert_int_equal(count_tcx("dpb", true), 1);
+	assert_int_equal(count_tc("dpb", true), 1);
 	assert_true(dpc_is_covered(&d));
 	assert_int_equal(count_entries(&d), 3);
-	assert_int_equal(count_files(PIN_DIR "/v1/links"), 3 + 2 + 2);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), pins_of(3, 1));
 	stop(&d);
 }
 
@@ -848,8 +851,8 @@ static void rest_of_a_load_is_removed(void **state)
 	d = start();
 	assert_int_equal(count_tables(&d), 1);
 	assert_int_equal(count_entries(&d), 1);
-	assert_int_equal(count_tcx("dpb", true), 0);
-	assert_int_equal(count_tcx("dpa", true), 1);
+	assert_int_equal(count_tc("dpb", true), 0);
+	assert_int_equal(count_tc("dpa", true), 1);
 	stop(&d);
 }
 

@@ -10,6 +10,7 @@ turns the times that tests are written with into those to wait here.
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -45,6 +46,19 @@ def wait_for(condition, deadline=5.0, what="condition", interval=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline} s in vain: {what}")
         time.sleep(interval)
+
+
+def _send(sock, frame):
+    """Send one frame; a queue on the way that is full empties again."""
+    end = time.monotonic() + patience(2.0)
+    while True:
+        try:
+            sock.send(frame)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS or time.monotonic() > end:
+                raise
+        time.sleep(0.001)
 
 
 def sh(*argv, check=True, **kwargs):
@@ -134,7 +148,7 @@ class Namespace:
                     s.bind((iface, 0))
                 self._raw[iface] = s
             for frame in frames:
-                self._raw[iface].send(frame)
+                _send(self._raw[iface], frame)
 
     def sniffer(self, iface):
         """Start to record what arrives at or leaves `iface`; see Sniffer."""

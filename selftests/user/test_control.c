@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -147,6 +148,7 @@ static int start(void **state)
 	(void)fflush(NULL);
 	fixture->server = fork();
 	if (fixture->server == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)close(fds[0]);
 		exit(serve(fixture->path, fds[1]));
 	}
@@ -586,8 +588,10 @@ static void test_stale_socket(void **state)
 	/* The next one takes the place of the dead one's socket. */
 	(void)fflush(NULL);
 	fixture->server = fork();
-	if (fixture->server == 0)
+	if (fixture->server == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		exit(serve(fixture->path, -1));
+	}
 	for (int i = 0; i < 1000; i++) {
 		struct sockaddr_un addr = { .sun_family = AF_UNIX };
 		int fd = socket(AF_UNIX, SOCK_STREAM, 0);

@@ -13,6 +13,7 @@ import subprocess
 
 # Suites of C programs that speak to the kernel; the first is in the fixed part, too.
 C_SUITES = ("prog", "netns")
+PATIENCE_S = 300  # with each of them on a usual machine, or what meson has
 
 NETNS = "selftests/netns"
 MODULES = f"{NETNS}/test_modules.py"
@@ -37,25 +38,26 @@ def _suite(name, *arguments):
     return name, shlex.join(["suite", name, *arguments])
 
 
-def _programs(build, suites):
+def _programs(build, suites, slowness=1):
     """(name, command) of the test programs of some suites."""
     done = subprocess.run(["meson", "introspect", "--tests", str(build)], check=True, text=True,
                           capture_output=True)
     return [(test["name"], shlex.join(["program", test["name"],
+                                       str(max(test["timeout"], PATIENCE_S) * slowness),
                                        test["cmd"][0].removeprefix(f"{build}/"),
                                        *test["cmd"][1:]]))
             for test in json.loads(done.stdout)
             if set(suites) & {name.rpartition(":")[2] for name in test["suite"]}]
 
 
-def _chains(build, part, pattern):
+def _chains(build, part, pattern, slowness):
     """Three lists of (name, command)."""
     only = ["-k", pattern] if pattern else []
     if part != "all":
         marked = ["-m", PARTS[part], *only]
         tagged = [f"{NETNS}/test_{name}.py" for name in TAGGED]
         rest = [f"--ignore={name}" for name in (*tagged, MODULES)]
-        return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1]),
+        return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1], slowness),
                  _suite("main-tagged", *tagged, *marked)],
                 [_suite("main", NETNS, *rest, *marked)], [])
     files = [f"{NETNS}/test_{name}.py" for name in FIRST]
@@ -63,7 +65,7 @@ def _chains(build, part, pattern):
     quick = ["-m", "not waits", *only]
     first = [_suite("prog", "selftests/prog", *only), _suite("first", *files, *quick)]
     if not pattern:
-        first += _programs(build, C_SUITES)
+        first += _programs(build, C_SUITES, slowness)
     return (first, [_suite("second", NETNS, *rest, *quick)],
             [_suite("waits", NETNS, "-m", "waits", *only)])
 
@@ -75,7 +77,8 @@ def _chain(commands):
 def make(build, part="all", pattern=None, environment=None):
     """The job that runs a part of the suites: "all" or one of PARTS."""
     head = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in (environment or {}).items())
-    chains = [chain for chain in _chains(build, part, pattern) if chain]
+    slowness = (environment or {}).get("FWCTL_SLOWNESS", 1)
+    chains = [chain for chain in _chains(build, part, pattern, slowness) if chain]
     modules = [_suite("modules", MODULES, *(["-k", pattern] if pattern else []))]
     # Programs that do without fwctld load no modules.
     text = head + modules[0][1] + "\nmodprobe -a nf_conntrack nf_conntrack_netlink\n"

@@ -59,11 +59,13 @@ def test_missing_report_fails(watch, capfd):
 
 
 def test_programs_without_report(watch, capfd):
-    """Programs get their arguments; the exit status counts where no report does."""
-    text = ("FWCTL_BUILD=/usr/bin\nprogram good test a = a\nprogram bad test a = b\n"
-            "deliver\n")
-    assert watch(text, ["good", "bad"]) == (1, 1)
-    assert "program::bad: exit status 1" in capfd.readouterr().out
+    """Programs get their arguments; the exit status counts where no report does, also of
+    one that takes too long."""
+    text = ("FWCTL_BUILD=/usr/bin\nprogram good 9 test a = a\nprogram bad 9 test a = b\n"
+            "program slow 1 sleep 1000\ndeliver\n")
+    assert watch(text, ["good", "bad", "slow"]) == (1, 2)
+    out = capfd.readouterr().out
+    assert "program::bad: exit status 1" in out and "program::slow: exit status 124" in out, out
 
 
 def test_panic_fails(watch, capfd):
