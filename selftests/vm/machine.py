@@ -27,6 +27,8 @@ class Failure(Exception):
 
 
 def _argv(accel, kernel, initrd, append):
+    # One thread for both processors: with two, QEMU 7.2 may run code that the kernel has
+    # just patched as it was before ("Oops: int3").
     options = {"tcg": "tcg,thread=single,tb-size=512", "kvm": "kvm"}[accel]
     model = {"tcg": "max,la57=off", "kvm": "host"}[accel]
     # The machine goes when this process goes, however it went.
