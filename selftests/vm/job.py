@@ -12,7 +12,7 @@ import shutil
 import subprocess
 
 # Suites of C programs that speak to the kernel; the first is in the fixed part, too.
-C_SUITES = ("prog", "netns")
+C_SUITES = ("prog", "netns", "bench")
 PATIENCE_S = 300  # with each of them on a usual machine, or what meson has
 
 NETNS = "selftests/netns"
