@@ -59,8 +59,12 @@ static __always_inline struct pkt *work_get(const enum fw_hook hook)
 	__u32 index = hook;
 	struct pkt *p = bpf_map_lookup_elem(&work, &index);
 
-	if (p)
-		__builtin_memset(p, 0, sizeof(*p));
+	if (!p)
+		return NULL;
+	/* not what is written before it is read: the walk's state, the tuples */
+	__builtin_memset(p, 0, offsetof(struct pkt, io.state));
+	__builtin_memset((char *)p + offsetof(struct pkt, flow.gen), 0,
+			 sizeof(*p) - offsetof(struct pkt, flow.gen));
 	return p;
 }
 
