@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir.h"
 #include "mem.h"
 #include "origin.h"
 
@@ -537,27 +538,6 @@ static void set_destination(struct fw_ir_row *row,
 		row->flags |= FW_ROW_NOT_DST;
 }
 
-/* Room for a copy of a row. */
-static struct fw_ir_row *copy_row(struct fw_program *program,
-				  struct fw_span **places,
-				  const struct fw_ir_row *from)
-{
-	struct fw_span *p;
-	struct fw_ir_row *rows;
-
-	rows = fw_mem_grow(program->rows, program->n_rows, sizeof(*rows));
-	if (rows)
-		program->rows = rows;
-	p = fw_mem_grow(*places, program->n_rows, sizeof(*p));
-	if (p)
-		*places = p;
-	if (!rows || !p)
-		return NULL;
-	p[program->n_rows] = p[program->n_rows - 1];
-	rows[program->n_rows] = *from;
-	return &rows[program->n_rows++];
-}
-
 /* The number of rows, or 0 if they are too many. */
 static size_t count(struct fw_scope *scope, const struct fw_checked_rule *rule,
 		    const struct fw_pair_rows *src,
@@ -597,11 +577,12 @@ void fw_addrport_expand(struct fw_scope *scope, const struct fw_set_pool *pool,
 	n = count(scope, rule, src, dst);
 	for (i = 0; i < n; i++) {
 		if (i)
-			row = copy_row(program, places, &first);
+			row = fw_program_add_row(program, places, rule->at);
 		if (!row) {
 			scope->c->rep.is_broken = true;
 			return;
 		}
+		*row = first;
 		if (src)
 			set_source(row, &src->rows[i / (dst ? dst->n : 1)]);
 		if (dst)

@@ -389,10 +389,29 @@ static bool type_field(struct check *check, enum fw_field *ret)
 	return true;
 }
 
+/* To the families of which types or codes (`what`) are left. */
+static bool narrow_to_rest(struct check *check, const struct fw_term *term,
+			   const char *what)
+{
+	uint8_t families = 0;
+	char clause[16];
+
+	if (term->value.v4.n)
+		families |= FW_FAMILY_IPV4;
+	if (term->value.v6.n)
+		families |= FW_FAMILY_IPV6;
+	if (!families) {
+		fw_report_error(check->rep, term->at,
+				"rule can never match: no %s is left", what);
+		return false;
+	}
+	(void)snprintf(clause, sizeof(clause), "the %s", what);
+	return narrow(check, families, term->at, clause, false);
+}
+
 static bool check_types(struct check *check, enum fw_field field)
 {
 	struct fw_term *term = &check->rule->terms[FW_TERM_TYPE];
-	uint8_t families = 0;
 
 	if (!check_term(check, FW_TERM_TYPE, field))
 		return false;
@@ -400,15 +419,7 @@ static bool check_types(struct check *check, enum fw_field field)
 	    ((field != FW_FIELD_ICMP6 && !complement(check, &term->value.v4)) ||
 	     (field != FW_FIELD_ICMP4 && !complement(check, &term->value.v6))))
 		return false;
-	if (term->value.v4.n)
-		families |= FW_FAMILY_IPV4;
-	if (term->value.v6.n)
-		families |= FW_FAMILY_IPV6;
-	if (families)
-		return narrow(check, families, term->at, "the type", false);
-	fw_report_error(check->rep, term->at,
-			"rule can never match: no type is left");
-	return false;
+	return narrow_to_rest(check, term, "type");
 }
 
 /* The only number of a list, -1 for none, -2 for several. */
@@ -447,7 +458,6 @@ static bool fill_codes(struct check *check, struct fw_term *term, int type4,
 		       int type6)
 {
 	struct fw_list list = fw_list_at(&check->scope->texts);
-	uint8_t families = 0;
 
 	fw_value_merge(&term->value);
 	fw_field_print_codes(&term->value, type4, type6, &list);
@@ -458,15 +468,7 @@ static bool fill_codes(struct check *check, struct fw_term *term, int type4,
 	    ((type4 >= 0 && !complement(check, &term->value.v4)) ||
 	     (type6 >= 0 && !complement(check, &term->value.v6))))
 		return false;
-	if (term->value.v4.n)
-		families |= FW_FAMILY_IPV4;
-	if (term->value.v6.n)
-		families |= FW_FAMILY_IPV6;
-	if (families)
-		return narrow(check, families, term->at, "the code", false);
-	fw_report_error(check->rep, term->at,
-			"rule can never match: no code is left");
-	return false;
+	return narrow_to_rest(check, term, "code");
 }
 
 static bool check_codes(struct check *check)

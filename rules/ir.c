@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The compiled program: freeing it and looking at it. */
+/* The compiled program: making, freeing and looking at it. */
+#include "ir.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,27 @@
 #include "mem.h"
 #include "origin.h"
 #include "pairs_print.h"
+
+struct fw_ir_row *fw_program_add_row(struct fw_program *program,
+				     struct fw_span **places, struct fw_span at)
+{
+	struct fw_ir_row *rows;
+	struct fw_span *p;
+
+	rows = fw_mem_grow(program->rows, program->n_rows, sizeof(*rows));
+	if (rows)
+		program->rows = rows;
+	p = fw_mem_grow(*places, program->n_rows, sizeof(*p));
+	if (p)
+		*places = p;
+	if (!rows || !p)
+		return NULL;
+	p[program->n_rows] = at;
+	rows[program->n_rows] = (struct fw_ir_row){
+		.rule = (uint32_t)program->n_rows,
+	};
+	return &rows[program->n_rows++];
+}
 
 static void zone_done(struct fw_zone *zone)
 {

@@ -8,6 +8,7 @@
 
 #include "addrport.h"
 #include "canon.h"
+#include "ir.h"
 #include "mem.h"
 #include "str.h"
 
@@ -181,28 +182,6 @@ static bool lower_texts(const struct fw_scope *scope,
 
 /* ---- rows ---------------------------------------------------------------- */
 
-/* Room for one more row and its place. */
-static struct fw_ir_row *new_row(struct fw_program *program,
-				 struct fw_span **places, struct fw_span at)
-{
-	struct fw_ir_row *rows;
-	struct fw_span *p;
-
-	rows = fw_mem_grow(program->rows, program->n_rows, sizeof(*rows));
-	if (rows)
-		program->rows = rows;
-	p = fw_mem_grow(*places, program->n_rows, sizeof(*p));
-	if (p)
-		*places = p;
-	if (!rows || !p)
-		return NULL;
-	p[program->n_rows] = at;
-	rows[program->n_rows] = (struct fw_ir_row){
-		.rule = (uint32_t)program->n_rows,
-	};
-	return &rows[program->n_rows++];
-}
-
 static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 		       const struct fw_checked_rule *rule,
 		       struct scratch *scratch, struct fw_program *program,
@@ -211,7 +190,7 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	const struct fw_term *t = rule->terms;
 	struct fw_ir_row *row;
 
-	row = new_row(program, places, rule->at);
+	row = fw_program_add_row(program, places, rule->at);
 	if (!row) {
 		scope->c->rep.is_broken = true;
 		return;

@@ -148,16 +148,22 @@ static int put_pin(const char *dir, enum pin pin, uint32_t ifindex, int fd)
 	return bpf_obj_pin(fd, path.text);
 }
 
+/* The descriptor of what is pinned, or a negative errno. */
+static int get_pin(const char *dir, enum pin pin, uint32_t ifindex)
+{
+	struct pin_path path = path_of(dir, pin, ifindex);
+
+	return bpf_obj_get(path.text);
+}
+
 /* Remove a pin and what it stands for. A device that is gone is fine. */
 static int drop_pin(const char *dir, enum pin pin, uint32_t ifindex)
 {
 	struct pin_path path = path_of(dir, pin, ifindex);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = get_pin(dir, pin, ifindex);
 
-	fd = bpf_obj_get(path.text);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
-
 	switch (pin) {
 	case PIN_XDP:
 	case PIN_INGRESS:
@@ -283,10 +289,8 @@ static int replace_filter(const char *dir, enum pin pin, uint32_t ifindex,
 static int replace_pin(const char *dir, enum pin pin, uint32_t ifindex,
 		       int prog)
 {
-	struct pin_path path = path_of(dir, pin, ifindex);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = get_pin(dir, pin, ifindex);
 
-	fd = bpf_obj_get(path.text);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	switch (pin) {
@@ -386,13 +390,11 @@ static bool runs_tcx(enum pin pin, uint32_t ifindex, uint32_t prog_id)
 static bool has_link(const struct fw_attach *attach, enum pin pin,
 		     uint32_t ifindex)
 {
-	struct pin_path path = path_of(attach->dir, pin, ifindex);
 	uint32_t prog_id = attach->prog_id[pins[pin].hook];
+	_cleanup_close_ int fd = get_pin(attach->dir, pin, ifindex);
 	struct bpf_link_info info = { 0 };
 	uint32_t len = sizeof(info);
-	_cleanup_close_ int fd = -1;
 
-	fd = bpf_obj_get(path.text);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return false;
 	/* The number of a TCX link is where that of an XDP link is. */

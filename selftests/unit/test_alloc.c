@@ -3,41 +3,11 @@
 /*
  * Memory that runs out: every allocation of a compilation fails once. Nothing
  * may crash or leak (the sanitizers look), and nothing half-done may come out.
- *
- * The linker sends malloc() and its kin of rules/ here (-Wl,--wrap).
  */
 #include <stdlib.h>
 
+#include "alloc_fails.h"
 #include "rules_helper.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static long countdown = -1; /* allocations until one fails; -1: none does */
-
-static bool fails(void)
-{
-	return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 static const char good[] =
 	"interface wan = eth0 { mode xdp }\n"

@@ -4,49 +4,19 @@
  * The compiled rules, as programs in the kernel walk them and by the very code
  * that they run, against the interpreter: random rules with every clause, and
  * packets at each of their bounds, before it and behind it.
- *
- * The linker sends malloc() and its kin here (-Wl,--wrap): memory that runs out.
  */
 #include "rules/match.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 
+#include "alloc_fails.h"
 #include "kern/match.h"
 #include "rules/ranges.h"
 #include "rules_helper.h"
 #include "selftests/random/random_program.h"
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
 __u32 fw_image_mask = UINT32_MAX;
-
-static long countdown = -1; /* allocations until one fails; -1: none does */
-
-static bool fails(void)
-{
-	return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 /* ---- images -------------------------------------------------------------- */
 
