@@ -35,9 +35,7 @@
 #define SYNC_TIMEOUT_MS 10000
 #define DUMP_ATTEMPTS	3
 
-/* Bytes before the first attribute, and where the next thing begins. */
-#define CT_HEAD (sizeof(struct nlmsghdr) + sizeof(struct nfgenmsg))
-
+/* Where the next thing begins. */
 static size_t align4(size_t len)
 {
 	return (len + 3) & ~(size_t)3;
@@ -59,193 +57,6 @@ struct fw_ctnl {
 	char answers[ANSWER_SIZE] __attribute__((aligned(8)));
 	char buf[RECV_SIZE] __attribute__((aligned(8)));
 };
-
-/* ---- decoding -------------------------------------------------------------- */
-
-/* Sorts attributes by type; only as many bytes as the message has are read. */
-static void index_attrs(const void *payload, size_t len,
-			const struct nlattr **table, size_t n)
-{
-	const char *end = (const char *)payload + len;
-	const struct nlattr *attr = payload;
-
-	memset(table, 0, n * sizeof(*table));
-	while (mnl_attr_ok(attr, (int)(end - (const char *)attr))) {
-		uint16_t type = mnl_attr_get_type(attr);
-
-		if (type < n)
-			table[type] = attr;
-		attr = mnl_attr_next(attr);
-	}
-}
-
-static void index_nested(const struct nlattr *nest, const struct nlattr **table,
-			 size_t n)
-{
-	if (nest)
-		index_attrs(mnl_attr_get_payload(nest),
-			    mnl_attr_get_payload_len(nest), table, n);
-	else
-		memset(table, 0, n * sizeof(*table));
-}
-
-static bool get_bytes(const struct nlattr *attr, void *ret, size_t size)
-{
-	if (!attr || mnl_attr_get_payload_len(attr) < size)
-		return false;
-	memcpy(ret, mnl_attr_get_payload(attr), size);
-	return true;
-}
-
-static bool get_be32(const struct nlattr *attr, uint32_t *ret)
-{
-	uint32_t value;
-
-	if (!get_bytes(attr, &value, sizeof(value)))
-		return false;
-	*ret = ntohl(value);
-	return true;
-}
-
-static void map_ipv4(struct fw_addr *addr, uint32_t ipv4)
-{
-	addr->w[0] = 0;
-	addr->w[1] = 0;
-	addr->w[2] = htonl(0xffff);
-	addr->w[3] = ipv4;
-}
-
-static bool decode_addrs(const struct nlattr *nest, struct fw_tuple *ret)
-{
-	const struct nlattr *ip[CTA_IP_MAX + 1];
-	uint32_t src;
-	uint32_t dst;
-
-	index_nested(nest, ip, ARRAY_SIZE(ip));
-	if (get_bytes(ip[CTA_IP_V4_SRC], &src, sizeof(src)) &&
-	    get_bytes(ip[CTA_IP_V4_DST], &dst, sizeof(dst))) {
-		map_ipv4(&ret->saddr, src);
-		map_ipv4(&ret->daddr, dst);
-		ret->family = FW_AF_IPV4;
-		return true;
-	}
-	ret->family = FW_AF_IPV6;
-	return get_bytes(ip[CTA_IP_V6_SRC], &ret->saddr, sizeof(ret->saddr)) &&
-	       get_bytes(ip[CTA_IP_V6_DST], &ret->daddr, sizeof(ret->daddr));
-}
-
-static bool decode_proto(const struct nlattr *nest, struct fw_tuple *ret)
-{
-	const struct nlattr *l4[CTA_PROTO_MAX + 1];
-
-	index_nested(nest, l4, ARRAY_SIZE(l4));
-	if (!get_bytes(l4[CTA_PROTO_NUM], &ret->proto, sizeof(ret->proto)))
-		return false;
-	/* Any of these may be missing; zero is right for what has none. */
-	(void)get_bytes(l4[CTA_PROTO_SRC_PORT], &ret->sport, 2);
-	(void)get_bytes(l4[CTA_PROTO_DST_PORT], &ret->dport, 2);
-	if (ret->proto == IPPROTO_ICMP) {
-		(void)get_bytes(l4[CTA_PROTO_ICMP_ID], &ret->sport, 2);
-		(void)get_bytes(l4[CTA_PROTO_ICMP_TYPE], &ret->icmp_type, 1);
-		(void)get_bytes(l4[CTA_PROTO_ICMP_CODE], &ret->pad, 1);
-	} else if (ret->proto == IPPROTO_ICMPV6) {
-		(void)get_bytes(l4[CTA_PROTO_ICMPV6_ID], &ret->sport, 2);
-		(void)get_bytes(l4[CTA_PROTO_ICMPV6_TYPE], &ret->icmp_type, 1);
-		(void)get_bytes(l4[CTA_PROTO_ICMPV6_CODE], &ret->pad, 1);
-	}
-	return true;
-}
-
-static bool decode_tuple(const struct nlattr *nest, struct fw_tuple *ret,
-			 uint16_t *ret_zone)
-{
-	const struct nlattr *part[CTA_TUPLE_MAX + 1];
-	struct fw_tuple tuple = { 0 };
-	uint16_t zone;
-
-	index_nested(nest, part, ARRAY_SIZE(part));
-	if (!decode_addrs(part[CTA_TUPLE_IP], &tuple) ||
-	    !decode_proto(part[CTA_TUPLE_PROTO], &tuple))
-		return false;
-	if (ret_zone && get_bytes(part[CTA_TUPLE_ZONE], &zone, sizeof(zone)))
-		*ret_zone = ntohs(zone);
-	*ret = tuple;
-	return true;
-}
-
-static void decode_tcp(const struct nlattr *nest, struct fw_ct *ret)
-{
-	const struct nlattr *info[CTA_PROTOINFO_MAX + 1];
-	const struct nlattr *tcp[CTA_PROTOINFO_TCP_MAX + 1];
-
-	index_nested(nest, info, ARRAY_SIZE(info));
-	index_nested(info[CTA_PROTOINFO_TCP], tcp, ARRAY_SIZE(tcp));
-	if (!get_bytes(tcp[CTA_PROTOINFO_TCP_STATE], &ret->tcp_state, 1))
-		return;
-	ret->has |= FW_CT_HAS_TCP;
-	(void)get_bytes(tcp[CTA_PROTOINFO_TCP_FLAGS_ORIGINAL],
-			&ret->tcp_flags[0], 1);
-	(void)get_bytes(tcp[CTA_PROTOINFO_TCP_FLAGS_REPLY], &ret->tcp_flags[1],
-			1);
-}
-
-int fw_ctnl_decode(const struct nlmsghdr *nlh, struct fw_ct *ret)
-{
-	const struct nlattr *cta[CTA_MAX + 1];
-	struct fw_ct ct = { 0 };
-	uint16_t zone;
-
-	if (nlh->nlmsg_len < CT_HEAD)
-		return -EBADMSG;
-	index_attrs((const char *)nlh + CT_HEAD, nlh->nlmsg_len - CT_HEAD, cta,
-		    ARRAY_SIZE(cta));
-	if (!decode_tuple(cta[CTA_TUPLE_ORIG], &ct.orig, &ct.zone))
-		return -EBADMSG;
-	if (!decode_tuple(cta[CTA_TUPLE_REPLY], &ct.reply, NULL))
-		fw_tuple_invert(&ct.orig, &ct.reply);
-	if (get_bytes(cta[CTA_ZONE], &zone, sizeof(zone)))
-		ct.zone = ntohs(zone);
-	(void)get_be32(cta[CTA_ID], &ct.id);
-	if (get_be32(cta[CTA_STATUS], &ct.status))
-		ct.has |= FW_CT_HAS_STATUS;
-	if (get_be32(cta[CTA_MARK], &ct.mark))
-		ct.has |= FW_CT_HAS_MARK;
-	if (get_be32(cta[CTA_TIMEOUT], &ct.timeout_s))
-		ct.has |= FW_CT_HAS_TIMEOUT;
-	if (ct.orig.proto == IPPROTO_TCP)
-		decode_tcp(cta[CTA_PROTOINFO], &ct);
-	*ret = ct;
-	return 0;
-}
-
-static uint8_t invert_icmp(uint8_t type)
-{
-	static const uint8_t pairs[][2] = {
-		{ 8, 0 }, { 13, 14 }, { 15, 16 }, { 17, 18 }, { 128, 129 },
-	};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(pairs); i++) {
-		if (type == pairs[i][0])
-			return pairs[i][1];
-	}
-	return type;
-}
-
-void fw_tuple_invert(const struct fw_tuple *tuple, struct fw_tuple *ret)
-{
-	struct fw_tuple inverse = *tuple;
-
-	inverse.saddr = tuple->daddr;
-	inverse.daddr = tuple->saddr;
-	if (tuple->proto == IPPROTO_ICMP || tuple->proto == IPPROTO_ICMPV6) {
-		inverse.icmp_type = invert_icmp(tuple->icmp_type);
-	} else {
-		inverse.sport = tuple->dport;
-		inverse.dport = tuple->sport;
-	}
-	*ret = inverse;
-}
 
 /* ---- sockets ---------------------------------------------------------------- */
 
@@ -418,8 +229,8 @@ static void log_extack(const struct nlmsghdr *nlh, size_t off)
 
 	if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS) || nlh->nlmsg_len < off)
 		return;
-	index_attrs((const char *)nlh + off, nlh->nlmsg_len - off, attrs,
-		    ARRAY_SIZE(attrs));
+	fw_ctmsg_index((const char *)nlh + off, nlh->nlmsg_len - off, attrs,
+		       ARRAY_SIZE(attrs));
 	text = attrs[NLMSGERR_ATTR_MSG];
 	if (text)
 		log_debug("ctnetlink: %.*s",
@@ -886,10 +697,10 @@ static const struct nlattr *find_attr(const struct nlmsghdr *nlh, int type)
 {
 	const struct nlattr *cta[CTA_MAX + 1];
 
-	if (nlh->nlmsg_len < CT_HEAD)
+	if (nlh->nlmsg_len < FW_CTMSG_HEAD)
 		return NULL;
-	index_attrs((const char *)nlh + CT_HEAD, nlh->nlmsg_len - CT_HEAD, cta,
-		    ARRAY_SIZE(cta));
+	fw_ctmsg_index((const char *)nlh + FW_CTMSG_HEAD,
+		       nlh->nlmsg_len - FW_CTMSG_HEAD, cta, ARRAY_SIZE(cta));
 	return cta[type];
 }
 

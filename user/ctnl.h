@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/*
- * ctnetlink: read the kernel's connection table and change single entries.
- *
- * Messages are decoded attribute by attribute; an absent or malformed one is
- * never trusted to be there, and one that is not known is skipped.
- */
+/* ctnetlink: read the kernel's connection table and change single entries. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,9 +8,9 @@
 #include <stdint.h>
 
 #include "kern/abi.h"
+#include "user/ctmsg.h"
 
 struct fw_ctnl;
-struct nlmsghdr;
 
 /* What a message says about an entry. */
 enum fw_ct_msg {
@@ -23,29 +18,6 @@ enum fw_ct_msg {
 	FW_CT_NEW,
 	FW_CT_UPDATED,
 	FW_CT_DESTROYED,
-};
-
-/* Attributes that were there; tuples always are. */
-#define FW_CT_HAS_STATUS  0x01
-#define FW_CT_HAS_MARK	  0x02
-#define FW_CT_HAS_TIMEOUT 0x04
-#define FW_CT_HAS_TCP	  0x08
-
-/*
- * One entry as a message shows it. The code of an ICMP message, which is part
- * of the kernel's key, is kept in `pad` of the tuples; it is 0 for any ping.
- */
-struct fw_ct {
-	struct fw_tuple orig;
-	struct fw_tuple reply; /* the inverse of `orig` if not in the message */
-	uint32_t id;	       /* 0: not in the message */
-	uint32_t status;       /* IPS_* */
-	uint32_t mark;
-	uint32_t timeout_s;
-	uint16_t zone;	      /* of the original direction */
-	uint8_t tcp_state;    /* TCP_CONNTRACK_* */
-	uint8_t tcp_flags[2]; /* IP_CT_TCP_FLAG_*, original and reply */
-	uint8_t has;	      /* FW_CT_HAS_* */
 };
 
 /** @brief Called for each entry; it may queue writes, flush and delete. */
@@ -140,14 +112,3 @@ int fw_ctnl_clear_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
  * Expired entries that nobody walks over count against nf_conntrack_max.
  */
 int fw_ctnl_reap(struct fw_ctnl *ctnl);
-
-/**
- * @brief Decode one message; exported for the tests.
- *
- * @param nlh  complete: nlmsg_len bytes may be read
- * @return 0, or -EBADMSG without a usable original tuple
- */
-int fw_ctnl_decode(const struct nlmsghdr *nlh, struct fw_ct *ret);
-
-/** @brief The tuple of the answers, if no address is translated. */
-void fw_tuple_invert(const struct fw_tuple *tuple, struct fw_tuple *ret);

@@ -205,9 +205,9 @@ static void test_unusable(void **state)
 	/* an address that is too short */
 	begin(&b, IPCTNL_MSG_CT_NEW, 0, AF_INET);
 	build_full(&b);
-	b.nlh->nlmsg_len = CT_HEAD + 2;
+	b.nlh->nlmsg_len = FW_CTMSG_HEAD + 2;
 	assert_int_equal(fw_ctnl_decode(b.nlh, &ct), -EBADMSG);
-	b.nlh->nlmsg_len = CT_HEAD - 1;
+	b.nlh->nlmsg_len = FW_CTMSG_HEAD - 1;
 	assert_int_equal(fw_ctnl_decode(b.nlh, &ct), -EBADMSG);
 }
 
