@@ -2,6 +2,7 @@
 
 /* The verb that gives a named set of the running rules other content. */
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "user/daemon.h"
@@ -160,4 +161,5 @@ void fw_handle_set_replace(void *data, struct fw_request *request,
 		put_in_force(daemon, request, &wish, replacement);
 	}
 	fw_replacement_free(replacement);
+	(void)malloc_trim(0); /* as after a load */
 }

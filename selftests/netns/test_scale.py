@@ -9,7 +9,7 @@ from bench.rules.case import UDP, Header, Rules
 from bench.rules.fwctl import Fwctl
 from bench.rules.peer import high_water, reset_high_water
 from bench.rules.track import Track
-from lab.lab import plain_build
+from lab.lab import Lab, plain_build
 from lab.netns import patience, wait_for
 
 both = pytest.mark.parametrize("family", [4, 6])
@@ -122,3 +122,22 @@ def test_reload_at_full_speed(track, mode, family):
     assert judged["deny-a"] + judged["deny-b"] == sent - opened, (judged, gained, sent)
     assert judged["deny-a"] and judged["deny-b"], judged
     assert track.forwarded() - forwarded == opened, (judged, gained, sent)
+
+
+@pytest.mark.slow
+@pytest.mark.modes("tc")
+def test_memory_is_given_back(mode):
+    """Many rules and then few: the daemon keeps nothing of what the many needed."""
+    head = "default in drop\n"
+    large = head + "".join(f"accept forward proto tcp from 10.{i >> 8 & 255}.{i & 255}.0/24 "
+                           f"to 192.0.2.0/24 port {1024 + (i >> 16)}\n" for i in range(30000))
+    with Lab(plain_build()) as lab:  # a sanitizer keeps what is freed
+        lab.mode = mode
+        for _ in range(3):
+            lab.load(head)
+        few = lab.daemon_memory()
+        lab.load(large)
+        many_kib = lab.daemon_memory()
+        lab.load(head)
+        kept = lab.daemon_memory()
+    assert many_kib > few + 10240 and kept < few + 8192, (few, many_kib, kept)
