@@ -8,11 +8,10 @@
  * set is complete, without it whatever is there is the rest of a crash and is
  * swept away, links included. After a load the pins are opened again, so that
  * there is one way to a running datapath, and it checks everything. For larger
- * images other programs take over; until they have, they are in v1/next.
+ * images other programs take over (growth.c).
  */
 #include "user/datapath.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,6 +25,8 @@
 
 #include "user/attach.h"
 #include "user/bpffs.h"
+#include "user/growth.h"
+#include "user/pins.h"
 #include "user/privileges.h"
 #include "user/progs.h"
 #include "user/util.h"
@@ -46,49 +47,20 @@ struct fw_datapath {
 	uint64_t slots;
 };
 
-struct pin_path {
-	char text[PATH_MAX];
-};
-
-__attribute__((format(printf, 2, 3))) static struct pin_path
-path_in(const char *pin_dir, const char *format, ...)
-{
-	struct pin_path path;
-	va_list args;
-	int n;
-
-	n = snprintf(path.text, sizeof(path.text), "%s/v%d", pin_dir,
-		     FW_ABI_VERSION);
-	if (n > 0 && (size_t)n < sizeof(path.text)) {
-		va_start(args, format);
-		(void)vsnprintf(path.text + n, sizeof(path.text) - (size_t)n,
-				format, args);
-		va_end(args);
-	}
-	return path;
-}
-
 /* ---- loading -------------------------------------------------------------- */
-
-static int pin_one(int fd, const char *pin_dir, const char *kind,
-		   const char *name)
-{
-	struct pin_path path = path_in(pin_dir, "/%s/%s", kind, name);
-
-	return bpf_obj_pin(fd, path.text);
-}
 
 static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 {
 	int r = 0;
 
 	for (int i = 0; i < FW_MAP_MAX && r == 0; i++) {
-		r = pin_one(bpf_map__fd(fw_progs_map(skel, (enum fw_map)i)),
-			    pin_dir, "maps", fw_progs_map_name((enum fw_map)i));
+		r = fw_pin_make(bpf_map__fd(fw_progs_map(skel, (enum fw_map)i)),
+				pin_dir, "maps",
+				fw_progs_map_name((enum fw_map)i));
 	}
 	/* The last one says that the set is complete. */
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
-		r = pin_one(
+		r = fw_pin_make(
 			bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i)),
 			pin_dir, "progs", fw_progs_name((enum fw_hook)i));
 	}
@@ -128,7 +100,7 @@ static int open_map(struct fw_datapath *dp, const struct fwctl_bpf *skel, int i,
 		    uint32_t *ret_id, char **reterr)
 {
 	const char *name = fw_progs_map_name((enum fw_map)i);
-	struct pin_path path = path_in(dp->pin_dir, "/maps/%s", name);
+	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/maps/%s", name);
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
 	const struct bpf_map *want;
@@ -173,7 +145,7 @@ static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 		     int i, uint32_t rulesets_id, char **reterr)
 {
 	const char *name = fw_progs_name((enum fw_hook)i);
-	struct pin_path path = path_in(dp->pin_dir, "/progs/%s", name);
+	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/progs/%s", name);
 	const struct bpf_program *want;
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
@@ -221,7 +193,7 @@ static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 
 static int open_pins(struct fw_datapath *dp, char **reterr)
 {
-	struct pin_path links = path_in(dp->pin_dir, "/links");
+	struct fw_pin_path links = fw_pin_path(dp->pin_dir, "/links");
 	struct fwctl_bpf *skel;
 	int r;
 
@@ -244,37 +216,20 @@ static int open_pins(struct fw_datapath *dp, char **reterr)
 
 /* ---- removing pins ------------------------------------------------------------------ */
 
-/* Remove a directory of pins; missing ones are fine. */
-static int remove_dir(const char *path)
-{
-	const struct dirent *entry;
-	DIR *dir;
-
-	dir = opendir(path);
-	if (!dir)
-		return errno == ENOENT ? 0 : -errno;
-	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] != '.')
-			(void)unlinkat(dirfd(dir), entry->d_name, 0);
-	}
-	(void)closedir(dir);
-	return rmdir(path) < 0 ? -errno : 0;
-}
-
 static int remove_set(const char *pin_dir)
 {
 	static const char *const dirs[] = { "/links", "/next", "/progs",
 					    "/maps", "" };
-	struct pin_path marker =
-		path_in(pin_dir, "/progs/%s", fw_progs_name(FW_HOOK_MAX - 1));
-	struct pin_path path = path_in(pin_dir, "/links");
+	struct fw_pin_path marker = fw_pin_path(pin_dir, "/progs/%s",
+						fw_progs_name(FW_HOOK_MAX - 1));
+	struct fw_pin_path path = fw_pin_path(pin_dir, "/links");
 	int r, first;
 
 	(void)unlink(marker.text);
 	first = fw_attach_purge(path.text);
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		path = path_in(pin_dir, "%s", dirs[i]);
-		r = remove_dir(path.text);
+		path = fw_pin_path(pin_dir, "%s", dirs[i]);
+		r = fw_pin_remove_dir(path.text);
 		if (r < 0 && first == 0)
 			first = r;
 	}
@@ -282,95 +237,6 @@ static int remove_set(const char *pin_dir)
 }
 
 /* ---- programs for larger images ------------------------------------------------------- */
-
-/*
- * They are pinned in a directory of their own, next/, then every hook is handed
- * over, then the pins take the places of the old ones. With next/fw_egress
- * there, the last to come and to go, the way to the end can be walked again.
- */
-
-static struct pin_path next_path(const char *pin_dir, const char *name)
-{
-	return path_in(pin_dir, "/next/%s", name);
-}
-
-static bool has_next(const char *pin_dir)
-{
-	struct pin_path marker =
-		next_path(pin_dir, fw_progs_name(FW_HOOK_MAX - 1));
-
-	return access(marker.text, F_OK) == 0;
-}
-
-static int pin_next(const struct fwctl_bpf *skel, const char *pin_dir)
-{
-	struct pin_path path = next_path(pin_dir, "");
-	int r;
-
-	(void)remove_dir(path.text);
-	if (mkdir(path.text, 0700) < 0)
-		return -errno;
-	r = pin_one(bpf_map__fd(fw_progs_map(skel, FW_MAP_RULESETS)), pin_dir,
-		    "next", fw_progs_map_name(FW_MAP_RULESETS));
-	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
-		r = pin_one(
-			bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i)),
-			pin_dir, "next", fw_progs_name((enum fw_hook)i));
-	}
-	return r;
-}
-
-static int move_next(const char *pin_dir, const char *kind, const char *name)
-{
-	struct pin_path from = next_path(pin_dir, name);
-	struct pin_path to = path_in(pin_dir, "/%s/%s", kind, name);
-
-	if (rename(from.text, to.text) < 0 && errno != ENOENT)
-		return -errno;
-	return 0;
-}
-
-static int move_all(const char *pin_dir)
-{
-	struct pin_path dir = next_path(pin_dir, "");
-	int r;
-
-	r = move_next(pin_dir, "maps", fw_progs_map_name(FW_MAP_RULESETS));
-	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++)
-		r = move_next(pin_dir, "progs", fw_progs_name((enum fw_hook)i));
-	if (r == 0)
-		r = remove_dir(dir.text);
-	return r;
-}
-
-/* A crash came in between: all the way to the end, or back. */
-static int finish_growth(const char *pin_dir)
-{
-	struct pin_path links = path_in(pin_dir, "/links");
-	struct pin_path path = next_path(pin_dir, "");
-	int progs[FW_HOOK_MAX] = { -1, -1, -1 };
-	int r = 0;
-
-	if (!has_next(pin_dir))
-		return remove_dir(path.text);
-	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
-		path = next_path(pin_dir, fw_progs_name((enum fw_hook)i));
-		if (access(path.text, F_OK) < 0) {
-			path = path_in(pin_dir, "/progs/%s",
-				       fw_progs_name((enum fw_hook)i));
-		}
-		progs[i] = bpf_obj_get(path.text);
-		if (progs[i] < 0)
-			r = progs[i];
-	}
-	if (r == 0)
-		r = fw_attach_replace(links.text, progs);
-	if (r == 0)
-		r = move_all(pin_dir);
-	for (int i = 0; i < FW_HOOK_MAX; i++)
-		fw_closep(&progs[i]);
-	return r;
-}
 
 int fw_datapath_grow(struct fw_datapath *dp, uint32_t size, char **reterr)
 {
@@ -421,33 +287,17 @@ static int use_next(struct fw_datapath *dp)
 
 int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
 {
-	struct pin_path links = path_in(dp->pin_dir, "/links");
-	struct pin_path next = next_path(dp->pin_dir, "");
-	int progs[FW_HOOK_MAX];
 	int r;
 
 	if (!dp->next)
 		return 0;
-	for (int i = 0; i < FW_HOOK_MAX; i++)
-		progs[i] = bpf_program__fd(
-			fw_progs_get(dp->next, (enum fw_hook)i));
-	r = pin_next(dp->next, dp->pin_dir);
-	if (r == 0)
-		r = fw_attach_replace(links.text, progs);
-	if (r < 0) {
-		fw_errorf(reterr,
-			  "cannot change to programs for larger rules: %s",
-			  strerror(-r));
-		(void)fw_attach_replace(links.text, dp->prog);
-		(void)remove_dir(next.text);
+	r = fw_growth_take_over(dp->next, dp->prog, dp->pin_dir, reterr);
+	if (r < 0)
 		return r;
-	}
-	/* From here on there is only the way to the end. */
-	r = move_all(dp->pin_dir);
-	if (r == 0)
-		r = use_next(dp);
+	r = use_next(dp);
 	if (r < 0) {
-		fw_errorf(reterr, "cannot pin the programs: %s", strerror(-r));
+		fw_errorf(reterr, "cannot use the new programs: %s",
+			  strerror(-r));
 		return r;
 	}
 	fw_datapath_shrink(dp);
@@ -458,9 +308,9 @@ int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
 
 static bool has_marker(const char *prefix, const char *pin_dir)
 {
-	struct pin_path path =
-		path_in(pin_dir, "/progs/%s", fw_progs_name(FW_HOOK_MAX - 1));
-	struct pin_path full;
+	struct fw_pin_path path = fw_pin_path(pin_dir, "/progs/%s",
+					      fw_progs_name(FW_HOOK_MAX - 1));
+	struct fw_pin_path full;
 
 	(void)snprintf(full.text, sizeof(full.text), "%s%.4000s", prefix,
 		       path.text);
@@ -501,11 +351,11 @@ static int lock_dir(const char *pin_dir, int *ret_fd, char **reterr)
 static int make_dirs(const char *pin_dir, char **reterr)
 {
 	static const char *const dirs[] = { "", "/maps", "/progs", "/links" };
-	struct pin_path path;
+	struct fw_pin_path path;
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		path = path_in(pin_dir, "%s", dirs[i]);
+		path = fw_pin_path(pin_dir, "%s", dirs[i]);
 		r = fw_bpffs_mkdir(path.text, reterr);
 		if (r < 0)
 			return r;
@@ -527,7 +377,7 @@ static int open_or_load(struct fw_datapath *dp, uint32_t image_size,
 
 	dp->is_adopted = has_marker("", dp->pin_dir);
 	if (dp->is_adopted)
-		r = finish_growth(dp->pin_dir);
+		r = fw_growth_finish(dp->pin_dir);
 	if (r < 0 && r != -ENOENT) {
 		fw_errorf(reterr, "cannot finish what a crash left in '%s': %s",
 			  dp->pin_dir, strerror(-r));

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Programs for larger rules take the place of those that run.
+ *
+ * They are pinned in a directory of their own, next/, then every hook is handed
+ * over, then the pins take the places of the old ones. With next/fw_egress
+ * there, the last to come and to go, the way to the end can be walked again.
+ */
+#include "user/growth.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "user/attach.h"
+#include "user/pins.h"
+#include "user/progs.h"
+#include "user/util.h"
+
+static struct fw_pin_path next_path(const char *pin_dir, const char *name)
+{
+	return fw_pin_path(pin_dir, "/next/%s", name);
+}
+
+static bool has_next(const char *pin_dir)
+{
+	struct fw_pin_path marker =
+		next_path(pin_dir, fw_progs_name(FW_HOOK_MAX - 1));
+
+	return access(marker.text, F_OK) == 0;
+}
+
+static int pin_next(const struct fwctl_bpf *skel, const char *pin_dir)
+{
+	struct fw_pin_path path = next_path(pin_dir, "");
+	int r;
+
+	(void)fw_pin_remove_dir(path.text);
+	if (mkdir(path.text, 0700) < 0)
+		return -errno;
+	r = fw_pin_make(bpf_map__fd(fw_progs_map(skel, FW_MAP_RULESETS)),
+			pin_dir, "next", fw_progs_map_name(FW_MAP_RULESETS));
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
+		r = fw_pin_make(
+			bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i)),
+			pin_dir, "next", fw_progs_name((enum fw_hook)i));
+	}
+	return r;
+}
+
+/* Without the marker it does not exist, so that goes first. */
+static void forget_next(const char *pin_dir)
+{
+	struct fw_pin_path path =
+		next_path(pin_dir, fw_progs_name(FW_HOOK_MAX - 1));
+
+	(void)unlink(path.text);
+	path = next_path(pin_dir, "");
+	(void)fw_pin_remove_dir(path.text);
+}
+
+static int move_next(const char *pin_dir, const char *kind, const char *name)
+{
+	struct fw_pin_path from = next_path(pin_dir, name);
+	struct fw_pin_path to = fw_pin_path(pin_dir, "/%s/%s", kind, name);
+
+	if (rename(from.text, to.text) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+static int move_all(const char *pin_dir)
+{
+	struct fw_pin_path dir = next_path(pin_dir, "");
+	int r;
+
+	r = move_next(pin_dir, "maps", fw_progs_map_name(FW_MAP_RULESETS));
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++)
+		r = move_next(pin_dir, "progs", fw_progs_name((enum fw_hook)i));
+	if (r == 0)
+		r = fw_pin_remove_dir(dir.text);
+	return r;
+}
+
+int fw_growth_take_over(const struct fwctl_bpf *skel,
+			const int progs[FW_HOOK_MAX], const char *pin_dir,
+			char **reterr)
+{
+	struct fw_pin_path links = fw_pin_path(pin_dir, "/links");
+	int next[FW_HOOK_MAX];
+	int r;
+
+	for (int i = 0; i < FW_HOOK_MAX; i++)
+		next[i] = bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i));
+	r = pin_next(skel, pin_dir);
+	if (r == 0)
+		r = fw_attach_replace(links.text, next);
+	if (r < 0) {
+		fw_errorf(reterr,
+			  "cannot change to programs for larger rules: %s",
+			  strerror(-r));
+		(void)fw_attach_replace(links.text, progs);
+		forget_next(pin_dir);
+		return r;
+	}
+	/* From here on there is only the way to the end. */
+	r = move_all(pin_dir);
+	if (r < 0)
+		fw_errorf(reterr, "cannot pin the programs: %s", strerror(-r));
+	return r;
+}
+
+int fw_growth_finish(const char *pin_dir)
+{
+	struct fw_pin_path links = fw_pin_path(pin_dir, "/links");
+	struct fw_pin_path path = next_path(pin_dir, "");
+	int progs[FW_HOOK_MAX] = { -1, -1, -1 };
+	int r = 0;
+
+	if (!has_next(pin_dir))
+		return fw_pin_remove_dir(path.text);
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
+		path = next_path(pin_dir, fw_progs_name((enum fw_hook)i));
+		if (access(path.text, F_OK) < 0) {
+			path = fw_pin_path(pin_dir, "/progs/%s",
+					   fw_progs_name((enum fw_hook)i));
+		}
+		progs[i] = bpf_obj_get(path.text);
+		if (progs[i] < 0)
+			r = progs[i];
+	}
+	if (r == 0)
+		r = fw_attach_replace(links.text, progs);
+	if (r == 0)
+		r = move_all(pin_dir);
+	for (int i = 0; i < FW_HOOK_MAX; i++)
+		fw_closep(&progs[i]);
+	return r;
+}
