@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* Rule sets: loading, counters, interfaces that come and go, adoption. */
-#include "selftests/datapath/room.h"
+#include "selftests/datapath/daemon.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,68 +36,6 @@
 	"accept in proto tcp to self port 80 label second\n" \
 	"accept in proto tcp to self port 443 label third\n"
 
-/* A daemon's worth of state. */
-struct daemon {
-	struct fw_loop *loop;
-	struct fw_datapath *dp;
-	struct fw_apply *apply;
-};
-
-static struct daemon start(void)
-{
-	struct daemon d = { 0 };
-	char *error = NULL;
-	int r;
-
-	d.loop = fw_loop_new();
-	assert_non_null(d.loop);
-	d.dp = open_datapath();
-	r = fw_apply_new(d.loop, d.dp, &d.apply, &error);
-	if (r < 0)
-		fail_msg("fw_apply_new: %d, %s", r, error ? error : "");
-	assert_null(error);
-	return d;
-}
-
-static void stop(struct daemon *d)
-{
-	fw_apply_free(d->apply);
-	fw_datapath_free(d->dp);
-	fw_loop_free(d->loop);
-}
-
-static void load(struct daemon *d, const char *text)
-{
-	struct fw_program *program = compile(text);
-	char *error = NULL;
-	struct fw_span at;
-	int r;
-
-	r = fw_apply_load(d->apply, program, &at, &error);
-	if (r < 0)
-		fail_msg("fw_apply_load: %d, %s", r, error ? error : "");
-	assert_null(error);
-	assert_ptr_equal(fw_apply_program(d->apply), program);
-}
-
-/* The refusal has to say why, and to point to `want_at`; NULL: to nothing. */
-static void fail_to_load(struct daemon *d, const char *text, int want,
-			 const char *want_text, const char *want_at)
-{
-	struct fw_program *program = compile(text);
-	_cleanup_free_ char *error = NULL;
-	struct fw_span at;
-
-	assert_int_equal(fw_apply_load(d->apply, program, &at, &error), want);
-	assert_non_null(error);
-	if (!strstr(error, want_text))
-		fail_msg("'%s' is not in '%s'", want_text, error);
-	assert_int_equal(at.len != 0, want_at != NULL);
-	if (want_at)
-		assert_memory_equal(text + at.off, want_at, strlen(want_at));
-	fw_program_free(program);
-}
-
 static const struct fw_apply_iface *iface(const struct daemon *d,
 					  const char *name)
 {
@@ -112,42 +50,6 @@ static const struct fw_apply_iface *iface(const struct daemon *d,
 	}
 	fail_msg("interface '%s' is not declared", name);
 	return &none;
-}
-
-/* Slot of the row with this label; it has to be its owner. */
-static uint32_t slot_of(const struct daemon *d, const char *label)
-{
-	const struct fw_program *program = fw_apply_program(d->apply);
-	uint32_t slot;
-
-	for (size_t i = 0; i < program->n_rows; i++) {
-		if (strcmp(program->rows[i].label, label) != 0)
-			continue;
-		slot = fw_apply_row_slot(d->apply, i);
-		assert_int_not_equal(slot, 0);
-		assert_string_equal(fw_apply_slot_label(d->apply, slot), label);
-		return slot;
-	}
-	fail_msg("no rule '%s'", label);
-	return 0;
-}
-
-static void set_counter(const struct daemon *d, uint32_t slot, uint64_t packets)
-{
-	struct fw_rule_counter values[1024] = { { .packets = packets } };
-
-	assert_int_equal(
-		bpf_map_update_elem(fw_datapath_map(d->dp, FW_MAP_RULE_STATS),
-				    &slot, values, BPF_ANY),
-		0);
-}
-
-static uint64_t counter(const struct daemon *d, uint32_t slot)
-{
-	struct fw_rule_counter value;
-
-	assert_int_equal(fw_stats_rule(d->dp, slot, &value), 0);
-	return value.packets;
 }
 
 /* The entries of a generation; how many. */
@@ -285,21 +187,21 @@ static void counters_follow_labels(void **state)
 	second = slot_of(&d, "second");
 	in = fw_apply_default_slot(d.apply, FW_DIR_IN);
 	assert_string_equal(fw_apply_slot_label(d.apply, in), "default-in");
-	set_counter(&d, first, 1000);
-	set_counter(&d, second, 2000);
+	set_packets(&d, first, 1000);
+	set_packets(&d, second, 2000);
 
 	load(&d, RULES_TWO);
 	assert_int_equal(slot_of(&d, "second"), second);
-	assert_true(counter(&d, second) >= 2000);
+	assert_true(packets_of(&d, second) >= 2000);
 	assert_int_equal(fw_apply_default_slot(d.apply, FW_DIR_IN), in);
 	/* The rule is gone, flows that it let in still name it. */
 	assert_string_equal(fw_apply_slot_label(d.apply, first), "first");
 
 	/* A label that comes back is a new rule. */
 	load(&d, RULES_ONE);
-	set_counter(&d, first, 1000);
-	assert_true(counter(&d, slot_of(&d, "first")) < 1000);
-	assert_true(counter(&d, second) >= 2000);
+	set_packets(&d, first, 1000);
+	assert_true(packets_of(&d, slot_of(&d, "first")) < 1000);
+	assert_true(packets_of(&d, second) >= 2000);
 	stop(&d);
 }
 
@@ -336,14 +238,14 @@ static void rows_of_a_rule_share_a_counter(void **state)
 	load(&d, rules);
 	assert_true(fw_apply_program(d.apply)->n_rows > 3 + 1 + 9);
 	check_slots(&d, slots);
-	set_counter(&d, slots[0], 1000);
+	set_packets(&d, slots[0], 1000);
 	stop(&d);
 
 	d = start();
 	assert_true(fw_datapath_adopted(d.dp));
 	check_slots(&d, again);
 	assert_memory_equal(slots, again, sizeof(slots));
-	assert_true(counter(&d, slots[0]) >= 1000);
+	assert_true(packets_of(&d, slots[0]) >= 1000);
 	stop(&d);
 }
 
