@@ -20,6 +20,7 @@
 #define FW_MAX_ZONES	   64	  /* bits of a zone mask */
 #define FW_MAX_IFSLOTS	   64 /* interfaces with counters; slot 0: any other */
 #define FW_MAX_SLOTS	   262144 /* rule counters; slot 0 is never used */
+#define FW_SLOTS_MIN	   4096	  /* the least that `rule_stats` has room for */
 #define FW_MAX_XFLOWS	   65536 /* echo and other flows without nf_conntrack */
 #define FW_MAX_FRAGS	   16384 /* datagrams whose first fragment passed */
 #define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */

@@ -92,7 +92,7 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 	next->row_slots = calloc(program->n_rows + 1, sizeof(uint32_t));
 	if (!next->row_slots)
 		return -ENOMEM;
-	fw_slots_begin(apply->slots);
+	fw_slots_begin(apply->slots, fw_datapath_size(apply->dp).slots);
 	for (int dir = 0; dir < FW_DIR_MAX && r == 0; dir++) {
 		r = fw_slots_assign(apply->slots,
 				    fw_default_label((enum fw_dir)dir),
@@ -138,19 +138,25 @@ static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 	return 0;
 }
 
-/* The map for an image, and programs for maps of that size if need be. */
+/*
+ * The map for an image, and programs for maps of that size or for more counters
+ * if need be.
+ */
 static int put_image(struct fw_apply *apply, struct rules *next,
 		     const struct fw_image *image, char **reterr)
 {
-	uint32_t size = fw_datapath_image_size(apply->dp);
-	int r;
+	struct fw_datapath_size has = fw_datapath_size(apply->dp), need = has;
+	int r = 0;
 
-	r = fw_rulesets_make(image, size, &next->image_fd);
-	if (r != -E2BIG)
+	if (image->size > has.image)
+		need.image = fw_rulesets_size(image->size);
+	if (fw_slots_needed(apply->slots) > has.slots)
+		need.slots = fw_slots_needed(apply->slots);
+	if (need.image != has.image || need.slots != has.slots)
+		r = fw_datapath_grow(apply->dp, &need, reterr);
+	if (r < 0)
 		return r;
-	size = fw_rulesets_size(image->size);
-	r = fw_datapath_grow(apply->dp, size, reterr);
-	return r < 0 ? r : fw_rulesets_make(image, size, &next->image_fd);
+	return fw_rulesets_make(image, need.image, &next->image_fd);
 }
 
 static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
@@ -525,7 +531,7 @@ static int keep_unreadable(struct fw_apply *apply, int r)
 	apply->now.row_slots = NULL;
 	memset(apply->now.default_slots, 0, sizeof(apply->now.default_slots));
 	fw_slots_free(apply->slots);
-	apply->slots = fw_slots_new();
+	apply->slots = fw_slots_new(fw_datapath_size(apply->dp).slots);
 	return apply->slots ? 0 : -ENOMEM;
 }
 
@@ -564,7 +570,7 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 	int selfaddrs = fw_datapath_map(apply->dp, FW_MAP_SELFADDRS);
 	int r;
 
-	apply->slots = fw_slots_new();
+	apply->slots = fw_slots_new(fw_datapath_size(apply->dp).slots);
 	apply->forget_timer = fw_timer_new(loop, on_forget, apply);
 	if (!apply->slots || !apply->forget_timer)
 		return -ENOMEM;

@@ -176,6 +176,43 @@ size_t fw_compilation_bytes(const struct fw_compilation *compilation)
 	return compilation->bytes;
 }
 
+static bool begins_a_rule(const char *line)
+{
+	static const enum fw_verdict verdicts[] = { FW_ACCEPT, FW_DROP,
+						    FW_REJECT };
+
+	line += strspn(line, " \t");
+	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++) {
+		const char *word = fw_verdict_name(verdicts[i]);
+
+		if (strncmp(line, word, strlen(word)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static size_t count_rules(const struct fw_text *text)
+{
+	const char *line = text->data, *end = text->data + text->len;
+	size_t n = 0;
+
+	while (line) {
+		n += begins_a_rule(line);
+		line = memchr(line, '\n', (size_t)(end - line));
+		line = line ? line + 1 : NULL;
+	}
+	return n;
+}
+
+size_t fw_compilation_rules(const struct fw_compilation *compilation)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < compilation->n; i++)
+		n += count_rules(&compilation->texts[i]);
+	return n;
+}
+
 static void wait_for(struct fw_compilation *compilation)
 {
 	if (compilation->has_thread)

@@ -32,6 +32,12 @@ int fw_compilation_begin(const struct fw_request *request, const json_t *args,
 size_t fw_compilation_bytes(const struct fw_compilation *compilation);
 
 /**
+ * @brief About how many rules the texts have, at a glance: lines that begin as
+ *        a rule does, which those of a file with a set never do.
+ */
+size_t fw_compilation_rules(const struct fw_compilation *compilation);
+
+/**
  * @brief Wait for the end of it; once.
  *
  * @param diag  zeroed by the caller; receives errors

@@ -43,16 +43,16 @@ static int load_modules(char **reterr)
 	return fw_module_require(FW_MODULE_CTNETLINK, reterr);
 }
 
-static int open_parts(struct fw_daemon *daemon, uint32_t image_size,
-		      char **reterr)
+static int open_parts(struct fw_daemon *daemon,
+		      const struct fw_datapath_size *size, char **reterr)
 {
 	int r;
 
 	r = load_modules(reterr);
 	if (r < 0)
 		return r;
-	r = fw_datapath_open(daemon->paths.pin_dir, image_size,
-			     &daemon->datapath, reterr);
+	r = fw_datapath_open(daemon->paths.pin_dir, size, &daemon->datapath,
+			     reterr);
 	if (r < 0)
 		return r;
 	r = fw_apply_new(daemon->loop, daemon->datapath, &daemon->apply,
@@ -67,7 +67,8 @@ static int open_parts(struct fw_daemon *daemon, uint32_t image_size,
 	return 0;
 }
 
-int fw_daemon_open(struct fw_daemon *daemon, uint32_t image_size, char **reterr)
+int fw_daemon_open(struct fw_daemon *daemon,
+		   const struct fw_datapath_size *size, char **reterr)
 {
 	_cleanup_free_ char *error = NULL;
 	int r;
@@ -79,7 +80,7 @@ int fw_daemon_open(struct fw_daemon *daemon, uint32_t image_size, char **reterr)
 		log_warning("cannot raise capabilities: %s, ignoring",
 			    strerror(-r));
 	}
-	r = open_parts(daemon, image_size, &error);
+	r = open_parts(daemon, size, &error);
 	if (r < 0) {
 		bool is_fresh = daemon->datapath &&
 				!fw_datapath_adopted(daemon->datapath);

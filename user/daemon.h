@@ -53,12 +53,12 @@ extern const size_t fw_daemon_n_verbs;
 /**
  * @brief Open the datapath with all that belongs to it, once.
  *
- * @param image_size  see fw_datapath_open()
+ * @param size    see fw_datapath_open()
  * @param reterr  on failure one line for the user, malloc()ed
  * @return 0, also if it is open already, or a negative errno
  */
-int fw_daemon_open(struct fw_daemon *daemon, uint32_t image_size,
-		   char **reterr);
+int fw_daemon_open(struct fw_daemon *daemon,
+		   const struct fw_datapath_size *size, char **reterr);
 
 /** @brief Let go; what is pinned goes on filtering. */
 void fw_daemon_close(struct fw_daemon *daemon);

@@ -8,7 +8,7 @@
  * set is complete, without it whatever is there is the rest of a crash and is
  * swept away, links included. After a load the pins are opened again, so that
  * there is one way to a running datapath, and it checks everything. For larger
- * images other programs take over (growth.c).
+ * rules other programs take over (growth.c).
  */
 #include "user/datapath.h"
 
@@ -29,6 +29,7 @@
 #include "user/pins.h"
 #include "user/privileges.h"
 #include "user/progs.h"
+#include "user/stats.h"
 #include "user/util.h"
 
 #define DEFAULT_ROOT "/sys/fs/bpf/fwctl" /* removed when nothing is in it */
@@ -38,13 +39,19 @@ struct fw_datapath {
 	char *pin_dir;
 	int lock;
 	int map[FW_MAP_MAX];
+	int stats_before; /* negative: none */
 	int prog[FW_HOOK_MAX];
-	uint32_t image_size;
+	struct fw_datapath_size size;
 	struct fwctl_bpf *next; /* programs that wait to take over */
-	uint32_t next_image_size;
+	struct fw_datapath_size next_size;
 	struct fw_attach *attach;
 	bool is_adopted;
 	uint64_t slots;
+};
+
+const struct fw_datapath_size fw_datapath_smallest = {
+	.image = FW_IMAGE_MIN,
+	.slots = FW_SLOTS_MIN,
 };
 
 /* ---- loading -------------------------------------------------------------- */
@@ -67,12 +74,13 @@ static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 	return r;
 }
 
-static int load(const char *pin_dir, uint32_t image_size, char **reterr)
+static int load(const char *pin_dir, const struct fw_datapath_size *size,
+		char **reterr)
 {
 	struct fwctl_bpf *skel;
 	int r;
 
-	r = fw_progs_load(image_size, NULL, &skel, reterr);
+	r = fw_progs_load(size, NULL, &skel, reterr);
 	if (r < 0)
 		return r;
 	r = pin_all(skel, pin_dir);
@@ -95,27 +103,61 @@ static int refuse_pin(const char *pin_dir, const char *name, char **reterr)
 	return -EBADMSG;
 }
 
-/* A pin could be anything: it has to be the map that our object declares. */
-static int open_map(struct fw_datapath *dp, const struct fwctl_bpf *skel, int i,
-		    uint32_t *ret_id, char **reterr)
+/* Programs may have been loaded with any number of rule counters. */
+static bool has_entries(const struct bpf_map_info *info,
+			const struct bpf_map *want, enum fw_map map)
 {
-	const char *name = fw_progs_map_name((enum fw_map)i);
+	uint32_t n = info->max_entries;
+
+	if (map != FW_MAP_RULE_STATS)
+		return n == bpf_map__max_entries(want);
+	return n >= FW_SLOTS_MIN && n <= FW_MAX_SLOTS && !(n & (n - 1));
+}
+
+/* A pin could be anything: it has to be the map that our object declares. */
+static bool is_map(int fd, const struct fwctl_bpf *skel, enum fw_map map,
+		   struct bpf_map_info *ret)
+{
+	const struct bpf_map *want = fw_progs_map(skel, map);
+	uint32_t len = sizeof(*ret);
+
+	return want && fd >= 0 && bpf_obj_get_info_by_fd(fd, ret, &len) == 0 &&
+	       strcmp(ret->name, fw_progs_map_name(map)) == 0 &&
+	       ret->type == bpf_map__type(want) &&
+	       ret->key_size == bpf_map__key_size(want) &&
+	       ret->value_size == bpf_map__value_size(want) &&
+	       has_entries(ret, want, map);
+}
+
+static int open_map(struct fw_datapath *dp, const struct fwctl_bpf *skel,
+		    enum fw_map map, uint32_t *ret_id, char **reterr)
+{
+	const char *name = fw_progs_map_name(map);
 	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/maps/%s", name);
 	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info);
-	const struct bpf_map *want;
 
-	want = fw_progs_map(skel, (enum fw_map)i);
-	dp->map[i] = bpf_obj_get(path.text);
-	if (!want || dp->map[i] < 0 ||
-	    bpf_obj_get_info_by_fd(dp->map[i], &info, &len) < 0)
+	dp->map[map] = bpf_obj_get(path.text);
+	if (!is_map(dp->map[map], skel, map, &info))
 		return refuse_pin(dp->pin_dir, name, reterr);
-	if (strcmp(info.name, name) != 0 || info.type != bpf_map__type(want) ||
-	    info.key_size != bpf_map__key_size(want) ||
-	    info.value_size != bpf_map__value_size(want) ||
-	    info.max_entries != bpf_map__max_entries(want))
-		return refuse_pin(dp->pin_dir, name, reterr);
+	if (map == FW_MAP_RULE_STATS)
+		dp->size.slots = info.max_entries;
 	*ret_id = info.id;
+	return 0;
+}
+
+/* They are there after a growth, and only then. */
+static int open_stats_before(struct fw_datapath *dp,
+			     const struct fwctl_bpf *skel, char **reterr)
+{
+	struct fw_pin_path path =
+		fw_pin_path(dp->pin_dir, "/maps/" FW_GROWTH_STATS_BEFORE);
+	struct bpf_map_info info = { 0 };
+
+	dp->stats_before = bpf_obj_get(path.text);
+	if (dp->stats_before == -ENOENT)
+		return 0;
+	if (!is_map(dp->stats_before, skel, FW_MAP_RULE_STATS, &info))
+		return refuse_pin(dp->pin_dir, FW_GROWTH_STATS_BEFORE, reterr);
 	return 0;
 }
 
@@ -140,9 +182,12 @@ static uint32_t image_size_in(uint32_t map_id)
 	return mask < FW_IMAGE_MAX && !(mask & (mask + 1)) ? mask + 1 : 0;
 }
 
-/* A program has to be of our kind and to judge by the rules that we write. */
+/*
+ * A program has to be of our kind, to judge by the rules that we write, and to
+ * count where we read.
+ */
 static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
-		     int i, uint32_t rulesets_id, char **reterr)
+		     int i, const uint32_t maps[FW_MAP_MAX], char **reterr)
 {
 	const char *name = fw_progs_name((enum fw_hook)i);
 	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/progs/%s", name);
@@ -150,7 +195,7 @@ static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
 	uint32_t ids[64], size = 0;
-	bool judges = false;
+	bool judges = false, counts = false;
 
 	want = fw_progs_get(skel, (enum fw_hook)i);
 	dp->prog[i] = bpf_obj_get(path.text);
@@ -163,12 +208,14 @@ static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 	    info.type != bpf_program__type(want))
 		return refuse_pin(dp->pin_dir, name, reterr);
 	for (size_t k = 0; k < info.nr_map_ids && k < ARRAY_SIZE(ids); k++) {
-		judges |= ids[k] == rulesets_id;
+		judges |= ids[k] == maps[FW_MAP_RULESETS];
+		counts |= ids[k] == maps[FW_MAP_RULE_STATS];
 		size = size ? size : image_size_in(ids[k]);
 	}
-	if (!judges || !size || (dp->image_size && dp->image_size != size))
+	if (!judges || !counts || !size ||
+	    (dp->size.image && dp->size.image != size))
 		return refuse_pin(dp->pin_dir, name, reterr);
-	dp->image_size = size;
+	dp->size.image = size;
 	return 0;
 }
 
@@ -179,12 +226,15 @@ static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 	int r;
 
 	for (int i = 0; i < FW_MAP_MAX; i++) {
-		r = open_map(dp, skel, i, &ids[i], reterr);
+		r = open_map(dp, skel, (enum fw_map)i, &ids[i], reterr);
 		if (r < 0)
 			return r;
 	}
+	r = open_stats_before(dp, skel, reterr);
+	if (r < 0)
+		return r;
 	for (int i = 0; i < FW_HOOK_MAX; i++) {
-		r = open_prog(dp, skel, i, ids[FW_MAP_RULESETS], reterr);
+		r = open_prog(dp, skel, i, ids, reterr);
 		if (r < 0)
 			return r;
 	}
@@ -236,22 +286,72 @@ static int remove_set(const char *pin_dir)
 	return first;
 }
 
-/* ---- programs for larger images ------------------------------------------------------- */
+/* ---- programs for larger rules -------------------------------------------------------- */
 
-int fw_datapath_grow(struct fw_datapath *dp, uint32_t size, char **reterr)
+static int next_map(const struct fw_datapath *dp, enum fw_map map)
+{
+	return bpf_map__fd(fw_progs_map(dp->next, map));
+}
+
+/* Do the programs that wait have rule counters of their own? */
+static bool has_own_stats(const struct fw_datapath *dp)
+{
+	return dp->next_size.slots != dp->size.slots;
+}
+
+static int load_next(struct fw_datapath *dp,
+		     const struct fw_datapath_size *size, char **reterr)
 {
 	bool had = fw_privileges_raised();
-	int r;
+	int maps[FW_MAP_MAX], r;
 
-	fw_datapath_shrink(dp);
+	memcpy(maps, dp->map, sizeof(maps));
+	maps[FW_MAP_RULESETS] = -1;
+	if (has_own_stats(dp))
+		maps[FW_MAP_RULE_STATS] = -1;
 	/* If it does not suffice, the kernel says so, and reterr what for. */
 	if (!had)
 		(void)fw_privileges_raise();
-	r = fw_progs_load(size, dp->map, &dp->next, reterr);
+	r = fw_progs_load(size, maps, &dp->next, reterr);
 	if (!had)
 		(void)fw_privileges_drop(false);
-	if (r == 0)
-		dp->next_image_size = size;
+	return r;
+}
+
+/*
+ * The counters that are no longer written when the others take over are those
+ * of today, and there is room for one such map: what is in the one of now goes
+ * along. No program has written that since the last growth, none of the next
+ * ones runs: not a packet is lost.
+ */
+static int hand_on_counters(const struct fw_datapath *dp, char **reterr)
+{
+	int r;
+
+	if (!has_own_stats(dp) || dp->stats_before < 0)
+		return 0;
+	r = fw_stats_rules_copy(dp->stats_before,
+				next_map(dp, FW_MAP_RULE_STATS));
+	if (r < 0) {
+		fw_errorf(reterr, "cannot copy the counters of rules: %s",
+			  strerror(-r));
+	}
+	return r;
+}
+
+int fw_datapath_grow(struct fw_datapath *dp,
+		     const struct fw_datapath_size *size, char **reterr)
+{
+	int r;
+
+	fw_datapath_shrink(dp);
+	dp->next_size = *size;
+	r = load_next(dp, size, reterr);
+	if (r < 0)
+		return r;
+	r = hand_on_counters(dp, reterr);
+	if (r < 0)
+		fw_datapath_shrink(dp);
 	return r;
 }
 
@@ -261,28 +361,47 @@ void fw_datapath_shrink(struct fw_datapath *dp)
 	dp->next = NULL;
 }
 
+/* Have a descriptor of our own in the place of another one. */
+static int use_fd(int fd, int *ret_fd)
+{
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return -errno;
+	fw_closep(ret_fd);
+	*ret_fd = fd;
+	return 0;
+}
+
 /* Our descriptors are those of the programs that have taken over. */
 static int use_next(struct fw_datapath *dp)
 {
-	struct bpf_program *prog;
-	int fd;
+	int r;
 
-	fd = fcntl(bpf_map__fd(fw_progs_map(dp->next, FW_MAP_RULESETS)),
-		   F_DUPFD_CLOEXEC, 3);
-	if (fd < 0)
-		return -errno;
-	fw_closep(&dp->map[FW_MAP_RULESETS]);
-	dp->map[FW_MAP_RULESETS] = fd;
-	for (int i = 0; i < FW_HOOK_MAX; i++) {
-		prog = fw_progs_get(dp->next, (enum fw_hook)i);
-		fd = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 3);
-		if (fd < 0)
-			return -errno;
-		fw_closep(&dp->prog[i]);
-		dp->prog[i] = fd;
+	r = use_fd(next_map(dp, FW_MAP_RULESETS), &dp->map[FW_MAP_RULESETS]);
+	if (r == 0 && has_own_stats(dp))
+		r = use_fd(dp->map[FW_MAP_RULE_STATS], &dp->stats_before);
+	if (r == 0)
+		r = use_fd(next_map(dp, FW_MAP_RULE_STATS),
+			   &dp->map[FW_MAP_RULE_STATS]);
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
+		r = use_fd(bpf_program__fd(
+				   fw_progs_get(dp->next, (enum fw_hook)i)),
+			   &dp->prog[i]);
 	}
-	dp->image_size = dp->next_image_size;
+	if (r < 0)
+		return r;
+	dp->size = dp->next_size;
 	return fw_attach_use(dp->attach, dp->prog);
+}
+
+/* What the others have counted before they gave up was kept. */
+static void reopen_stats_before(struct fw_datapath *dp)
+{
+	struct fw_pin_path path =
+		fw_pin_path(dp->pin_dir, "/maps/" FW_GROWTH_STATS_BEFORE);
+
+	fw_closep(&dp->stats_before);
+	dp->stats_before = bpf_obj_get(path.text);
 }
 
 int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
@@ -291,9 +410,12 @@ int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
 
 	if (!dp->next)
 		return 0;
-	r = fw_growth_take_over(dp->next, dp->prog, dp->pin_dir, reterr);
-	if (r < 0)
+	r = fw_growth_take_over(dp->next, has_own_stats(dp), dp->prog,
+				dp->pin_dir, reterr);
+	if (r < 0) {
+		reopen_stats_before(dp);
 		return r;
+	}
 	r = use_next(dp);
 	if (r < 0) {
 		fw_errorf(reterr, "cannot use the new programs: %s",
@@ -363,8 +485,8 @@ static int make_dirs(const char *pin_dir, char **reterr)
 	return 0;
 }
 
-static int open_or_load(struct fw_datapath *dp, uint32_t image_size,
-			char **reterr)
+static int open_or_load(struct fw_datapath *dp,
+			const struct fw_datapath_size *size, char **reterr)
 {
 	int r;
 
@@ -398,7 +520,7 @@ static int open_or_load(struct fw_datapath *dp, uint32_t image_size,
 	if (dp->is_adopted)
 		return open_pins(dp, reterr);
 
-	r = load(dp->pin_dir, image_size, reterr);
+	r = load(dp->pin_dir, size, reterr);
 	if (r == 0)
 		r = open_pins(dp, reterr);
 	if (r < 0)
@@ -406,7 +528,7 @@ static int open_or_load(struct fw_datapath *dp, uint32_t image_size,
 	return r;
 }
 
-int fw_datapath_open(const char *pin_dir, uint32_t image_size,
+int fw_datapath_open(const char *pin_dir, const struct fw_datapath_size *size,
 		     struct fw_datapath **ret, char **reterr)
 {
 	struct fw_datapath *dp;
@@ -421,13 +543,14 @@ int fw_datapath_open(const char *pin_dir, uint32_t image_size,
 	if (!dp)
 		return -ENOMEM;
 	dp->lock = -1;
+	dp->stats_before = -1;
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		dp->map[i] = -1;
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		dp->prog[i] = -1;
 
 	dp->pin_dir = strdup(pin_dir);
-	r = dp->pin_dir ? open_or_load(dp, image_size, reterr) : -ENOMEM;
+	r = dp->pin_dir ? open_or_load(dp, size, reterr) : -ENOMEM;
 	if (r < 0) {
 		fw_datapath_free(dp);
 		return r;
@@ -444,6 +567,7 @@ void fw_datapath_free(struct fw_datapath *dp)
 	fw_attach_free(dp->attach);
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		fw_closep(&dp->map[i]);
+	fw_closep(&dp->stats_before);
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		fw_closep(&dp->prog[i]);
 	fw_closep(&dp->lock);
@@ -510,8 +634,13 @@ bool fw_datapath_adopted(const struct fw_datapath *dp)
 int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map)
 {
 	if (dp->next && map == FW_MAP_RULESETS)
-		return bpf_map__fd(fw_progs_map(dp->next, map));
+		return next_map(dp, map);
 	return dp->map[map];
+}
+
+int fw_datapath_stats_before(const struct fw_datapath *dp)
+{
+	return dp->stats_before;
 }
 
 bool fw_datapath_is_growing(const struct fw_datapath *dp)
@@ -519,9 +648,9 @@ bool fw_datapath_is_growing(const struct fw_datapath *dp)
 	return dp->next != NULL;
 }
 
-uint32_t fw_datapath_image_size(const struct fw_datapath *dp)
+struct fw_datapath_size fw_datapath_size(const struct fw_datapath *dp)
 {
-	return dp->next ? dp->next_image_size : dp->image_size;
+	return dp->next ? dp->next_size : dp->size;
 }
 
 void fw_datapath_use_slots(struct fw_datapath *dp, uint64_t slots)

@@ -29,6 +29,15 @@ enum fw_map {
 	FW_MAP_MAX,
 };
 
+/* How large the rules can be that the programs work with. */
+struct fw_datapath_size {
+	uint32_t image; /* bytes of an image: a power of two, kern/image.h */
+	uint32_t slots; /* rule counters: a power of two, user/slots.h */
+};
+
+/* The least of both. */
+extern const struct fw_datapath_size fw_datapath_smallest;
+
 /* Where our programs are on one interface. */
 struct fw_attachment {
 	uint32_t ifindex;
@@ -45,13 +54,13 @@ struct fw_attachment {
  * current directory on the way. The pin directory is locked until
  * fw_datapath_free() or fw_datapath_remove().
  *
- * @param image_size  of programs that are loaded afresh: bytes of the images
- *                    they work with, a power of two, at least FW_IMAGE_MIN
+ * @param size    of programs that are loaded afresh; those that are pinned
+ *                have theirs
  * @param reterr  on failure one line for the user, malloc()ed
  * @return 0, -EPERM, -EBUSY if another process has it open, -EBADMSG if the
  *         pins are not what we make, or another negative errno
  */
-int fw_datapath_open(const char *pin_dir, uint32_t image_size,
+int fw_datapath_open(const char *pin_dir, const struct fw_datapath_size *size,
 		     struct fw_datapath **ret, char **reterr);
 
 /** @brief True if `pin_dir` holds a complete set of this ABI version. */
@@ -63,19 +72,21 @@ void fw_datapath_free(struct fw_datapath *dp);
 /** @brief True if fw_datapath_open() found pins; false: loaded afresh. */
 bool fw_datapath_adopted(const struct fw_datapath *dp);
 
-/** @brief Bytes of the images that the programs work with (kern/image.h). */
-uint32_t fw_datapath_image_size(const struct fw_datapath *dp);
+/** @brief What the programs work with, those that wait to take over if any. */
+struct fw_datapath_size fw_datapath_size(const struct fw_datapath *dp);
 
 /**
- * @brief Load programs for larger images beside the running ones.
+ * @brief Load programs for larger rules beside the running ones.
  *
- * They share all maps but the one for rules. fw_datapath_map() of
- * FW_MAP_RULESETS is theirs from now on, and nobody looks at it, until either
- * fw_datapath_grown() or fw_datapath_shrink() is called.
+ * They share all maps but the one for rules and, if `size` has more slots, the
+ * one for rule counters. fw_datapath_map() of FW_MAP_RULESETS is theirs from
+ * now on, and nobody looks at it, until either fw_datapath_grown() or
+ * fw_datapath_shrink() is called.
  *
- * @param size  a power of two, at most FW_IMAGE_MAX
+ * @param size  at least fw_datapath_size() in both
  */
-int fw_datapath_grow(struct fw_datapath *dp, uint32_t size, char **reterr);
+int fw_datapath_grow(struct fw_datapath *dp,
+		     const struct fw_datapath_size *size, char **reterr);
 
 /** @brief Are there programs that wait to take over? */
 bool fw_datapath_is_growing(const struct fw_datapath *dp);
@@ -93,6 +104,15 @@ void fw_datapath_shrink(struct fw_datapath *dp);
 
 /** @brief Descriptor of a map, borrowed. */
 int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map);
+
+/**
+ * @brief The rule counters of the programs before these, borrowed; negative:
+ *        none.
+ *
+ * No program writes them any more. What a rule has counted is what is there and
+ * in FW_MAP_RULE_STATS, together.
+ */
+int fw_datapath_stats_before(const struct fw_datapath *dp);
 
 /**
  * @brief Say which interface counters are in use: bit per row of `stats`.

@@ -211,7 +211,7 @@ static int start_datapath(struct server *server)
 
 	if (!fw_datapath_exists(daemon->paths.pin_dir))
 		return 0;
-	r = fw_daemon_open(daemon, FW_IMAGE_MIN, &daemon->open_error);
+	r = fw_daemon_open(daemon, &fw_datapath_smallest, &daemon->open_error);
 	if (r < 0) {
 		/* Stay, so that `status` can say it and `unload` can end it. */
 		log_error("cannot adopt what is pinned below '%s': %s",

@@ -6,6 +6,11 @@
  * They are pinned in a directory of their own, next/, then every hook is handed
  * over, then the pins take the places of the old ones. With next/fw_egress
  * there, the last to come and to go, the way to the end can be walked again.
+ *
+ * Rule counters go on: those of the old programs, which nobody writes any more,
+ * are kept as maps/rule_stats_before, and whoever reads adds them up. So nothing
+ * is read and written back that packets change meanwhile. What was kept before
+ * them was copied into the new ones when no program used those (datapath.c).
  */
 #include "user/growth.h"
 
@@ -35,7 +40,15 @@ static bool has_next(const char *pin_dir)
 	return access(marker.text, F_OK) == 0;
 }
 
-static int pin_next(const struct fwctl_bpf *skel, const char *pin_dir)
+static int pin_next_map(const struct fwctl_bpf *skel, enum fw_map map,
+			const char *pin_dir)
+{
+	return fw_pin_make(bpf_map__fd(fw_progs_map(skel, map)), pin_dir,
+			   "next", fw_progs_map_name(map));
+}
+
+static int pin_next(const struct fwctl_bpf *skel, bool has_stats,
+		    const char *pin_dir)
 {
 	struct fw_pin_path path = next_path(pin_dir, "");
 	int r;
@@ -43,25 +56,15 @@ static int pin_next(const struct fwctl_bpf *skel, const char *pin_dir)
 	(void)fw_pin_remove_dir(path.text);
 	if (mkdir(path.text, 0700) < 0)
 		return -errno;
-	r = fw_pin_make(bpf_map__fd(fw_progs_map(skel, FW_MAP_RULESETS)),
-			pin_dir, "next", fw_progs_map_name(FW_MAP_RULESETS));
+	r = pin_next_map(skel, FW_MAP_RULESETS, pin_dir);
+	if (r == 0 && has_stats)
+		r = pin_next_map(skel, FW_MAP_RULE_STATS, pin_dir);
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
 		r = fw_pin_make(
 			bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i)),
 			pin_dir, "next", fw_progs_name((enum fw_hook)i));
 	}
 	return r;
-}
-
-/* Without the marker it does not exist, so that goes first. */
-static void forget_next(const char *pin_dir)
-{
-	struct fw_pin_path path =
-		next_path(pin_dir, fw_progs_name(FW_HOOK_MAX - 1));
-
-	(void)unlink(path.text);
-	path = next_path(pin_dir, "");
-	(void)fw_pin_remove_dir(path.text);
 }
 
 static int move_next(const char *pin_dir, const char *kind, const char *name)
@@ -74,12 +77,51 @@ static int move_next(const char *pin_dir, const char *kind, const char *name)
 	return 0;
 }
 
+/*
+ * The counters that come are the last to leave next/: as long as they are
+ * there, those in maps/, if any, are the old ones, and afterwards they are not.
+ */
+static int move_stats(const char *pin_dir)
+{
+	const char *name = fw_progs_map_name(FW_MAP_RULE_STATS);
+	struct fw_pin_path next = next_path(pin_dir, name);
+	struct fw_pin_path from = fw_pin_path(pin_dir, "/maps/%s", name);
+	struct fw_pin_path to =
+		fw_pin_path(pin_dir, "/maps/" FW_GROWTH_STATS_BEFORE);
+
+	if (access(next.text, F_OK) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (rename(from.text, to.text) < 0 && errno != ENOENT)
+		return -errno;
+	return move_next(pin_dir, "maps", name);
+}
+
+/*
+ * Back to what there was. Without the marker the coming programs do not exist,
+ * so that goes first; what they have counted stays.
+ */
+static void take_back(const char *pin_dir)
+{
+	struct fw_pin_path path =
+		next_path(pin_dir, fw_progs_name(FW_HOOK_MAX - 1));
+	struct fw_pin_path to =
+		fw_pin_path(pin_dir, "/maps/" FW_GROWTH_STATS_BEFORE);
+
+	(void)unlink(path.text);
+	path = next_path(pin_dir, fw_progs_map_name(FW_MAP_RULE_STATS));
+	(void)rename(path.text, to.text);
+	path = next_path(pin_dir, "");
+	(void)fw_pin_remove_dir(path.text);
+}
+
 static int move_all(const char *pin_dir)
 {
 	struct fw_pin_path dir = next_path(pin_dir, "");
 	int r;
 
 	r = move_next(pin_dir, "maps", fw_progs_map_name(FW_MAP_RULESETS));
+	if (r == 0)
+		r = move_stats(pin_dir);
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++)
 		r = move_next(pin_dir, "progs", fw_progs_name((enum fw_hook)i));
 	if (r == 0)
@@ -87,7 +129,7 @@ static int move_all(const char *pin_dir)
 	return r;
 }
 
-int fw_growth_take_over(const struct fwctl_bpf *skel,
+int fw_growth_take_over(const struct fwctl_bpf *skel, bool has_stats,
 			const int progs[FW_HOOK_MAX], const char *pin_dir,
 			char **reterr)
 {
@@ -97,7 +139,7 @@ int fw_growth_take_over(const struct fwctl_bpf *skel,
 
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		next[i] = bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i));
-	r = pin_next(skel, pin_dir);
+	r = pin_next(skel, has_stats, pin_dir);
 	if (r == 0)
 		r = fw_attach_replace(links.text, next);
 	if (r < 0) {
@@ -105,7 +147,7 @@ int fw_growth_take_over(const struct fwctl_bpf *skel,
 			  "cannot change to programs for larger rules: %s",
 			  strerror(-r));
 		(void)fw_attach_replace(links.text, progs);
-		forget_next(pin_dir);
+		take_back(pin_dir);
 		return r;
 	}
 	/* From here on there is only the way to the end. */

@@ -3,20 +3,30 @@
 /* Programs for larger rules take the place of those that run. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "kern/abi.h"
 #include "user/skel.h"
+
+/* The pin in maps/ of the rule counters of the programs before. */
+#define FW_GROWTH_STATS_BEFORE "rule_stats_before"
 
 /**
  * @brief Let loaded programs take over on every hook, and pin them.
  *
  * On each hook one packet sees the old program and the next packet the new one.
  *
- * @param skel   the programs that come, with the maps that are theirs alone
- * @param progs  descriptors of those that run, by enum fw_hook
- * @param reterr  on failure one line for the user, malloc()ed
+ * Rule counters of their own take the place of those of the old programs, which
+ * become those before. If it fails it is the other way round: what the new
+ * programs may have counted, with all that they were given, becomes that.
+ *
+ * @param skel       the programs that come
+ * @param has_stats  do they have rule counters of their own?
+ * @param progs      descriptors of those that run, by enum fw_hook
+ * @param reterr     on failure one line for the user, malloc()ed
  * @return 0, or a negative errno: the old programs go on
  */
-int fw_growth_take_over(const struct fwctl_bpf *skel,
+int fw_growth_take_over(const struct fwctl_bpf *skel, bool has_stats,
 			const int progs[FW_HOOK_MAX], const char *pin_dir,
 			char **reterr);
 

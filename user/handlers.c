@@ -10,6 +10,7 @@
 #include "user/feature.h"
 #include "user/log.h"
 #include "user/rulesets.h"
+#include "user/slots.h"
 #include "user/util.h"
 
 const struct fw_verb fw_daemon_verbs[] = {
@@ -77,14 +78,19 @@ static void loading_done(struct loading *loading)
 
 /*
  * An image holds the texts, and what they are compiled to needs about half as
- * much. If it turns out to be more, programs are loaded once more.
+ * much; each rule has a counter, and so has each default. If it turns out to be
+ * more, programs are loaded once more; if less, a little memory is wasted.
  */
 static int open_datapath(struct fw_daemon *daemon, struct loading *loading)
 {
 	size_t bytes = fw_compilation_bytes(loading->compilation);
+	size_t rules = fw_compilation_rules(loading->compilation);
+	struct fw_datapath_size size = {
+		.image = fw_rulesets_size(bytes + bytes / 2),
+		.slots = fw_slots_size(rules + FW_DIR_MAX),
+	};
 
-	return fw_daemon_open(daemon, fw_rulesets_size(bytes + bytes / 2),
-			      &loading->error);
+	return fw_daemon_open(daemon, &size, &loading->error);
 }
 
 static int put_in_force(struct fw_daemon *daemon, struct loading *loading)
@@ -179,7 +185,7 @@ static int load(struct fw_daemon *daemon, struct fw_request *request,
 		return r;
 	}
 	loading->was_open = daemon->datapath;
-	r_open = open_datapath(daemon, loading);
+	r_open = loading->was_open ? 0 : open_datapath(daemon, loading);
 	r = end_compilation(loading->compilation, request, &loading->program);
 	if (r == 0) {
 		r = r_open < 0 ? r_open : put_in_force(daemon, loading);
@@ -233,7 +239,7 @@ void fw_handle_unload(void *data, struct fw_request *request,
 	(void)args;
 	was_loaded = fw_datapath_exists(daemon->paths.pin_dir);
 	if (was_loaded && !daemon->datapath) {
-		r = fw_daemon_open(daemon, FW_IMAGE_MIN, &error);
+		r = fw_daemon_open(daemon, &fw_datapath_smallest, &error);
 		if (r < 0) /* pins that nobody can adopt, but one can remove */
 			r = fw_datapath_purge(daemon->paths.pin_dir, &error);
 		if (r < 0) {

@@ -220,15 +220,15 @@ static int reuse_maps(const struct fwctl_bpf *skel, const int maps[FW_MAP_MAX])
 	int r = 0;
 
 	for (int i = 0; i < FW_MAP_MAX && r == 0; i++) {
-		if (i != FW_MAP_RULESETS)
+		if (maps[i] >= 0)
 			r = bpf_map__reuse_fd(
 				fw_progs_map(skel, (enum fw_map)i), maps[i]);
 	}
 	return r;
 }
 
-int fw_progs_load(uint32_t image_size, const int *maps, struct fwctl_bpf **ret,
-		  char **reterr)
+int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
+		  struct fwctl_bpf **ret, char **reterr)
 {
 	struct fwctl_bpf *skel;
 	int r;
@@ -245,7 +245,9 @@ int fw_progs_load(uint32_t image_size, const int *maps, struct fwctl_bpf **ret,
 		return -errno;
 	r = set_knobs(skel);
 	if (r == 0)
-		r = fw_skel_set_image_size(skel, image_size);
+		r = fw_skel_set_image_size(skel, size->image);
+	if (r == 0)
+		r = fw_skel_set_slots(skel, size->slots);
 	if (r == 0 && maps)
 		r = reuse_maps(skel, maps);
 	if (r == 0)

@@ -3,8 +3,6 @@
 /* Loading the programs, and saying in one line why a kernel refuses them. */
 #pragma once
 
-#include <stdint.h>
-
 #include "user/datapath.h"
 #include "user/skel.h"
 
@@ -23,12 +21,12 @@ struct bpf_program *fw_progs_get(const struct fwctl_bpf *skel,
 /**
  * @brief Load all programs, nf_conntrack first if it is a module.
  *
- * @param image_size  bytes of the images they will get: a power of two
- * @param maps  descriptors of the maps to share, by enum fw_map, all but
- *              FW_MAP_RULESETS; NULL: all maps are new
+ * @param size  what they will work with
+ * @param maps  descriptors of the maps to share, by enum fw_map; a negative
+ *              one: that map is new; NULL: all are
  * @param ret   the object; fwctl_bpf__destroy()
  * @param reterr  on failure one line for the user, malloc()ed
  * @return 0, or a negative errno
  */
-int fw_progs_load(uint32_t image_size, const int *maps, struct fwctl_bpf **ret,
-		  char **reterr);
+int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
+		  struct fwctl_bpf **ret, char **reterr);

@@ -2,8 +2,8 @@
 
 /*
  * The generated skeleton of the BPF object. A system header, so that our
- * warning flags are not applied to what bpftool writes. And the one setting that
- * is more than a variable.
+ * warning flags are not applied to what bpftool writes. And the settings that
+ * are more than a variable.
  */
 #pragma once
 
@@ -24,4 +24,15 @@ static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
 	skel->rodata->fw_image_mask = size - 1;
 	return bpf_map__set_value_size(bpf_map__inner_map(skel->maps.rulesets),
 				       size + FW_IMAGE_SLACK);
+}
+
+/**
+ * @brief Say how many rule counters there are, before the programs are loaded.
+ *
+ * @param slots  a power of two, from FW_SLOTS_MIN to FW_MAX_SLOTS
+ * @return 0 or a negative errno
+ */
+static inline int fw_skel_set_slots(struct fwctl_bpf *skel, __u32 slots)
+{
+	return bpf_map__set_max_entries(skel->maps.rule_stats, slots);
 }

@@ -5,7 +5,8 @@
  *
  * A freed slot keeps its label until it is given away, and slots are given away
  * in a circle: running flows of a rule that is gone show its name for as long
- * as possible.
+ * as possible. The circle is as large as the map of the running programs, for a
+ * larger map needs other programs; it is doubled when nothing in it is free.
  */
 #include "user/slots.h"
 
@@ -31,12 +32,31 @@ struct slot {
 struct fw_slots {
 	struct slot slot[FW_MAX_SLOTS];
 	uint32_t bucket[BUCKETS];
-	uint32_t last; /* the slot given away last */
+	uint32_t last;	      /* the slot given away last */
+	uint32_t size;	      /* slots below it are given away */
+	uint32_t size_before; /* what it was when this round began */
+	uint32_t n_used;
 };
 
-struct fw_slots *fw_slots_new(void)
+uint32_t fw_slots_size(size_t n_labels)
 {
-	return calloc(1, sizeof(struct fw_slots));
+	uint32_t size = FW_SLOTS_MIN;
+
+	/* Slot 0 is nobody's. */
+	while (size <= n_labels && size < FW_MAX_SLOTS)
+		size *= 2;
+	return size;
+}
+
+struct fw_slots *fw_slots_new(uint32_t size)
+{
+	struct fw_slots *slots;
+
+	/* What is above `size` is never touched, and so costs nothing. */
+	slots = calloc(1, sizeof(*slots));
+	if (slots)
+		slots->size = slots->size_before = size;
+	return slots;
 }
 
 void fw_slots_free(struct fw_slots *slots)
@@ -70,16 +90,20 @@ static uint32_t find(struct fw_slots *slots, const char *label)
 	return 0;
 }
 
-static uint32_t find_free(const struct fw_slots *slots)
+/* A free slot; if there is none, the circle becomes larger. 0: it cannot. */
+static uint32_t find_free(struct fw_slots *slots)
 {
 	uint32_t slot = slots->last;
 
-	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
-		slot = slot + 1 < FW_MAX_SLOTS ? slot + 1 : 1;
-		if (!slots->slot[slot].is_used)
-			return slot;
+	if (slots->n_used + 1 >= slots->size) {
+		if (slots->size >= FW_MAX_SLOTS)
+			return 0;
+		slots->size *= 2;
 	}
-	return 0;
+	do {
+		slot = slot + 1 < slots->size ? slot + 1 : 1;
+	} while (slots->slot[slot].is_used);
+	return slot;
 }
 
 /* Put a label on a free slot. */
@@ -101,6 +125,7 @@ static int take(struct fw_slots *slots, const char *label, uint32_t slot)
 		.is_seen = true,
 	};
 	*bucket = slot;
+	slots->n_used++;
 	return 0;
 }
 
@@ -115,11 +140,14 @@ static void release(struct fw_slots *slots, uint32_t slot)
 		;
 	*link = s->next;
 	s->is_used = false;
+	s->is_new = false;
+	slots->n_used--;
 }
 
-void fw_slots_begin(struct fw_slots *slots)
+void fw_slots_begin(struct fw_slots *slots, uint32_t size)
 {
-	for (size_t i = 1; i < FW_MAX_SLOTS; i++) {
+	slots->size = slots->size_before = size;
+	for (size_t i = 1; i < size; i++) {
 		slots->slot[i].is_new = false;
 		slots->slot[i].is_seen = false;
 	}
@@ -150,16 +178,21 @@ int fw_slots_assign(struct fw_slots *slots, const char *label,
 	return 0;
 }
 
+uint32_t fw_slots_needed(const struct fw_slots *slots)
+{
+	return slots->size;
+}
+
 int fw_slots_clear_new(const struct fw_slots *slots,
 		       const struct fw_datapath *dp)
 {
 	_cleanup_free_ uint32_t *new = NULL;
 	size_t n = 0;
 
-	new = calloc(FW_MAX_SLOTS, sizeof(*new));
+	new = calloc(slots->size, sizeof(*new));
 	if (!new)
 		return -ENOMEM;
-	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
+	for (uint32_t i = 1; i < slots->size; i++) {
 		if (slots->slot[i].is_new)
 			new[n++] = i;
 	}
@@ -168,7 +201,7 @@ int fw_slots_clear_new(const struct fw_slots *slots,
 
 int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot)
 {
-	if (slot == 0 || slot >= FW_MAX_SLOTS)
+	if (slot == 0 || slot >= slots->size)
 		return -ERANGE;
 	if (slots->slot[slot].is_used)
 		return strcmp(slots->slot[slot].label, label) == 0 ? 0 : -EBUSY;
@@ -179,7 +212,7 @@ int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot)
 
 void fw_slots_commit(struct fw_slots *slots)
 {
-	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
+	for (uint32_t i = 1; i < slots->size; i++) {
 		if (slots->slot[i].is_used && !slots->slot[i].is_seen)
 			release(slots, i);
 	}
@@ -187,10 +220,11 @@ void fw_slots_commit(struct fw_slots *slots)
 
 void fw_slots_abort(struct fw_slots *slots)
 {
-	for (uint32_t i = 1; i < FW_MAX_SLOTS; i++) {
+	for (uint32_t i = 1; i < slots->size; i++) {
 		if (slots->slot[i].is_used && slots->slot[i].is_new)
 			release(slots, i);
 	}
+	slots->size = slots->size_before;
 }
 
 const char *fw_slots_label(const struct fw_slots *slots, uint32_t slot)

@@ -10,24 +10,42 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct fw_datapath;
 struct fw_slots;
 
-/** @brief An empty table; NULL without memory. */
-struct fw_slots *fw_slots_new(void);
+/**
+ * @brief Size of a map of counters for so many labels.
+ *
+ * @return a power of two, from FW_SLOTS_MIN to FW_MAX_SLOTS
+ */
+uint32_t fw_slots_size(size_t n_labels);
+
+/**
+ * @brief An empty table; NULL without memory.
+ *
+ * @param size  how many slots the running programs have, fw_slots_size()
+ */
+struct fw_slots *fw_slots_new(uint32_t size);
 void fw_slots_free(struct fw_slots *slots);
 
-void fw_slots_begin(struct fw_slots *slots);
+void fw_slots_begin(struct fw_slots *slots, uint32_t size);
 
 /**
  * @brief The slot of `label`: its old one, or a free one.
+ *
+ * One that the running programs do not have only if all others are taken, by
+ * this round or by the rules before; see fw_slots_needed().
  *
  * @return 0, -ENOSPC if all are taken, or -ENOMEM
  */
 int fw_slots_assign(struct fw_slots *slots, const char *label,
 		    uint32_t *ret_slot);
+
+/** @brief How many slots there have to be for this round, fw_slots_size(). */
+uint32_t fw_slots_needed(const struct fw_slots *slots);
 
 /** @brief Set the counters of all new slots to 0; 0 or a negative errno. */
 int fw_slots_clear_new(const struct fw_slots *slots,

@@ -113,51 +113,130 @@ int fw_stats_read(const struct fw_datapath *dp, struct fw_stats *ret)
 	return 0;
 }
 
+static int add_rule(int fd, uint32_t slot, struct fw_rule_counter *values,
+		    size_t cpus, struct fw_rule_counter *sum)
+{
+	int r;
+
+	r = bpf_map_lookup_elem(fd, &slot, values);
+	if (r < 0)
+		return r;
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		sum->packets += values[cpu].packets;
+		sum->bytes += values[cpu].bytes;
+		sum->flows += values[cpu].flows;
+	}
+	return 0;
+}
+
 int fw_stats_rule(const struct fw_datapath *dp, uint32_t slot,
 		  struct fw_rule_counter *ret)
 {
 	_cleanup_free_ struct fw_rule_counter *values = NULL;
 	struct fw_rule_counter sum = { 0 };
+	int before = fw_datapath_stats_before(dp);
 	size_t cpus;
 	int r;
 
 	values = alloc_values(1, sizeof(*values), &cpus);
 	if (!values)
 		return -ENOMEM;
-	r = bpf_map_lookup_elem(fw_datapath_map(dp, FW_MAP_RULE_STATS), &slot,
-				values);
+	r = add_rule(fw_datapath_map(dp, FW_MAP_RULE_STATS), slot, values, cpus,
+		     &sum);
 	if (r < 0)
 		return r;
-
-	for (size_t cpu = 0; cpu < cpus; cpu++) {
-		sum.packets += values[cpu].packets;
-		sum.bytes += values[cpu].bytes;
-		sum.flows += values[cpu].flows;
-	}
+	if (before >= 0)
+		r = add_rule(before, slot, values, cpus, &sum);
+	/* The map before may have had fewer slots. */
+	if (r < 0 && r != -ENOENT)
+		return r;
 	*ret = sum;
 	return 0;
 }
 
 /* A value for each CPU makes many of them large. */
-#define CLEAR_AT_ONCE 256
+#define RULES_AT_ONCE 256
+
+static int count_entries(int fd, uint32_t *ret)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	int r;
+
+	r = bpf_obj_get_info_by_fd(fd, &info, &len);
+	if (r == 0)
+		*ret = info.max_entries;
+	return r;
+}
+
+/* Zero those of the slots, in ascending order, that a map has. */
+static int clear_in(int fd, const uint32_t *slots, size_t n,
+		    struct fw_rule_counter *zeros)
+{
+	uint32_t entries = 0, count;
+	int r;
+
+	r = count_entries(fd, &entries);
+	if (r < 0)
+		return r;
+	while (n && slots[n - 1] >= entries)
+		n--;
+	for (size_t i = 0; i < n; i += count) {
+		count = n - i < RULES_AT_ONCE ? (uint32_t)(n - i)
+					      : RULES_AT_ONCE;
+		r = bpf_map_update_batch(fd, &slots[i], zeros, &count, NULL);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
 
 int fw_stats_rules_clear(const struct fw_datapath *dp, const uint32_t *slots,
 			 size_t n)
 {
-	int fd = fw_datapath_map(dp, FW_MAP_RULE_STATS);
 	_cleanup_free_ struct fw_rule_counter *zeros = NULL;
+	int before = fw_datapath_stats_before(dp);
 	size_t cpus;
+	int r;
 
-	zeros = alloc_values(CLEAR_AT_ONCE, sizeof(*zeros), &cpus);
+	zeros = alloc_values(RULES_AT_ONCE, sizeof(*zeros), &cpus);
 	if (!zeros)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i += CLEAR_AT_ONCE) {
-		size_t left = n - i;
-		uint32_t count =
-			left < CLEAR_AT_ONCE ? (uint32_t)left : CLEAR_AT_ONCE;
-		int r;
+	r = clear_in(fw_datapath_map(dp, FW_MAP_RULE_STATS), slots, n, zeros);
+	if (r == 0 && before >= 0)
+		r = clear_in(before, slots, n, zeros);
+	return r;
+}
 
-		r = bpf_map_update_batch(fd, &slots[i], zeros, &count, NULL);
+int fw_stats_rules_copy(int from, int to)
+{
+	_cleanup_free_ struct fw_rule_counter *values = NULL;
+	uint32_t keys[RULES_AT_ONCE], last = 0, count;
+	uint32_t from_entries = 0, entries = 0;
+	size_t cpus;
+	int r;
+
+	values = alloc_values(RULES_AT_ONCE, sizeof(*values), &cpus);
+	if (!values)
+		return -ENOMEM;
+	r = count_entries(from, &from_entries);
+	if (r == 0)
+		r = count_entries(to, &entries);
+	if (r < 0)
+		return r;
+	if (from_entries < entries)
+		entries = from_entries;
+	for (uint32_t i = 0; i < entries; i += count) {
+		count = entries - i < RULES_AT_ONCE ? entries - i
+						    : RULES_AT_ONCE;
+		r = bpf_map_lookup_batch(from, i ? &last : NULL, &last, keys,
+					 values, &count, NULL);
+		/* With -ENOENT these were the last. */
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (!count)
+			return -EIO;
+		r = bpf_map_update_batch(to, keys, values, &count, NULL);
 		if (r < 0)
 			return r;
 	}

@@ -250,7 +250,7 @@ struct fw_datapath *open_datapath(void)
 	char *error = NULL;
 	int r;
 
-	r = fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &dp, &error);
+	r = fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, &error);
 	if (r < 0)
 		fail_msg("fw_datapath_open: %d, %s", r, error ? error : "");
 	assert_null(error);

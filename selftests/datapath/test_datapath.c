@@ -124,8 +124,9 @@ static void open_directory_is_refused(void **state)
 	(void)state;
 	fw_datapath_free(open_datapath());
 	assert_int_equal(chmod(PIN_DIR "/v1", 0711), 0);
-	assert_int_equal(fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &dp, &error),
-			 -EPERM);
+	assert_int_equal(
+		fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, &error),
+		-EPERM);
 	assert_non_null(strstr(error, "0711"));
 	assert_int_equal(chmod(PIN_DIR "/v1", 0700), 0);
 	fw_datapath_free(open_datapath());
@@ -137,9 +138,9 @@ static void other_file_system_is_refused(void **state)
 	struct fw_datapath *dp;
 
 	(void)state;
-	assert_int_equal(
-		fw_datapath_open("/tmp/fwctl-pins", FW_IMAGE_MIN, &dp, &error),
-		-EINVAL);
+	assert_int_equal(fw_datapath_open("/tmp/fwctl-pins",
+					  &fw_datapath_smallest, &dp, &error),
+			 -EINVAL);
 	assert_non_null(strstr(error, "/sys/fs/bpf"));
 	assert_int_equal(count_files("/tmp/fwctl-pins"), -1);
 }
@@ -158,7 +159,7 @@ static void open_without_bpffs(void)
 		;
 	if (fw_bpffs_holds("/sys/fs/bpf"))
 		_exit(2);
-	if (fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &dp, NULL) < 0)
+	if (fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, NULL) < 0)
 		_exit(3);
 	is_mounted = fw_bpffs_holds("/sys/fs/bpf");
 	r = fw_datapath_remove(dp);
@@ -191,9 +192,9 @@ static void second_owner_is_refused(void **state)
 	_cleanup_free_ char *error = NULL;
 
 	(void)state;
-	assert_int_equal(
-		fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &second, &error),
-		-EBUSY);
+	assert_int_equal(fw_datapath_open(PIN_DIR, &fw_datapath_smallest,
+					  &second, &error),
+			 -EBUSY);
 	assert_non_null(strstr(error, "another fwctld"));
 	fw_datapath_free(dp);
 }
@@ -235,8 +236,9 @@ static void foreign_pin_is_refused(void **state)
 	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "ifaces", 8, 8, 16, NULL);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_pin(fd, PIN_DIR "/v1/maps/ifaces"), 0);
-	assert_int_equal(fw_datapath_open(PIN_DIR, FW_IMAGE_MIN, &dp, &error),
-			 -EBADMSG);
+	assert_int_equal(
+		fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, &error),
+		-EBADMSG);
 	assert_non_null(strstr(error, "'ifaces'"));
 	assert_int_equal(count_tc("dpa", true), 1);
 
@@ -320,6 +322,8 @@ static uint32_t id_of_pin(const char *path)
 #define NEXT  PIN_DIR "/v1/next"
 #define LARGE (4 * FW_IMAGE_MIN)
 
+static const struct fw_datapath_size large = { LARGE, FW_SLOTS_MIN };
+
 /* Programs for larger images take over; those who give up leave no trace. */
 static void larger_programs_take_over(void **state)
 {
@@ -333,19 +337,19 @@ static void larger_programs_take_over(void **state)
 	id = native_xdp("dpa");
 	rulesets = map_id(dp, FW_MAP_RULESETS);
 	stats = map_id(dp, FW_MAP_STATS);
-	assert_int_equal(fw_datapath_image_size(dp), FW_IMAGE_MIN);
+	assert_int_equal(fw_datapath_size(dp).image, FW_IMAGE_MIN);
 	assert_int_equal(fw_datapath_grown(dp, &error), 0);
 	assert_int_equal(native_xdp("dpa"), id);
 
-	assert_int_equal(fw_datapath_grow(dp, LARGE, &error), 0);
-	assert_int_equal(fw_datapath_image_size(dp), LARGE);
+	assert_int_equal(fw_datapath_grow(dp, &large, &error), 0);
+	assert_int_equal(fw_datapath_size(dp).image, LARGE);
 	assert_int_not_equal(map_id(dp, FW_MAP_RULESETS), rulesets);
 	fw_datapath_shrink(dp);
-	assert_int_equal(fw_datapath_image_size(dp), FW_IMAGE_MIN);
+	assert_int_equal(fw_datapath_size(dp).image, FW_IMAGE_MIN);
 	assert_int_equal(map_id(dp, FW_MAP_RULESETS), rulesets);
 	assert_int_equal(native_xdp("dpa"), id);
 
-	assert_int_equal(fw_datapath_grow(dp, LARGE, &error), 0);
+	assert_int_equal(fw_datapath_grow(dp, &large, &error), 0);
 	assert_int_equal(fw_datapath_grown(dp, &error), 0);
 	assert_null(error);
 	assert_int_not_equal(native_xdp("dpa"), id);
@@ -363,7 +367,7 @@ static void larger_programs_take_over(void **state)
 	fw_datapath_free(dp);
 
 	dp = open_datapath();
-	assert_int_equal(fw_datapath_image_size(dp), LARGE);
+	assert_int_equal(fw_datapath_size(dp).image, LARGE);
 	assert_int_equal(native_xdp("dpa"), id);
 	fw_datapath_free(dp);
 }
@@ -392,7 +396,7 @@ static void half_taken_over_is_finished(void **state)
 
 	(void)state;
 	(void)attach(dp, "dpa", FW_MODE_XDP);
-	assert_int_equal(fw_datapath_grow(dp, LARGE, &error), 0);
+	assert_int_equal(fw_datapath_grow(dp, &large, &error), 0);
 	assert_int_equal(fw_datapath_grown(dp, &error), 0);
 	id = native_xdp("dpa");
 	fw_datapath_free(dp);
@@ -409,7 +413,7 @@ static void half_taken_over_is_finished(void **state)
 	assert_true(fw_datapath_adopted(dp));
 	assert_int_equal(native_xdp("dpa"), id);
 	check_tc("dpa", 1);
-	assert_int_equal(fw_datapath_image_size(dp), LARGE);
+	assert_int_equal(fw_datapath_size(dp).image, LARGE);
 	assert_int_equal(access(NEXT, F_OK), -1);
 	assert_int_equal(id_of_pin(PIN_DIR "/v1/progs/fw_xdp"), id);
 	fw_datapath_free(dp);
@@ -431,7 +435,7 @@ static void unfinished_programs_are_swept_away(void **state)
 	dp = open_datapath();
 	assert_int_equal(native_xdp("dpa"), id);
 	assert_int_equal(access(NEXT, F_OK), -1);
-	assert_int_equal(fw_datapath_image_size(dp), FW_IMAGE_MIN);
+	assert_int_equal(fw_datapath_size(dp).image, FW_IMAGE_MIN);
 	fw_datapath_free(dp);
 }
 

@@ -1,0 +1,752 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Rules that outgrow the programs: others take over, and every counter goes on,
+ * also under traffic, after a crash at any step, and when it fails.
+ */
+#include "selftests/datapath/daemon.h"
+#include "selftests/datapath/traffic.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "user/attach.h"
+#include "user/growth.h"
+#include "user/log.h"
+#include "user/progs.h"
+#include "user/util.h"
+
+#define STATS  PIN_DIR "/v1/maps/rule_stats"
+#define BEFORE PIN_DIR "/v1/maps/rule_stats_before"
+#define NEXT   PIN_DIR "/v1/next"
+
+/* More labels than there are slots at first, and than after one growth. */
+#define MANY (FW_SLOTS_MIN + 500)
+#define MORE (2 * FW_SLOTS_MIN + 500)
+
+static int make_devices(void **state)
+{
+	(void)state;
+	make_pair("dpa", "dpb");
+	return 0;
+}
+
+static int clean_up(void **state)
+{
+	(void)state;
+	(void)system("ip link del dpa 2>/dev/null; rm -rf /sys/fs/bpf/fwctl");
+	return 0;
+}
+
+/* ---- rules, as many as wanted ------------------------------------------------ */
+
+/* The rule "traffic", and `n` others with labels of this beginning. */
+static char *make_rules(const char *mode, const char *beginning, unsigned int n)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f;
+
+	f = open_memstream(&text, &len);
+	assert_non_null(f);
+	(void)fprintf(f, "interface wan = dpa { mode %s }\ndefault in drop\n%s",
+		      mode, TRAFFIC_RULE);
+	for (unsigned int i = 0; i < n; i++) {
+		(void)fprintf(f, "accept in proto udp to port %u label %s%u\n",
+			      1000 + i, beginning, i);
+	}
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+static void load_many(struct daemon *d, const char *beginning, unsigned int n)
+{
+	_cleanup_free_ char *text = make_rules("tc", beginning, n);
+
+	load(d, text);
+}
+
+static uint32_t slots(const struct daemon *d)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	assert_int_equal(
+		bpf_obj_get_info_by_fd(
+			fw_datapath_map(d->dp, FW_MAP_RULE_STATS), &info, &len),
+		0);
+	assert_int_equal(fw_datapath_size(d->dp).slots, info.max_entries);
+	return info.max_entries;
+}
+
+/* What is pinned is what the programs count in. */
+static uint32_t id_of_pin(const char *path)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	_cleanup_close_ int fd = bpf_obj_get(path);
+
+	if (fd < 0)
+		return 0;
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	return info.id;
+}
+
+/* ---- steps that fail, and steps that are never done ------------------------------ */
+
+/* The linker sends all that changes pins and links here (-Wl,--wrap). */
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
+int __real_unlinkat(int dir, const char *name, int flags);
+int __wrap_unlinkat(int dir, const char *name, int flags);
+int __real_rmdir(const char *path);
+int __wrap_rmdir(const char *path);
+int __real_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode);
+int __real_bpf_obj_pin(int fd, const char *path);
+int __wrap_bpf_obj_pin(int fd, const char *path);
+int __real_bpf_link_update(int fd, int prog,
+			   const struct bpf_link_update_opts *opts);
+int __wrap_bpf_link_update(int fd, int prog,
+			   const struct bpf_link_update_opts *opts);
+int __real_bpf_tc_attach(const struct bpf_tc_hook *hook,
+			 struct bpf_tc_opts *opts);
+int __wrap_bpf_tc_attach(const struct bpf_tc_hook *hook,
+			 struct bpf_tc_opts *opts);
+
+#define DIED 42
+
+static int steps_to_live = -1;	/* -1: for ever */
+static const char *last_path;	/* what comes to it dies; NULL: nothing */
+static int update_to_fail = -1; /* counted from 0; -1: none */
+static int n_updates;		/* since that was set */
+static unsigned int n_extra;	/* before each of them */
+
+static void step(const char *path)
+{
+	if (steps_to_live == 0 ||
+	    (last_path && path && strcmp(path, last_path) == 0))
+		_exit(DIED);
+	if (steps_to_live > 0)
+		steps_to_live--;
+}
+
+/* Before each change of a hook; true if it is to fail. */
+static bool update(void)
+{
+	step(NULL);
+	if (update_to_fail < 0)
+		return false;
+	send_traffic(10);
+	n_extra += 10;
+	return n_updates++ == update_to_fail;
+}
+
+int __wrap_rename(const char *from, const char *to)
+{
+	step(to);
+	return __real_rename(from, to);
+}
+
+int __wrap_unlink(const char *path)
+{
+	step(path);
+	return __real_unlink(path);
+}
+
+int __wrap_unlinkat(int dir, const char *name, int flags)
+{
+	step(NULL);
+	return __real_unlinkat(dir, name, flags);
+}
+
+int __wrap_rmdir(const char *path)
+{
+	step(path);
+	return __real_rmdir(path);
+}
+
+int __wrap_mkdir(const char *path, mode_t mode)
+{
+	step(path);
+	return __real_mkdir(path, mode);
+}
+
+int __wrap_bpf_obj_pin(int fd, const char *path)
+{
+	step(path);
+	return __real_bpf_obj_pin(fd, path);
+}
+
+int __wrap_bpf_link_update(int fd, int prog,
+			   const struct bpf_link_update_opts *opts)
+{
+	return update() ? -EIO : __real_bpf_link_update(fd, prog, opts);
+}
+
+/* On kernels before 6.6. */
+int __wrap_bpf_tc_attach(const struct bpf_tc_hook *hook,
+			 struct bpf_tc_opts *opts)
+{
+	return update() ? -EIO : __real_bpf_tc_attach(hook, opts);
+}
+
+/* ---- tests ----------------------------------------------------------------------- */
+
+static void few_rules_have_few_counters(void **state)
+{
+	struct daemon d = start();
+	uint32_t id;
+
+	(void)state;
+	load_many(&d, "a", 100);
+	assert_int_equal(slots(&d), FW_SLOTS_MIN);
+	id = id_of_pin(STATS);
+
+	/* They change often: slots are taken again, there are no more of them. */
+	for (char c = 'b'; c < 'h'; c++)
+		load_many(&d, (char[]){ c, '\0' }, FW_SLOTS_MIN / 3);
+	assert_int_equal(slots(&d), FW_SLOTS_MIN);
+	assert_int_equal(id_of_pin(STATS), id);
+	assert_int_equal(id_of_pin(BEFORE), 0);
+	stop(&d);
+}
+
+/* Old and new labels together: as many as fit do, and one more does not. */
+static void growth_comes_when_it_is_needed(void **state)
+{
+	const unsigned int others = 1 + 1 + FW_DIR_MAX; /* slot 0, traffic */
+	const unsigned int half = (FW_SLOTS_MIN - others) / 2;
+	struct daemon d = start();
+	uint32_t id;
+
+	(void)state;
+	load_many(&d, "a", half);
+	id = id_of_pin(STATS);
+	load_many(&d, "b", FW_SLOTS_MIN - others - half);
+	assert_int_equal(slots(&d), FW_SLOTS_MIN);
+	assert_int_equal(id_of_pin(STATS), id);
+	load_many(&d, "c", half + 1);
+	assert_int_equal(slots(&d), 2 * FW_SLOTS_MIN);
+	assert_int_equal(fw_datapath_size(d.dp).image, FW_IMAGE_MIN);
+	assert_int_equal(id_of_pin(BEFORE), id);
+	id = id_of_pin(STATS);
+	load_many(&d, "d", FW_SLOTS_MIN);
+	assert_int_equal(id_of_pin(STATS), id);
+	stop(&d);
+}
+
+static void load_with(const struct daemon *d, uint32_t slot, uint64_t packets,
+		      uint64_t bytes, uint64_t flows)
+{
+	int n = libbpf_num_possible_cpus();
+	struct fw_rule_counter *values;
+
+	/* The last CPU as well as the first. */
+	values = calloc((size_t)n, sizeof(*values));
+	assert_non_null(values);
+	values[0] = (struct fw_rule_counter){ packets, bytes, flows };
+	values[n - 1].packets++;
+	values[n - 1].bytes++;
+	values[n - 1].flows++;
+	if (n == 1)
+		values[0] = (struct fw_rule_counter){ packets + 1, bytes + 1,
+						      flows + 1 };
+	assert_int_equal(
+		bpf_map_update_elem(fw_datapath_map(d->dp, FW_MAP_RULE_STATS),
+				    &slot, values, BPF_ANY),
+		0);
+	free(values);
+}
+
+static void check_counter(const struct daemon *d, uint32_t slot,
+			  uint64_t packets, uint64_t bytes, uint64_t flows)
+{
+	struct fw_rule_counter got;
+
+	assert_int_equal(fw_stats_rule(d->dp, slot, &got), 0);
+	assert_int_equal(got.packets, packets);
+	assert_int_equal(got.bytes, bytes);
+	assert_int_equal(got.flows, flows);
+}
+
+static void counters_go_on_over_growths(void **state)
+{
+	struct daemon d = start();
+	uint32_t first, last, late;
+
+	(void)state;
+	load_many(&d, "p", 3000);
+	first = slot_of(&d, "p0");
+	last = slot_of(&d, "p2999");
+	load_with(&d, first, 100, 200, 300);
+	load_with(&d, last, 1, 2, 3);
+
+	load_many(&d, "p", MANY);
+	assert_int_equal(slots(&d), 2 * FW_SLOTS_MIN);
+	assert_int_equal(slot_of(&d, "p0"), first);
+	check_counter(&d, first, 101, 201, 301);
+	check_counter(&d, last, 2, 3, 4);
+	late = slot_of(&d, "p4500");
+	assert_true(late >= FW_SLOTS_MIN);
+	load_with(&d, first, 1000, 2000, 3000);
+	load_with(&d, late, 7, 8, 9);
+	check_counter(&d, first, 1102, 2202, 3302);
+	check_counter(&d, late, 8, 9, 10);
+
+	load_many(&d, "p", MORE);
+	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
+	check_counter(&d, first, 1102, 2202, 3302);
+	check_counter(&d, last, 2, 3, 4);
+	check_counter(&d, late, 8, 9, 10);
+	stop(&d);
+
+	d = start();
+	assert_true(fw_datapath_adopted(d.dp));
+	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
+	assert_int_equal(slot_of(&d, "p0"), first);
+	check_counter(&d, first, 1102, 2202, 3302);
+	check_counter(&d, late, 8, 9, 10);
+	assert_int_equal(fw_datapath_remove(d.dp), 0);
+	assert_int_equal(count_files("/sys/fs/bpf/fwctl"), -1);
+	stop(&d);
+}
+
+/* A label that a slot is given to; the circle comes round sooner or later. */
+static const char *next_owner(struct daemon *d, uint32_t slot)
+{
+	const char *label = NULL;
+
+	for (char c = 'a'; c < 'h'; c++) {
+		load_many(d, (char[]){ c, '\0' }, 2500);
+		label = fw_apply_slot_label(d->apply, slot);
+		assert_non_null(label);
+		if (label[0] == c)
+			return label;
+	}
+	fail_msg("slot %u is not given away", slot);
+	return label;
+}
+
+static void new_labels_begin_at_zero(void **state)
+{
+	struct daemon d = start();
+	uint32_t slot;
+
+	(void)state;
+	load_many(&d, "p", 100);
+	slot = slot_of(&d, "p50");
+	load_with(&d, slot, 100, 200, 300);
+	load_many(&d, "p", MANY);
+	load_with(&d, slot, 1000, 2000, 3000);
+	check_counter(&d, slot, 1102, 2202, 3302);
+
+	(void)next_owner(&d, slot);
+	assert_int_equal(slots(&d), 2 * FW_SLOTS_MIN);
+	check_counter(&d, slot, 0, 0, 0);
+	load_with(&d, slot, 4, 4, 4);
+	load_many(&d, "z", MORE);
+	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
+	check_counter(&d, slot, 5, 5, 5);
+	stop(&d);
+}
+
+/* Larger images alone need no other counters. */
+static void larger_images_share_the_counters(void **state)
+{
+	struct daemon d = start();
+	struct fw_datapath_size size = fw_datapath_size(d.dp);
+	char *error = NULL;
+	uint32_t id = id_of_pin(STATS);
+
+	(void)state;
+	size.image *= 2;
+	assert_int_equal(fw_datapath_grow(d.dp, &size, &error), 0);
+	assert_int_equal(fw_datapath_grown(d.dp, &error), 0);
+	assert_int_equal(id_of_pin(STATS), id);
+	assert_int_equal(id_of_pin(BEFORE), 0);
+
+	size.slots *= 4;
+	assert_int_equal(fw_datapath_grow(d.dp, &size, &error), 0);
+	assert_int_equal(fw_datapath_grown(d.dp, &error), 0);
+	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
+	assert_int_equal(fw_datapath_size(d.dp).image, size.image);
+	assert_int_equal(id_of_pin(BEFORE), id);
+	stop(&d);
+}
+
+static void failed_load_forgets_what_was_coming(void **state)
+{
+	_cleanup_free_ char *text = make_rules("xdp", "q", MANY);
+	struct daemon d = start();
+	uint32_t slot, id;
+
+	(void)state;
+	load_many(&d, "p", 100);
+	slot = slot_of(&d, "p0");
+	load_with(&d, slot, 100, 200, 300);
+	id = id_of_pin(STATS);
+	(void)add_foreign_xdp("dpa");
+	fail_to_load(&d, text, -EBUSY, "somebody", "xdp }");
+	assert_int_equal(slots(&d), FW_SLOTS_MIN);
+	assert_int_equal(id_of_pin(STATS), id);
+	assert_int_equal(id_of_pin(BEFORE), 0);
+	assert_int_equal(access(NEXT, F_OK), -1);
+
+	/* Its labels are gone with it: what fits now fits. */
+	load_many(&d, "r", FW_SLOTS_MIN - 200);
+	assert_int_equal(id_of_pin(STATS), id);
+	remove_foreign_xdp("dpa");
+	load(&d, text);
+	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
+	assert_int_equal(id_of_pin(BEFORE), id);
+	stop(&d);
+}
+
+static void not_a_packet_is_lost_under_traffic(void **state)
+{
+	struct sender senders[MAX_SENDERS];
+	atomic_bool stop_all = false;
+	struct daemon d = start();
+	uint64_t seen = 0, sent;
+	uint32_t slot;
+	size_t n;
+
+	(void)state;
+	load_many(&d, "p", 100);
+	slot = slot_of(&d, "traffic");
+	n = start_senders(senders, &stop_all);
+	for (unsigned int rules = MANY; rules < 10000; rules *= 2) {
+		load_many(&d, "p", rules);
+		/* Never less than what was there a moment ago. */
+		for (int i = 0; i < 1000; i++) {
+			uint64_t now = packets_of(&d, slot);
+
+			assert_true(now >= seen);
+			seen = now;
+		}
+	}
+	sent = end_senders(senders, n, &stop_all);
+	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
+	assert_int_equal(slot_of(&d, "traffic"), slot);
+	assert_int_equal(packets_of(&d, slot), sent);
+	stop(&d);
+}
+
+/* ---- crashes ---------------------------------------------------------------------- */
+
+/* All that a growth moves, and counters that nobody writes any more. */
+enum { RULESETS, COUNTERS, XDP, INGRESS, EGRESS, COUNTERS_BEFORE, N_PINS };
+
+static const char *const pins[N_PINS] = {
+	PIN_DIR "/v1/maps/rulesets",   STATS,
+	PIN_DIR "/v1/progs/fw_xdp",    PIN_DIR "/v1/progs/fw_ingress",
+	PIN_DIR "/v1/progs/fw_egress", BEFORE,
+};
+
+struct old {
+	int fd[N_PINS];
+	uint32_t id[N_PINS];
+};
+
+static int new_counters(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "rule_stats", 4,
+				sizeof(struct fw_rule_counter), FW_SLOTS_MIN,
+				NULL);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* The id of a map or a program is at the same place. */
+static uint32_t id_of(int fd)
+{
+	union {
+		struct bpf_map_info map;
+		struct bpf_prog_info prog;
+	} info = { 0 };
+	uint32_t len = sizeof(info.map);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	_Static_assert(offsetof(struct bpf_map_info, id) ==
+			       offsetof(struct bpf_prog_info, id),
+		       "id");
+	return info.map.id;
+}
+
+static void open_old(struct old *ret)
+{
+	for (int i = 0; i < N_PINS; i++) {
+		ret->fd[i] = i == COUNTERS_BEFORE ? new_counters()
+						  : bpf_obj_get(pins[i]);
+		assert_true(ret->fd[i] >= 0);
+		ret->id[i] = id_of(ret->fd[i]);
+	}
+}
+
+/* What was before the growth, whatever is there now. */
+static void put_back(const struct old *old)
+{
+	run("rm -rf " NEXT);
+	for (int i = 0; i < N_PINS; i++) {
+		(void)unlink(pins[i]);
+		assert_int_equal(bpf_obj_pin(old->fd[i], pins[i]), 0);
+	}
+	assert_int_equal(fw_attach_replace(PIN_DIR "/v1/links", old->fd + XDP),
+			 0);
+}
+
+/* All of it is new, or nothing is, and no counters are lost. */
+static bool has_taken_over(const struct old *old)
+{
+	uint32_t id[N_PINS];
+	bool is_new;
+
+	for (int i = 0; i < N_PINS; i++) {
+		_cleanup_close_ int fd = bpf_obj_get(pins[i]);
+
+		assert_true(fd >= 0);
+		id[i] = id_of(fd);
+	}
+	is_new = id[EGRESS] != old->id[EGRESS];
+	for (int i = 0; i < COUNTERS_BEFORE; i++)
+		assert_true((id[i] != old->id[i]) == is_new);
+	assert_int_equal(id[COUNTERS_BEFORE],
+			 old->id[is_new ? COUNTERS : COUNTERS_BEFORE]);
+	assert_int_equal(native_xdp("dpa"), id[XDP]);
+	assert_int_equal(access(NEXT, F_OK), -1);
+	return is_new;
+}
+
+static struct fwctl_bpf *load_larger(void)
+{
+	const struct fw_datapath_size size = { FW_IMAGE_MIN, 2 * FW_SLOTS_MIN };
+	struct fwctl_bpf *skel = NULL;
+	char *error = NULL;
+
+	/* Maps of their own, all of them: we only look at those that move. */
+	if (fw_progs_load(&size, NULL, &skel, &error) < 0)
+		fail_msg("fw_progs_load: %s", error);
+	return skel;
+}
+
+/* So many steps of a growth, or of making good, in a process that then dies. */
+static bool survives(const struct fwctl_bpf *skel, const struct old *old,
+		     int steps)
+{
+	int status, r;
+	pid_t pid;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		steps_to_live = steps;
+		r = skel ? fw_growth_take_over(skel, true, old->fd + XDP,
+					       PIN_DIR, NULL)
+			 : fw_growth_finish(PIN_DIR);
+		_exit(r == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == DIED);
+	return WEXITSTATUS(status) == 0;
+}
+
+/* A crash at each step, and then one at each step of making it good. */
+static void any_crash_is_made_good(void **state)
+{
+	struct fw_datapath *dp = open_datapath();
+	bool has_survived = false, was_new = false;
+	struct fw_attachment attachment;
+	struct fwctl_bpf *skel;
+	struct old old;
+	int steps;
+
+	(void)state;
+	assert_int_equal(fw_datapath_attach(dp, index_of("dpa"), FW_MODE_XDP,
+					    &attachment, NULL),
+			 0);
+	fw_datapath_free(dp);
+	open_old(&old);
+	skel = load_larger();
+	for (steps = 0; !has_survived; steps++) {
+		bool is_good = false, is_new = false;
+
+		for (int more = 0; !is_good; more++) {
+			put_back(&old);
+			has_survived = survives(skel, &old, steps);
+			is_good = survives(NULL, &old, more);
+			assert_int_equal(fw_growth_finish(PIN_DIR), 0);
+			is_new = has_taken_over(&old);
+			/* There is one step from which it goes on. */
+			assert_true(is_new || !was_new);
+		}
+		was_new = is_new;
+	}
+	/* mkdir, 5 pins, 3 links, 6 renames, rmdir, and none that kills. */
+	assert_true(steps >= 1 + 5 + 3 + 6 + 1 + 1);
+	assert_true(was_new);
+	fwctl_bpf__destroy(skel);
+	for (int i = 0; i < N_PINS; i++)
+		(void)close(old.fd[i]);
+}
+
+/* Die at a path that a load comes to which needs more counters. */
+static void die_growing(const char *path)
+{
+	struct daemon d;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		d = start();
+		last_path = path;
+		load_many(&d, "p", MANY);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), DIED);
+}
+
+/* The same with rules and packets. */
+static void counters_outlive_a_crash(void **state)
+{
+	static const struct {
+		const char *path;
+		bool has_grown;
+	} crashes[] = {
+		/* All is pinned but the marker. */
+		{ NEXT "/fw_egress", false },
+		/* It is on all hooks, and nothing has moved. */
+		{ PIN_DIR "/v1/maps/rulesets", true },
+		/* The old counters have moved, the new ones have not. */
+		{ STATS, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++) {
+		struct daemon d = start();
+		uint32_t slot;
+
+		load_many(&d, "p", 100);
+		slot = slot_of(&d, "traffic");
+		send_traffic(5);
+		stop(&d);
+		die_growing(crashes[i].path);
+		send_traffic(10);
+
+		d = start();
+		assert_true(fw_datapath_adopted(d.dp));
+		assert_int_equal(slots(&d) > FW_SLOTS_MIN,
+				 crashes[i].has_grown);
+		assert_int_equal(slot_of(&d, "traffic"), slot);
+		assert_int_equal(packets_of(&d, slot), 15);
+		send_traffic(10);
+		assert_int_equal(packets_of(&d, slot), 25);
+		assert_int_equal(fw_datapath_remove(d.dp), 0);
+		stop(&d);
+	}
+}
+
+/* Some hooks had been handed over, and were given back. */
+static void failed_take_over_loses_nothing(void **state)
+{
+	_cleanup_free_ char *text = make_rules("tc", "p", MANY);
+	struct daemon d = start();
+	uint32_t slot;
+
+	(void)state;
+	load_many(&d, "p", 100);
+	slot = slot_of(&d, "traffic");
+	for (int i = 0; i < 2; i++) {
+		/* The hook that counts is handed over and comes back, or stays. */
+		update_to_fail = i;
+		n_updates = 0;
+		fail_to_load(&d, text, -EIO, "larger rules", NULL);
+		update_to_fail = -1;
+		assert_int_equal(slots(&d), FW_SLOTS_MIN);
+		assert_int_equal(packets_of(&d, slot), n_extra);
+		assert_int_equal(access(NEXT, F_OK), -1);
+	}
+	/* there and back, of two hooks, twice */
+	assert_true(n_extra >= 10 * 2 * 2 * 2);
+	stop(&d);
+
+	d = start();
+	assert_int_equal(packets_of(&d, slot), n_extra);
+	load(&d, text);
+	assert_int_equal(slots(&d), 2 * FW_SLOTS_MIN);
+	assert_int_equal(packets_of(&d, slot), n_extra);
+	load_many(&d, "p", MORE);
+	send_traffic(1);
+	assert_int_equal(packets_of(&d, slot), n_extra + 1);
+	stop(&d);
+}
+
+static void refuse_pin_of(const char *pin, uint32_t entries)
+{
+	_cleanup_free_ char *error = NULL;
+	_cleanup_close_ int fd = -1;
+	struct fw_datapath *dp;
+
+	(void)unlink(pin);
+	fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "rule_stats", 4,
+			    sizeof(struct fw_rule_counter), entries, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_pin(fd, pin), 0);
+	assert_int_equal(
+		fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, &error),
+		-EBADMSG);
+	assert_non_null(strstr(error, "rm -r"));
+	assert_int_equal(unlink(pin), 0);
+}
+
+static void counters_of_another_kind_are_refused(void **state)
+{
+	(void)state;
+	fw_datapath_free(open_datapath());
+	refuse_pin_of(BEFORE, FW_SLOTS_MIN / 2);
+	refuse_pin_of(BEFORE, FW_SLOTS_MIN + 1);
+	fw_datapath_free(open_datapath());
+	refuse_pin_of(STATS, 5000);
+	/* Right in every way, but the programs count elsewhere. */
+	refuse_pin_of(STATS, FW_SLOTS_MIN);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_devices, clean_up)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(few_rules_have_few_counters),
+		TEST(growth_comes_when_it_is_needed),
+		TEST(counters_go_on_over_growths),
+		TEST(new_labels_begin_at_zero),
+		TEST(larger_images_share_the_counters),
+		TEST(failed_load_forgets_what_was_coming),
+		TEST(not_a_packet_is_lost_under_traffic),
+		TEST(any_crash_is_made_good),
+		TEST(counters_outlive_a_crash),
+		TEST(failed_take_over_loses_nothing),
+		TEST(counters_of_another_kind_are_refused),
+	};
+
+	room_enter();
+	fw_log_set_level(FW_LOG_ERROR);
+	return cmocka_run_group_tests_name("growth", tests, NULL, NULL);
+}
