@@ -28,6 +28,14 @@
 #include "user/attach.h"
 #include "user/util.h"
 
+unsigned int slowness(void)
+{
+	const char *value = getenv("FWCTL_SLOWNESS");
+	unsigned long n = value ? strtoul(value, NULL, 10) : 1;
+
+	return n > 0 && n < 100 ? (unsigned int)n : 1;
+}
+
 void room_enter(void)
 {
 	if (geteuid() != 0 || unshare(CLONE_NEWNET | CLONE_NEWNS) < 0) {
@@ -40,7 +48,7 @@ void room_enter(void)
 		exit(1);
 	}
 	/* A hang is a failure, too. */
-	(void)alarm(300);
+	(void)alarm(300 * slowness());
 	run("ip link set lo up");
 }
 
@@ -296,7 +304,8 @@ void wait_until(struct fw_loop *loop, bool (*done)(void *data), void *data)
 		.loop = loop,
 		.done = done,
 		.data = data,
-		.deadline_ns = fw_now_ns() + DEADLINE_S * 1000000000ull,
+		.deadline_ns =
+			fw_now_ns() + DEADLINE_S * slowness() * 1000000000ull,
 	};
 	struct fw_timer *timer;
 

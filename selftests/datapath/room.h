@@ -22,6 +22,9 @@
 #define PIN_DIR	   "/sys/fs/bpf/fwctl/netns-1"
 #define DEADLINE_S 10
 
+/** @brief How many times slower than usual the machine is. */
+unsigned int slowness(void);
+
 /** @brief Move into new namespaces; ends the process with 77 if it may not. */
 void room_enter(void);
 
