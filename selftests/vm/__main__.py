@@ -79,10 +79,13 @@ class Run:
     # ---- tests -------------------------------------------------------------------------
 
     def part(self, version):
-        """What of the suites: for the fixed part, one kernel has what few others have."""
+        """What of the suites: of the fixed part, each of two kernels has half of what few
+        others have."""
         if not self.options.main:
             return "all"
-        return "main-needs" if version == self.options.kernels[0] else "main"
+        if len(self.options.kernels) == 1:
+            return "main-needs"
+        return {0: "main-rest", 1: "main-tagged"}.get(self.options.kernels.index(version), "main")
 
     def start(self, version):
         """Boot one kernel with the tests: (machine, job)."""
