@@ -78,19 +78,11 @@ class Run:
 
     # ---- tests -------------------------------------------------------------------------
 
-    def part(self, version):
-        """What of the suites: of the fixed part, each of two kernels has half of what few
-        others have."""
-        if not self.options.main:
-            return "all"
-        if len(self.options.kernels) == 1:
-            return "main-needs"
-        return {0: "main-rest", 1: "main-tagged"}.get(self.options.kernels.index(version), "main")
-
     def start(self, version):
         """Boot one kernel with the tests: (machine, job)."""
         kernel, layers = self.prepare(version)
-        todo = job.make(self.build, self.part(version), self.options.k, self.environment())
+        part = "main" if self.options.main else "all"
+        todo = job.make(self.build, part, self.options.k, self.environment())
         folder = self.build / "vm" / kernel.name
         print(f"booting Linux {kernel.release} ({self.accel}); console: "
               f"{folder.relative_to(TOP) if folder.is_relative_to(TOP) else folder}/console.log",
@@ -141,7 +133,7 @@ class Run:
         else:
             self.wait([self.start(version) for version in self.options.kernels])
 
-        if not self.options.k:
+        if not self.options.k and not self.options.main:
             self.matrix()
 
     def matrix(self):

@@ -20,13 +20,8 @@ MODULES = f"{NETNS}/test_modules.py"
 # One part of the files, as scripts/test has it; the others are the second.
 FIRST = ("bench", "bridge", "daemon", "icmp", "interfaces", "lab", "neighbours", "sanity",
          "scale")
-# Files of the fixed part that need most of what few kernels have; the others are the rest.
+# Files that make half of the fixed part.
 TAGGED = ("ipsec", "vlan")
-# What pytest -m selects of tagged files and of the rest. What few kernels have is
-# tested once: by one machine, or half by each of two.
-MAIN, NEEDS = "main", "main or needs"
-PARTS = {"main": (MAIN, MAIN), "main-needs": (NEEDS, NEEDS), "main-tagged": (NEEDS, MAIN),
-         "main-rest": (MAIN, NEEDS)}
 
 
 @dataclasses.dataclass
@@ -56,13 +51,13 @@ def _programs(build, suites, slowness=1):
 def _chains(build, part, pattern, slowness):
     """Three lists of (name, command)."""
     only = ["-k", pattern] if pattern else []
-    if part != "all":
-        of_tagged, of_rest = PARTS[part]
+    if part == "main":
+        marked = ["-m", "main", *only]
         tagged = [f"{NETNS}/test_{name}.py" for name in TAGGED]
         rest = [f"--ignore={name}" for name in (*tagged, MODULES)]
         return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1], slowness),
-                 _suite("main-tagged", *tagged, "-m", of_tagged, *only)],
-                [_suite("main", NETNS, *rest, "-m", of_rest, *only)], [])
+                 _suite("main-tagged", *tagged, *marked)],
+                [_suite("main", NETNS, *rest, *marked)], [])
     files = [f"{NETNS}/test_{name}.py" for name in FIRST]
     rest = [f"--ignore={name}" for name in (*files, MODULES)]
     quick = ["-m", "not waits", *only]
@@ -78,7 +73,7 @@ def _chain(commands):
 
 
 def make(build, part="all", pattern=None, environment=None):
-    """The job that runs a part of the suites: "all" or one of PARTS."""
+    """The job that runs a part of the suites: "all", or "main", the fixed one."""
     head = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in (environment or {}).items())
     slowness = (environment or {}).get("FWCTL_SLOWNESS", 1)
     chains = [chain for chain in _chains(build, part, pattern, slowness) if chain]
