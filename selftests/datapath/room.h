@@ -37,6 +37,9 @@ void die_with_parent(void);
 /** @brief Make a veth pair, both ends up and without IPv6. */
 void make_pair(const char *name, const char *peer);
 
+/** @brief A cmocka setup: the pair dpa, dpb. */
+int make_devices(void **state);
+
 uint32_t index_of(const char *name);
 
 /** @brief Send frames of no known protocol out of an interface. */

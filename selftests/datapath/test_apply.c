@@ -113,13 +113,6 @@ static bool find_entry(const struct daemon *d, const char *name, uint16_t vlan,
 	return false;
 }
 
-static int make_devices(void **state)
-{
-	(void)state;
-	make_pair("dpa", "dpb");
-	return 0;
-}
-
 static int clean_up(void **state)
 {
 	(void)state;

@@ -23,13 +23,6 @@
 #define MARKER PIN_DIR "/v1/progs/fw_egress"
 #define LINKS  PIN_DIR "/v1/links"
 
-static int make_devices(void **state)
-{
-	(void)state;
-	make_pair("dpa", "dpb");
-	return 0;
-}
-
 /* Each test starts without devices and without pins. */
 static int clean_up(void **state)
 {

@@ -33,13 +33,6 @@
 #define MANY (FW_SLOTS_MIN + 500)
 #define MORE (2 * FW_SLOTS_MIN + 500)
 
-static int make_devices(void **state)
-{
-	(void)state;
-	make_pair("dpa", "dpb");
-	return 0;
-}
-
 static int clean_up(void **state)
 {
 	(void)state;
