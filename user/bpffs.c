@@ -23,6 +23,11 @@ bool fw_bpffs_holds(const char *path)
 	return statfs(path, &fs) == 0 && (uint32_t)fs.f_type == BPF_FS_MAGIC;
 }
 
+bool fw_bpffs_is_below(const char *path)
+{
+	return strncmp(path, FW_BPFFS_ROOT "/", sizeof(FW_BPFFS_ROOT)) == 0;
+}
+
 static int mount_root(char **reterr)
 {
 	int r;
@@ -125,7 +130,7 @@ int fw_bpffs_make(const char *path, char **reterr)
 	memcpy(copy, path, len);
 	copy[len] = '\0';
 
-	if (strncmp(copy, FW_BPFFS_ROOT "/", sizeof(FW_BPFFS_ROOT)) == 0) {
+	if (fw_bpffs_is_below(copy)) {
 		r = mount_root(reterr);
 		if (r < 0)
 			return r;

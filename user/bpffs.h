@@ -10,6 +10,9 @@
 
 #define FW_BPFFS_ROOT "/sys/fs/bpf" /* where Linux mounts it */
 
+/** @brief True if an absolute path lies below FW_BPFFS_ROOT. */
+bool fw_bpffs_is_below(const char *path);
+
 /** @brief True if `path` exists and is on a bpf file system. */
 bool fw_bpffs_holds(const char *path);
 

@@ -539,8 +539,7 @@ static int init(struct server *server, const struct options *options)
 		return r;
 	}
 	/* as long as our ancestors are ours: pins belong to everybody's mounts */
-	if (strncmp(daemon->paths.pin_dir, FW_BPFFS_ROOT "/",
-		    sizeof(FW_BPFFS_ROOT)) == 0)
+	if (fw_bpffs_is_below(daemon->paths.pin_dir))
 		fw_mounts_join_outer();
 	if (options->is_foreground)
 		return 0;

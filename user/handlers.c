@@ -5,10 +5,12 @@
 #include <malloc.h>
 #include <string.h>
 
+#include "user/bpffs.h"
 #include "user/compilation.h"
 #include "user/daemon.h"
 #include "user/feature.h"
 #include "user/log.h"
+#include "user/mounts.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
 #include "user/util.h"
@@ -178,6 +180,9 @@ static int load(struct fw_daemon *daemon, struct fw_request *request,
 {
 	int r, r_open;
 
+	/* refused to a process with threads, so not when programs are opened */
+	if (!daemon->datapath && fw_bpffs_is_below(daemon->paths.pin_dir))
+		fw_mounts_join_outer();
 	r = fw_compilation_begin(request, args, &loading->compilation);
 	if (r < 0) {
 		fw_reply_error(request, FW_EXIT_REQUEST,
