@@ -154,10 +154,16 @@ enum fw_reason {
 
 /* ---- addresses, tuples, keys -------------------------------------------- */
 
-/* 128 bits in network byte order; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2). */
+/*
+ * 128 bits in network byte order; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2).
+ * Programs write and read both halves whole: a processor waits where it reads at
+ * once what it wrote in parts.
+ */
 struct fw_addr {
 	__be32 w[4];
-};
+} __attribute__((aligned(8)));
+
+typedef __u64 __attribute__((may_alias)) fw_addr_half;
 
 #define FW_AF_IPV4 4
 #define FW_AF_IPV6 6

@@ -8,6 +8,9 @@
  */
 #pragma once
 
+/* The kernel's context behind ours; from 6.2 on (kernel/bpf/helpers.c). */
+void *bpf_cast_to_kern_ctx(void *) __ksym __weak;
+
 /* Headers lie within this many bytes of a frame, or we do not look at them. */
 #define FW_MAX_HEADERS_OFF 0x7ff
 
@@ -59,6 +62,19 @@ static __always_inline __u32 ctx_len(void *ctx, const enum fw_hook hook)
 	return ((struct __sk_buff *)ctx)->len;
 }
 
+/*
+ * What of it is seen without a call, which costs as much as parsing a header
+ * where the kernel makes returning safe (SRSO). XDP: the linear part.
+ */
+static __always_inline __u32 ctx_near_len(void *ctx, const enum fw_hook hook)
+{
+	struct xdp_md *xdp = ctx;
+
+	if (hook == FW_HOOK_XDP)
+		return xdp->data_end - xdp->data;
+	return ((struct __sk_buff *)ctx)->len;
+}
+
 static __always_inline __u32 ctx_ifindex(void *ctx, const enum fw_hook hook)
 {
 	if (hook == FW_HOOK_XDP)
@@ -83,13 +99,18 @@ static __always_inline bool ctx_is_ether(void *ctx, const enum fw_hook hook)
 static __always_inline bool ctx_has_l2(void *ctx, const enum fw_hook hook)
 {
 	struct sk_buff *skb = ctx;
-	unsigned char *head;
+	unsigned char *network;
 
 	if (hook == FW_HOOK_XDP)
 		return true;
-	head = BPF_CORE_READ(skb, head);
-	return head + BPF_CORE_READ(skb, network_header) !=
-	       (void *)(long)((struct __sk_buff *)ctx)->data;
+	if (bpf_cast_to_kern_ctx) { /* without a call */
+		skb = bpf_cast_to_kern_ctx(ctx);
+		network = skb->head + skb->network_header;
+	} else {
+		network = BPF_CORE_READ(skb, head);
+		network += BPF_CORE_READ(skb, network_header);
+	}
+	return network != (void *)(long)((struct __sk_buff *)ctx)->data;
 }
 
 /* The namespace of the device the packet is on; for hooks_active() only. */

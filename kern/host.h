@@ -13,9 +13,6 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
-/* Addresses are read as two words. */
-typedef __u64 __attribute__((may_alias)) host_word;
-
 static __always_inline const struct fw_iface *
 iface_find(const struct fw_iface_table *t, __u32 ifindex, __u16 vlan)
 {
@@ -30,21 +27,19 @@ iface_find(const struct fw_iface_table *t, __u32 ifindex, __u16 vlan)
 	return &e->value;
 }
 
-/* FW_SELF_* of an address, which lies at a multiple of 8 bytes. */
+/* FW_SELF_* of an address. */
 static __always_inline __u32 self_find(const struct fw_self_table *t,
 				       const struct fw_addr *addr)
 {
-	const host_word *w = (const void *)addr;
-	__u64 hash = fw_host_hash(&t->head, w[0], w[1]);
+	const fw_addr_half *half = (const void *)addr, *own;
+	__u64 hash = fw_host_hash(&t->head, half[0], half[1]);
 	__u32 i = fw_host_bucket(&t->head, hash) & (FW_SELF_SLOTS - 1);
 	const struct fw_self_entry *e;
 
 	i = fw_host_place(&t->head, hash, t->shift[i]) & (FW_SELF_SLOTS - 1);
 	e = &t->at[i];
-	if (e->addr.w[3] != addr->w[3] || e->addr.w[2] != addr->w[2] ||
-	    e->addr.w[1] != addr->w[1] || e->addr.w[0] != addr->w[0])
-		return 0;
-	return e->flags;
+	own = (const void *)&e->addr;
+	return own[1] == half[1] && own[0] == half[0] ? e->flags : 0;
 }
 
 #ifdef __bpf__

@@ -83,6 +83,6 @@ static inline __u32 fw_host_place(const struct fw_host_head *head, __u64 hash,
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_iface_key) == 8, "fw_iface_key");
 _Static_assert(sizeof(struct fw_iface_entry) == 24, "fw_iface_entry");
-_Static_assert(sizeof(struct fw_self_entry) == 20, "fw_self_entry");
+_Static_assert(sizeof(struct fw_self_entry) == 24, "fw_self_entry");
 _Static_assert(FW_IFACE_SLOTS <= 8192 && FW_SELF_SLOTS <= 8192, "13 bits");
 #endif

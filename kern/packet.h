@@ -56,7 +56,7 @@ struct pkt {
 	struct fw_tuple tuple; /* as on the wire; filled for the state */
 	struct flow flow;
 	__u64 zones;  /* of the interface of this hook */
-	__u32 len;    /* of the frame, for counters */
+	__u32 len;    /* of the frame, see reaches() */
 	__u32 l3_off; /* from the start of the frame */
 	__u32 l4_off;
 	__u32 l3_end;	  /* where IP says that the packet ends */
@@ -90,17 +90,23 @@ static __always_inline __u32 flow_ifindex(const struct pkt *p)
 
 static __always_inline void addr_from_v4(struct fw_addr *a, __be32 v4)
 {
-	a->w[0] = 0;
-	a->w[1] = 0;
-	a->w[2] = bpf_htonl(0xffff);
-	a->w[3] = v4;
+	const __u64 mark = bpf_htonl(0xffff);
+	fw_addr_half *half = (void *)a;
+
+	half[0] = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	half[1] = (__u64)v4 << 32 | mark;
+#else
+	half[1] = mark << 32 | v4;
+#endif
 }
 
 static __always_inline bool addr_equal(const struct fw_addr *a,
 				       const struct fw_addr *b)
 {
-	return a->w[3] == b->w[3] && a->w[2] == b->w[2] && a->w[1] == b->w[1] &&
-	       a->w[0] == b->w[0];
+	const fw_addr_half *x = (const void *)a, *y = (const void *)b;
+
+	return x[1] == y[1] && x[0] == y[0];
 }
 
 /* Ethernet and at most two tags, one of which TC may have in metadata. */
@@ -181,6 +187,19 @@ parse_ipv4_options(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 len)
 	return FW_REASON_NONE;
 }
 
+/*
+ * True if the frame goes as far as `end`. How long it is altogether is asked only
+ * if the part at hand does not: behind the end of IP, bytes in other buffers of a
+ * driver are not counted.
+ */
+static __always_inline bool reaches(struct pkt *p, void *ctx,
+				    const enum fw_hook hook, __u32 end)
+{
+	if (end > p->len && hook == FW_HOOK_XDP)
+		p->len = ctx_len(ctx, hook);
+	return end <= p->len;
+}
+
 static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 						 const enum fw_hook hook)
 {
@@ -196,7 +215,7 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 		total = p->len - p->l3_off; /* BIG TCP */
 	if (ip.version != 4 || hlen < 20 || total < hlen)
 		return FW_REASON_DROP_BAD_IPV4;
-	if (p->l3_off + total > p->len)
+	if (!reaches(p, ctx, hook, p->l3_off + total))
 		return FW_REASON_DROP_TRUNCATED;
 	addr_from_v4(&p->key.saddr, ip.saddr);
 	addr_from_v4(&p->key.daddr, ip.daddr);
@@ -330,7 +349,7 @@ static __always_inline enum fw_reason parse_ipv6(struct pkt *p, void *ctx,
 		total = p->len - p->l3_off; /* BIG TCP, RFC 2675 */
 	if (ip.version != 6)
 		return FW_REASON_DROP_BAD_IPV6;
-	if (p->l3_off + total > p->len)
+	if (!reaches(p, ctx, hook, p->l3_off + total))
 		return FW_REASON_DROP_TRUNCATED;
 	__builtin_memcpy(&p->key.saddr, &ip.saddr, sizeof(p->key.saddr));
 	__builtin_memcpy(&p->key.daddr, &ip.daddr, sizeof(p->key.daddr));
@@ -535,17 +554,13 @@ static __always_inline enum fw_reason parse_l4(struct pkt *p, void *ctx,
 	}
 }
 
-/*
- * Parse the frame. FW_REASON_NONE: `p` is complete, unless !p->is_ip.
- * Anything else is the reason to drop it.
- */
-static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
-					    const enum fw_hook hook)
+static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
+						    const enum fw_hook hook)
 {
 	enum fw_reason reason;
 	__u16 proto = 0;
 
-	p->len = ctx_len(ctx, hook);
+	p->len = ctx_near_len(ctx, hook);
 	p->has_l2 = ctx_has_l2(ctx, hook);
 	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	reason = parse_l2(p, ctx, hook, &proto);
@@ -563,5 +578,19 @@ static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
 	/* RFC 7112: a first fragment carries the whole header chain */
 	if (p->frag == PKT_FRAG_FIRST && reason == FW_REASON_DROP_TRUNCATED)
 		return FW_REASON_DROP_FRAG_TINY;
+	return reason;
+}
+
+/*
+ * Parse the frame. FW_REASON_NONE: `p` is complete, unless !p->is_ip.
+ * Anything else is the reason to drop it.
+ */
+static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
+					    const enum fw_hook hook)
+{
+	enum fw_reason reason = parse_headers(p, ctx, hook);
+
+	if (hook == FW_HOOK_XDP && (reason != FW_REASON_NONE || !p->is_ip))
+		p->len = ctx_len(ctx, hook);
 	return reason;
 }

@@ -56,6 +56,20 @@ static __always_inline bool may_come_from_any(const struct pkt *p)
 		p->key.dport == 67);
 }
 
+/* Of one family, so that each is asked about only once. */
+static __always_inline bool is_martian(const struct pkt *p, const __u8 family)
+{
+	const struct fw_addr *s = &p->key.saddr, *d = &p->key.daddr;
+
+	if (addr_is_multicast(s, family) || addr_is_loopback(s, family) ||
+	    addr_is_loopback(d, family) || addr_is_mapped(s, family) ||
+	    addr_is_mapped(d, family) || addr_is_any(d, family))
+		return true;
+	if (family == FW_AF_IPV4 && v4_is_reserved(s->w[3]))
+		return true;
+	return addr_is_any(s, family) && !may_come_from_any(p);
+}
+
 static __always_inline enum fw_reason check_addresses(const struct pkt *p)
 {
 	const struct fw_addr *s = &p->key.saddr, *d = &p->key.daddr;
@@ -63,13 +77,8 @@ static __always_inline enum fw_reason check_addresses(const struct pkt *p)
 
 	if (addr_equal(s, d) && !addr_is_any(s, family))
 		return FW_REASON_DROP_LAND;
-	if (addr_is_multicast(s, family) || addr_is_loopback(s, family) ||
-	    addr_is_loopback(d, family) || addr_is_mapped(s, family) ||
-	    addr_is_mapped(d, family) || addr_is_any(d, family))
-		return FW_REASON_DROP_MARTIAN;
-	if (family == FW_AF_IPV4 && v4_is_reserved(s->w[3]))
-		return FW_REASON_DROP_MARTIAN;
-	if (addr_is_any(s, family) && !may_come_from_any(p))
+	if (family == FW_AF_IPV4 ? is_martian(p, FW_AF_IPV4)
+				 : is_martian(p, FW_AF_IPV6))
 		return FW_REASON_DROP_MARTIAN;
 	if (p->saddr_self & FW_SELF_ADDRESS)
 		return FW_REASON_DROP_SPOOFED_SELF;

@@ -43,12 +43,14 @@ static __always_inline void tuple_reverse(struct fw_tuple *to,
  */
 static __always_inline __u32 pkt_hash(const struct pkt *p)
 {
+	const fw_addr_half *s = (const void *)&p->key.saddr;
+	const fw_addr_half *d = (const void *)&p->key.daddr;
 	const __u64 k = 0x9e3779b97f4a7c15ull;
 	__u64 h = fw_cookie ^ ((__u64)p->rx_ifindex << 32 | p->vlan);
 
-	for (int i = 0; i < 4; i++) {
-		h = (h ^ p->key.saddr.w[i]) * k;
-		h = (h ^ (h >> 29) ^ p->key.daddr.w[i]) * k;
+	for (int i = 0; i < 2; i++) {
+		h = (h ^ (h >> 29) ^ s[i]) * k;
+		h = (h ^ (h >> 29) ^ d[i]) * k;
 	}
 	h = (h ^ (h >> 32) ^
 	     ((__u64)p->key.sport << 48 | (__u64)p->key.dport << 32 |

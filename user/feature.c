@@ -293,6 +293,12 @@ static void ask_xfrm_skb(const struct fw_kernel *kernel, struct fw_finding *ret)
 		kernel->probe, "BPF_FUNC_skb_get_xfrm_state"));
 }
 
+static void ask_cast(const struct fw_kernel *kernel, struct fw_finding *ret)
+{
+	ret->answer = yes_if(fw_probe_has_kernel_func(kernel->probe,
+						      "bpf_cast_to_kern_ctx"));
+}
+
 static void ask_nf_prog(const struct fw_kernel *kernel, struct fw_finding *ret)
 {
 	ret->answer = yes_if(
@@ -398,6 +404,8 @@ const struct fw_feature fw_features[] = {
 	  "VLANs are filtered by their parent only", OPTIONAL, ask_vlan, NULL },
 	{ "conntrack zones for BPF", "separate tables of connections",
 	  "one table for all interfaces", OPTIONAL, ask_opts, NULL },
+	{ "bpf_cast_to_kern_ctx", "TC programs that read the skb directly",
+	  "each packet costs TC two calls more", OPTIONAL, ask_cast, NULL },
 	{ "bpf_skb_get_xfrm_state", "IPsec seen by TC", "no IPsec in rules",
 	  OPTIONAL, ask_xfrm_skb, NULL },
 	{ "bpf_xdp_get_xfrm_state", "IPsec seen by XDP", "IPsec is left to TC",
