@@ -134,6 +134,9 @@ static void explain_kfunc(const char *name, char **reterr)
 {
 	struct fw_probe *probe = fw_probe_new();
 
+	/* Not permitted to search on, libbpf names what need not be there, too. */
+	if (strcmp(name, "bpf_cast_to_kern_ctx") == 0)
+		name = "bpf_ct_release";
 	if (probe && fw_probe_has_func(probe, name)) {
 		fw_errorf(
 			reterr,
