@@ -531,7 +531,7 @@ static int keep_unreadable(struct fw_apply *apply, int r)
 	apply->now.row_slots = NULL;
 	memset(apply->now.default_slots, 0, sizeof(apply->now.default_slots));
 	fw_slots_free(apply->slots);
-	apply->slots = fw_slots_new(fw_datapath_size(apply->dp).slots);
+	apply->slots = fw_slots_new(fw_datapath_size(apply->dp).slots, false);
 	return apply->slots ? 0 : -ENOMEM;
 }
 
@@ -570,7 +570,8 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 	int selfaddrs = fw_datapath_map(apply->dp, FW_MAP_SELFADDRS);
 	int r;
 
-	apply->slots = fw_slots_new(fw_datapath_size(apply->dp).slots);
+	apply->slots = fw_slots_new(fw_datapath_size(apply->dp).slots,
+				    !fw_datapath_adopted(apply->dp));
 	apply->forget_timer = fw_timer_new(loop, on_forget, apply);
 	if (!apply->slots || !apply->forget_timer)
 		return -ENOMEM;

@@ -25,8 +25,9 @@ struct slot {
 	char *label;
 	uint32_t next; /* in its bucket; 0 ends it, for slot 0 is never used */
 	bool is_used;
-	bool is_new;  /* taken in this round */
-	bool is_seen; /* assigned in this round */
+	bool is_new;	 /* taken in this round */
+	bool is_seen;	 /* assigned in this round */
+	bool has_counts; /* perhaps, of an earlier label */
 };
 
 struct fw_slots {
@@ -36,6 +37,7 @@ struct fw_slots {
 	uint32_t size;	      /* slots below it are given away */
 	uint32_t size_before; /* what it was when this round began */
 	uint32_t n_used;
+	bool is_zero; /* a slot without a label has counted nothing */
 };
 
 uint32_t fw_slots_size(size_t n_labels)
@@ -48,14 +50,16 @@ uint32_t fw_slots_size(size_t n_labels)
 	return size;
 }
 
-struct fw_slots *fw_slots_new(uint32_t size)
+struct fw_slots *fw_slots_new(uint32_t size, bool is_zero)
 {
 	struct fw_slots *slots;
 
 	/* What is above `size` is never touched, and so costs nothing. */
 	slots = calloc(1, sizeof(*slots));
-	if (slots)
+	if (slots) {
 		slots->size = slots->size_before = size;
+		slots->is_zero = is_zero;
+	}
 	return slots;
 }
 
@@ -110,6 +114,7 @@ static uint32_t find_free(struct fw_slots *slots)
 static int take(struct fw_slots *slots, const char *label, uint32_t slot)
 {
 	struct slot *s = &slots->slot[slot];
+	bool has_counts = s->label || !slots->is_zero;
 	uint32_t *bucket;
 	char *copy;
 
@@ -123,6 +128,7 @@ static int take(struct fw_slots *slots, const char *label, uint32_t slot)
 		.next = *bucket,
 		.is_used = true,
 		.is_seen = true,
+		.has_counts = has_counts,
 	};
 	*bucket = slot;
 	slots->n_used++;
@@ -193,7 +199,7 @@ int fw_slots_clear_new(const struct fw_slots *slots,
 	if (!new)
 		return -ENOMEM;
 	for (uint32_t i = 1; i < slots->size; i++) {
-		if (slots->slot[i].is_new)
+		if (slots->slot[i].is_new && slots->slot[i].has_counts)
 			new[n++] = i;
 	}
 	return fw_stats_rules_clear(dp, new, n);

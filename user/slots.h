@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,9 +27,10 @@ uint32_t fw_slots_size(size_t n_labels);
 /**
  * @brief An empty table; NULL without memory.
  *
- * @param size  how many slots the running programs have, fw_slots_size()
+ * @param size     how many slots the running programs have, fw_slots_size()
+ * @param is_zero  nothing has counted in any of them
  */
-struct fw_slots *fw_slots_new(uint32_t size);
+struct fw_slots *fw_slots_new(uint32_t size, bool is_zero);
 void fw_slots_free(struct fw_slots *slots);
 
 void fw_slots_begin(struct fw_slots *slots, uint32_t size);
@@ -47,7 +49,7 @@ int fw_slots_assign(struct fw_slots *slots, const char *label,
 /** @brief How many slots there have to be for this round, fw_slots_size(). */
 uint32_t fw_slots_needed(const struct fw_slots *slots);
 
-/** @brief Set the counters of all new slots to 0; 0 or a negative errno. */
+/** @brief Have the counters of all new slots be 0; 0 or a negative errno. */
 int fw_slots_clear_new(const struct fw_slots *slots,
 		       const struct fw_datapath *dp);
 

@@ -44,7 +44,7 @@ static void sizes_are_powers_of_two(void **state)
 
 static void free_slots_come_before_new_ones(void **state)
 {
-	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN);
+	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN, true);
 	uint32_t first, again;
 
 	(void)state;
@@ -84,7 +84,7 @@ static void free_slots_come_before_new_ones(void **state)
 /* A label stays readable until the circle has come round. */
 static void freed_slots_keep_their_label(void **state)
 {
-	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN);
+	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN, true);
 	uint32_t first;
 
 	(void)state;
@@ -111,7 +111,7 @@ static void freed_slots_keep_their_label(void **state)
 
 static void all_slots_and_no_more(void **state)
 {
-	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN);
+	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN, true);
 	uint32_t slot;
 
 	(void)state;
@@ -131,7 +131,7 @@ static void all_slots_and_no_more(void **state)
 
 static void owned_slots_are_claimed(void **state)
 {
-	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN);
+	struct fw_slots *slots = fw_slots_new(FW_SLOTS_MIN, true);
 	uint32_t slot;
 
 	(void)state;
