@@ -101,6 +101,30 @@ def test_ip_netns_exec(own_lab):
     fwctl("unload")
 
 
+@pytest.mark.modes("tc")
+def test_private_mounts_lose_bpf(own_lab):
+    """Pins go where everybody sees them, also if the daemon's own mounts are no good any more."""
+    lab = own_lab
+    many = "".join(f"accept in proto tcp from 10.{i >> 8}.{i & 255}.0/24 to port 80\n"
+                   for i in range(20000))  # compiled beside the opening of programs
+    lab.load(DENY)  # whoever loads first mounts it
+    lab.unload()
+    wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
+    daemon = lab.firewall.popen("unshare", "--mount", "--propagation", "private",
+                                lab.binary("fwctld"), "--foreground", env=lab.environment())
+    try:
+        wait_for((lab.run_dir / "fwctl.sock").exists, 5, "fwctld")
+        sh("nsenter", f"--mount=/proc/{daemon.pid}/ns/mnt", "umount", "--lazy", "/sys/fs/bpf")
+        lab.load(DENY + ECHO + many)
+        assert lab.pin_dir.exists()
+        with TcpEcho(lab.server, SERVER[4], 7):
+            assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+        lab.fwctl("unload")
+    finally:
+        daemon.terminate()
+        daemon.communicate()
+
+
 def attached(lab):
     """(interface, hook, mode, program id) of every program in the namespace."""
     net = json.loads(lab.firewall.run("bpftool", "-j", "net", "show").stdout)[0]
