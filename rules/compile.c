@@ -106,6 +106,14 @@ static size_t count_fixed(const struct fw_scope *scope,
 	return n;
 }
 
+/* Somebody waits for having got so far without an error. */
+static void tell(struct fw_compiler *c,
+		 void (*who)(void *ctx, const struct fw_text *texts, size_t n))
+{
+	if (who && !c->rep.diag->errors && !c->rep.is_broken)
+		who(c->ctx, c->sources.texts, c->sources.n);
+}
+
 /* Everything behind the syntax tree. */
 static void understand(struct fw_compiler *c, const struct fw_ast *ast,
 		       struct fw_program *program)
@@ -126,8 +134,7 @@ static void understand(struct fw_compiler *c, const struct fw_ast *ast,
 	fw_set_pool_done(&pool);
 	program->n_fixed_entries = count_fixed(&scope, program);
 
-	if (c->options->accepted && !c->rep.diag->errors && !c->rep.is_broken)
-		c->options->accepted(c->ctx, c->sources.texts, c->sources.n);
+	tell(c, c->options->accepted);
 	fw_run_passes(&rows);
 	if (c->rep.diag->errors == 0)
 		fw_check_unused(&scope);
@@ -183,6 +190,7 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 	}
 	if (diag->errors == 0 && !c.rep.is_broken) {
 		fw_parse(&c, &ast);
+		tell(&c, options->read_all);
 		if (!fw_report_is_full(&c.rep))
 			understand(&c, &ast, program);
 	}

@@ -245,10 +245,13 @@ struct fw_options {
 	const struct fw_set_text *replaced; /* borrowed */
 	size_t n_replaced;
 	/*
-	 * Called with the `ctx` of the compilation when all errors are known and
-	 * there is none: what follows looks for warnings only, which may take
-	 * long. The texts are all that there are. NULL: nobody is in a hurry.
+	 * Called with the `ctx` of the compilation, each once at most; NULL: nobody
+	 * is in a hurry. First when all files have been read and nothing was wrong
+	 * until then: the texts are all that there will be. Then when all errors
+	 * are known and there is none: what follows looks for warnings only, which
+	 * may take long.
 	 */
+	void (*read_all)(void *ctx, const struct fw_text *texts, size_t n);
 	void (*accepted)(void *ctx, const struct fw_text *texts, size_t n);
 };
 

@@ -46,6 +46,8 @@ struct fw_conversation {
 	int file_fd; /* the files of the call, or -1 */
 	int fd;	     /* socket, or -1 */
 	int tries;
+	bool has_prepared; /* a reply to that comes first */
+	struct fw_buf in;
 };
 
 /* ---- one conversation ---------------------------------------------------------- */
@@ -201,10 +203,10 @@ static void take_rows(const struct fw_call *call, json_t *items, json_t *rows)
 }
 
 /* 1 with the final reply, or a negative errno; -ECONNRESET: no reply at all. */
-static int receive_reply(int fd, const struct fw_call *call, json_t **ret)
+static int receive_reply(struct fw_conversation *conversation,
+			 const struct fw_call *call, json_t **ret)
 {
 	_cleanup_json_ json_t *rows = json_array();
-	struct fw_buf in = { 0 };
 	bool has_rows = false;
 	int r;
 
@@ -213,7 +215,7 @@ static int receive_reply(int fd, const struct fw_call *call, json_t **ret)
 		json_t *items, *result;
 		const char *list;
 
-		r = receive_frame(fd, &in, &frame);
+		r = receive_frame(conversation->fd, &conversation->in, &frame);
 		if (r < 0)
 			break;
 		items = json_object_get(frame, "items");
@@ -230,7 +232,6 @@ static int receive_reply(int fd, const struct fw_call *call, json_t **ret)
 		*ret = take_ptr(frame);
 		break;
 	}
-	fw_buf_done(&in);
 	/* A list that ends early must not look like an attempt worth repeating. */
 	return r == -ECONNRESET && has_rows ? -EPIPE : r;
 }
@@ -362,32 +363,43 @@ static enum fw_exit complain_of(int r)
 	return FW_EXIT_NO_DAEMON;
 }
 
-static enum fw_exit send_request(struct fw_conversation *conversation,
-				 const struct fw_call *call)
+static int send_frame(const struct fw_conversation *conversation,
+		      const json_t *frame, int file_fd)
 {
 	struct fw_buf out = { 0 };
+	int r;
+
+	r = fw_frame_put(&out, frame, FW_PROTO_MAX_REQUEST);
+	/* Also after a broken pipe there may be a reply that says why. */
+	if (r == 0)
+		(void)send_all(conversation->fd, &out, file_fd);
+	fw_buf_done(&out);
+	return r;
+}
+
+static enum fw_exit send_request(struct fw_conversation *conversation,
+				 const struct fw_call *call,
+				 const json_t *request)
+{
 	enum fw_exit status;
 	int r;
 
 	fw_closep(&conversation->fd);
 	conversation->fd = -1;
+	fw_buf_done(&conversation->in);
+	conversation->has_prepared = false;
 	conversation->tries++;
 	status = reach(conversation->cli, call, &conversation->fd);
 	if (status != FW_EXIT_OK)
 		return status;
-	r = fw_frame_put(&out, conversation->request, FW_PROTO_MAX_REQUEST);
-	/* Also after a broken pipe there may be a reply that says why. */
-	if (r == 0) {
-		(void)send_all(conversation->fd, &out, conversation->file_fd);
-	} else {
-		status = complain_of(r);
-	}
-	fw_buf_done(&out);
-	return status;
+	r = send_frame(conversation, request, conversation->file_fd);
+	return r < 0 ? complain_of(r) : FW_EXIT_OK;
 }
 
-enum fw_exit fw_client_send(struct fw_cli *cli, const struct fw_call *call,
-			    struct fw_conversation **ret)
+/* Takes the arguments of the call. */
+static enum fw_exit new_conversation(struct fw_cli *cli,
+				     const struct fw_call *call,
+				     struct fw_conversation **ret)
 {
 	struct fw_conversation *conversation;
 	unsigned long netns = 0;
@@ -408,13 +420,84 @@ enum fw_exit fw_client_send(struct fw_cli *cli, const struct fw_call *call,
 	conversation->fd = conversation->file_fd = -1;
 	r = make_request(conversation, call, netns);
 	json_decref(call->args);
-	status = r < 0 ? complain_of(r) : send_request(conversation, call);
+	if (r < 0) {
+		fw_client_end(conversation);
+		return complain_of(r);
+	}
+	*ret = conversation;
+	return FW_EXIT_OK;
+}
+
+enum fw_exit fw_client_send(struct fw_cli *cli, const struct fw_call *call,
+			    struct fw_conversation **ret)
+{
+	struct fw_conversation *conversation = NULL;
+	enum fw_exit status;
+
+	status = new_conversation(cli, call, &conversation);
+	if (status == FW_EXIT_OK) {
+		status =
+			send_request(conversation, call, conversation->request);
+	}
 	if (status != FW_EXIT_OK) {
 		fw_client_end(conversation);
 		return status;
 	}
 	*ret = conversation;
 	return FW_EXIT_OK;
+}
+
+enum fw_exit fw_client_prepare(struct fw_cli *cli, const struct fw_call *call,
+			       struct fw_conversation **ret)
+{
+	struct fw_conversation *conversation = NULL;
+	_cleanup_json_ json_t *first = NULL;
+	enum fw_exit status;
+
+	status = new_conversation(cli, call, &conversation);
+	if (status != FW_EXIT_OK)
+		return status;
+	first = json_copy(conversation->request);
+	status =
+		first && fw_json_set(first, "verb", json_string("prepare")) == 0
+			? send_request(conversation, call, first)
+			: complain_of(-ENOMEM);
+	if (status != FW_EXIT_OK) {
+		fw_client_end(conversation);
+		return status;
+	}
+	conversation->has_prepared = true;
+	*ret = conversation;
+	return FW_EXIT_OK;
+}
+
+void fw_client_go_on(struct fw_conversation *conversation)
+{
+	_cleanup_json_ json_t *short_one = json_copy(conversation->request);
+
+	/* If it does not arrive, the whole request is sent once more. */
+	if (short_one && fw_json_set(short_one, "args", json_object()) == 0)
+		(void)send_frame(conversation, short_one, -1);
+	else
+		(void)shutdown(conversation->fd, SHUT_RDWR);
+}
+
+/* -ECONNRESET: the daemon has not prepared, or lost it; it has to be told all. */
+static int receive_both(struct fw_conversation *conversation,
+			const struct fw_call *call, json_t **ret)
+{
+	_cleanup_json_ json_t *first = NULL;
+	int r;
+
+	if (conversation->has_prepared) {
+		conversation->has_prepared = false;
+		r = receive_reply(conversation, call, &first);
+		if (r < 0)
+			return r;
+		if (!json_is_object(json_object_get(first, "result")))
+			return -ECONNRESET;
+	}
+	return receive_reply(conversation, call, ret);
 }
 
 enum fw_exit fw_client_receive(struct fw_conversation *conversation,
@@ -424,12 +507,13 @@ enum fw_exit fw_client_receive(struct fw_conversation *conversation,
 	enum fw_exit status;
 	int r;
 
-	r = receive_reply(conversation->fd, call, &reply);
+	r = receive_both(conversation, call, &reply);
 	while (r == -ECONNRESET && conversation->tries < TRIES) {
-		status = send_request(conversation, call);
+		status =
+			send_request(conversation, call, conversation->request);
 		if (status != FW_EXIT_OK)
 			return status;
-		r = receive_reply(conversation->fd, call, &reply);
+		r = receive_both(conversation, call, &reply);
 	}
 	return r < 0 ? complain_of(r) : judge_reply(call, reply, ret_result);
 }
@@ -441,6 +525,7 @@ void fw_client_end(struct fw_conversation *conversation)
 	json_decref(conversation->request);
 	fw_closep(&conversation->file_fd);
 	fw_closep(&conversation->fd);
+	fw_buf_done(&conversation->in);
 	free(conversation);
 }
 

@@ -36,6 +36,8 @@ struct fw_request { /* one client */
 	struct fw_buf out;
 	struct fw_rows rows; /* next == NULL: no list under way */
 	json_t *last;	     /* the reply that follows the list */
+	void *kept;	     /* from one request to the next */
+	void (*free_kept)(void *data);
 	bool is_replying;
 	bool is_closing; /* nothing more will be read */
 };
@@ -80,6 +82,8 @@ static void client_free(struct fw_request *client)
 	fw_buf_done(&client->in);
 	fw_buf_done(&client->out);
 	drop_rows(client);
+	if (client->kept)
+		client->free_kept(client->kept);
 	free(client);
 	if (control->clients)
 		return;
@@ -386,6 +390,25 @@ int fw_request_file(const struct fw_request *request, char **ret_data,
 	*ret_data = take_ptr(data);
 	*ret_len = len;
 	return 0;
+}
+
+/* ---- what is kept ---------------------------------------------------------- */
+
+void fw_request_keep(struct fw_request *request, void *data,
+		     void (*free)(void *data))
+{
+	void (*free_old)(void *data) = request->free_kept;
+	void *old = fw_request_take(request);
+
+	if (old)
+		free_old(old);
+	request->kept = data;
+	request->free_kept = free;
+}
+
+void *fw_request_take(struct fw_request *request)
+{
+	return take_ptr(request->kept);
 }
 
 /* ---- replies ------------------------------------------------------------- */

@@ -43,6 +43,7 @@ struct fw_daemon {
 	uint64_t loads;
 	uint64_t failed_loads;
 	bool last_load_failed;
+	bool is_preparing; /* for one client, which has not said "load" yet */
 	uint64_t last_load_ns; /* how long the last successful one took */
 	time_t last_load_time;
 };
@@ -74,6 +75,8 @@ bool fw_daemon_check_loaded(const struct fw_daemon *daemon,
 			    struct fw_request *request);
 
 /* Handlers, one per verb; see fw_verb_fn. */
+void fw_handle_prepare(void *data, struct fw_request *request,
+		       const json_t *args);
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args);
 void fw_handle_unload(void *data, struct fw_request *request,
 		      const json_t *args);

@@ -16,6 +16,7 @@
 #include "user/util.h"
 
 const struct fw_verb fw_daemon_verbs[] = {
+	{ "prepare", fw_handle_prepare },
 	{ "load", fw_handle_load },
 	{ "unload", fw_handle_unload },
 	{ "status", fw_handle_status },
@@ -64,18 +65,28 @@ static int end_compilation(struct fw_compilation *compilation,
 
 /* A load on its way. */
 struct loading {
+	struct fw_daemon *daemon;
 	struct fw_compilation *compilation;
 	struct fw_program *program;
 	struct fw_span at; /* of the error, if it has a place */
 	char *error;
-	bool was_open;
+	int r_open; /* how opening the datapath went */
+	uint64_t start_ns;
 };
 
-static void loading_done(struct loading *loading)
+static void loading_free(struct loading *loading)
 {
+	if (!loading)
+		return;
 	fw_compilation_free(loading->compilation);
 	fw_program_free(loading->program);
 	free(loading->error);
+	free(loading);
+}
+
+static void loading_freep(struct loading **loading)
+{
+	loading_free(*loading);
 }
 
 /*
@@ -83,7 +94,7 @@ static void loading_done(struct loading *loading)
  * much; each rule has a counter, and so has each default. If it turns out to be
  * more, programs are loaded once more; if less, a little memory is wasted.
  */
-static int open_datapath(struct fw_daemon *daemon, struct loading *loading)
+static void open_datapath(struct loading *loading)
 {
 	size_t bytes = fw_compilation_bytes(loading->compilation);
 	size_t rules = fw_compilation_rules(loading->compilation);
@@ -92,7 +103,37 @@ static int open_datapath(struct fw_daemon *daemon, struct loading *loading)
 		.slots = fw_slots_size(rules + FW_DIR_MAX),
 	};
 
-	return fw_daemon_open(daemon, &size, &loading->error);
+	if (loading->daemon->datapath)
+		return;
+	free(take_ptr(loading->error));
+	loading->r_open =
+		fw_daemon_open(loading->daemon, &size, &loading->error);
+}
+
+/* Begin to compile, and meanwhile open the datapath; NULL: has been answered. */
+static struct loading *begin(struct fw_daemon *daemon,
+			     struct fw_request *request, const json_t *args)
+{
+	struct loading *loading;
+	int r = -ENOMEM;
+
+	/* refused to a process with threads, so not when programs are opened */
+	if (!daemon->datapath && fw_bpffs_is_below(daemon->paths.pin_dir))
+		fw_mounts_join_outer();
+	loading = calloc(1, sizeof(*loading));
+	if (loading) {
+		loading->daemon = daemon;
+		loading->start_ns = fw_now_ns();
+		r = fw_compilation_begin(request, args, &loading->compilation);
+	}
+	if (r < 0) {
+		fw_reply_error(request, FW_EXIT_REQUEST,
+			       "load: texts are missing or malformed");
+		free(loading);
+		return NULL;
+	}
+	open_datapath(loading);
+	return loading;
 }
 
 static int put_in_force(struct fw_daemon *daemon, struct loading *loading)
@@ -110,9 +151,9 @@ static int put_in_force(struct fw_daemon *daemon, struct loading *loading)
 }
 
 /* Never leave programs behind that have no rules. */
-static void give_up(struct fw_daemon *daemon, const struct loading *loading)
+static void give_up(struct fw_daemon *daemon)
 {
-	if (!loading->was_open && daemon->datapath &&
+	if (daemon->datapath && !fw_daemon_program(daemon) &&
 	    !fw_datapath_adopted(daemon->datapath))
 		(void)fw_daemon_remove(daemon, NULL);
 }
@@ -175,53 +216,107 @@ static json_t *load_result(const struct fw_daemon *daemon)
 }
 
 /* 0 if the rules are in force; otherwise the request has been answered. */
-static int load(struct fw_daemon *daemon, struct fw_request *request,
-		const json_t *args, struct loading *loading)
+static int finish(struct loading *loading, struct fw_request *request)
 {
-	int r, r_open;
+	struct fw_daemon *daemon = loading->daemon;
+	int r;
 
-	/* refused to a process with threads, so not when programs are opened */
-	if (!daemon->datapath && fw_bpffs_is_below(daemon->paths.pin_dir))
-		fw_mounts_join_outer();
-	r = fw_compilation_begin(request, args, &loading->compilation);
-	if (r < 0) {
-		fw_reply_error(request, FW_EXIT_REQUEST,
-			       "load: texts are missing or malformed");
-		return r;
-	}
-	loading->was_open = daemon->datapath;
-	r_open = loading->was_open ? 0 : open_datapath(daemon, loading);
 	r = end_compilation(loading->compilation, request, &loading->program);
-	if (r == 0) {
-		r = r_open < 0 ? r_open : put_in_force(daemon, loading);
-		if (r < 0) {
-			refuse_load(
-				request,
-				r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
-				loading->program, loading->at,
-				loading->error ? loading->error : strerror(-r));
-		}
-	}
 	if (r < 0)
-		give_up(daemon, loading);
+		return r;
+	r = loading->r_open;
+	if (r == 0)
+		r = put_in_force(daemon, loading);
+	if (r < 0) {
+		refuse_load(request,
+			    r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
+			    loading->program, loading->at,
+			    loading->error ? loading->error : strerror(-r));
+	}
+	return r;
+}
+
+/* The client has gone away, or changed its mind. */
+static void drop_prepared(void *data)
+{
+	struct loading *loading = data;
+	struct fw_daemon *daemon = loading->daemon;
+
+	daemon->is_preparing = false;
+	loading_free(loading);
+	give_up(daemon);
+}
+
+/* What "prepare" has begun; NULL: nothing, or the request brings other texts. */
+static struct loading *take_prepared(struct fw_daemon *daemon,
+				     struct fw_request *request,
+				     const json_t *args)
+{
+	struct loading *loading = fw_request_take(request);
+
+	if (!loading)
+		return NULL;
+	if (json_object_get(args, "texts")) {
+		drop_prepared(loading);
+		return NULL;
+	}
+	daemon->is_preparing = false;
+	/* Another client may have unloaded meanwhile. */
+	open_datapath(loading);
+	return loading;
+}
+
+void fw_handle_prepare(void *data, struct fw_request *request,
+		       const json_t *args)
+{
+	struct fw_daemon *daemon = data;
+	struct loading *loading;
+
+	/* One at a time: each takes memory, and nobody is worse off without. */
+	if (daemon->is_preparing) {
+		fw_reply_error(request, FW_EXIT_REQUEST,
+			       "another client is about to load");
+		return;
+	}
+	loading = begin(daemon, request, args);
+	if (!loading)
+		return;
+	daemon->is_preparing = true;
+	fw_request_keep(request, loading, drop_prepared);
+	fw_reply(request, json_object());
+}
+
+static int load(struct fw_daemon *daemon, struct fw_request *request,
+		const json_t *args)
+{
+	__attribute__((cleanup(loading_freep))) struct loading *loading;
+	int r;
+
+	loading = take_prepared(daemon, request, args);
+	if (!loading)
+		loading = begin(daemon, request, args);
+	if (!loading)
+		return -EBADMSG;
+	r = finish(loading, request);
+	if (r < 0)
+		give_up(daemon);
+	else
+		daemon->last_load_ns = fw_now_ns() - loading->start_ns;
 	return r;
 }
 
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 {
-	__attribute__((cleanup(loading_done))) struct loading loading = { 0 };
 	struct fw_daemon *daemon = data;
-	uint64_t start_ns = fw_now_ns();
 	int r;
 
-	r = load(daemon, request, args, &loading);
+	r = load(daemon, request, args);
 	daemon->last_load_failed = r < 0;
 	if (r < 0) {
 		daemon->failed_loads++;
 		return;
 	}
 	daemon->loads++;
-	daemon->last_load_ns = fw_now_ns() - start_ns;
 	daemon->last_load_time = time(NULL);
 	log_info("loaded '%s', generation %u",
 		 fw_apply_program(daemon->apply)->texts[0].name,

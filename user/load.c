@@ -11,6 +11,9 @@
 #include "user/rulefile.h"
 #include "user/util.h"
 
+/* Below that an error is found sooner than a daemon. */
+#define MUCH_TEXT (1u << 20)
+
 #define _cleanup_program_ __attribute__((cleanup(program_freep)))
 #define _cleanup_diag_	  __attribute__((cleanup(fw_diag_done)))
 
@@ -49,6 +52,7 @@ struct job {
 	struct fw_cli *cli;
 	struct fw_conversation *sent; /* the request of a load, or NULL */
 	enum fw_exit status;	      /* of sending it */
+	bool is_loading;	      /* it has been sent as a whole */
 };
 
 static int read_file(void *ctx, const char *name, struct fw_text *ret,
@@ -318,11 +322,13 @@ static struct fw_call load_call(struct loading *loading)
 				 .data = loading };
 }
 
-/* The rules are right: while we look for warnings, the daemon may go ahead. */
-static void send_texts(void *ctx, const struct fw_text *texts, size_t n)
+typedef enum fw_exit (*send_fn)(struct fw_cli *cli, const struct fw_call *call,
+				struct fw_conversation **ret);
+
+static void send_texts(struct job *job, const struct fw_text *texts, size_t n,
+		       send_fn send)
 {
 	struct fw_call call = load_call(NULL);
-	struct job *job = ctx;
 	bool is_stdin = strcmp(job->cli->operand, "-") == 0;
 
 	call.files = texts;
@@ -333,7 +339,30 @@ static void send_texts(void *ctx, const struct fw_text *texts, size_t n)
 		job->status = FW_EXIT_REQUEST;
 		return;
 	}
-	job->status = fw_client_send(job->cli, &call, &job->sent);
+	job->status = send(job->cli, &call, &job->sent);
+}
+
+/* While we look for errors in much text, the daemon may compile it. */
+static void prepare(void *ctx, const struct fw_text *texts, size_t n)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += texts[i].len;
+	if (bytes >= MUCH_TEXT)
+		send_texts(ctx, texts, n, fw_client_prepare);
+}
+
+/* The rules are right: while we look for warnings, the daemon may go ahead. */
+static void go_ahead(void *ctx, const struct fw_text *texts, size_t n)
+{
+	struct job *job = ctx;
+
+	if (job->sent)
+		fw_client_go_on(job->sent);
+	else if (job->status == FW_EXIT_OK)
+		send_texts(job, texts, n, fw_client_send);
+	job->is_loading = job->sent;
 }
 
 /* How rules that are under way fared. */
@@ -360,14 +389,15 @@ static enum fw_exit receive(const struct job *job,
 
 static enum fw_exit load(struct job *job)
 {
-	const struct fw_options options = { .accepted = send_texts };
+	const struct fw_options options = { .read_all = prepare,
+					    .accepted = go_ahead };
 	_cleanup_program_ struct fw_program *program = NULL;
 	_cleanup_diag_ struct fw_diag diag = { 0 };
 	enum fw_exit status;
 	uint32_t bytes;
 
 	status = compile(job, &options, &diag, &program);
-	if (!job->sent)
+	if (!job->is_loading)
 		return status != FW_EXIT_OK ? status : job->status;
 	/* From here on it is for the daemon to say how it went. */
 	if (program)

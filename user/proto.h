@@ -9,6 +9,9 @@
  * Texts, which are too large to be worth JSON, come along in a file, end to end: a
  * descriptor of a memfd (SCM_RIGHTS) with the first byte of the request. It is
  * sealed (FW_PROTO_SEALS): nothing changes while it is read, and reading it ends.
+ * A load that is large comes in two requests on one connection: "prepare" brings the
+ * texts, and the daemon begins to compile; "load" without texts says that they are
+ * right. Without it nothing has happened when the connection ends.
  * Reply: any number of {"items":[...]} frames, the rows of a long list, then one
  *     {"version":1, "status":0, "result":{...}}, or
  *     {"version":1, "status":N, "error":"..."}

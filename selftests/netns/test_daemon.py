@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """fwctld may die, be asked for twice, or be sent away; what filters stays or goes whole."""
 
+import fcntl
 import json
 import os
 import signal
+import socket
 import stat
 import statistics
+import struct
 import subprocess
 
 import pytest
@@ -105,8 +108,6 @@ def test_ip_netns_exec(own_lab):
 def test_private_mounts_lose_bpf(own_lab):
     """Pins go where everybody sees them, also if the daemon's own mounts are no good any more."""
     lab = own_lab
-    many = "".join(f"accept in proto tcp from 10.{i >> 8}.{i & 255}.0/24 to port 80\n"
-                   for i in range(20000))  # compiled beside the opening of programs
     lab.load(DENY)  # whoever loads first mounts it
     lab.unload()
     wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
@@ -115,7 +116,7 @@ def test_private_mounts_lose_bpf(own_lab):
     try:
         wait_for((lab.run_dir / "fwctl.sock").exists, 5, "fwctld")
         sh("nsenter", f"--mount=/proc/{daemon.pid}/ns/mnt", "umount", "--lazy", "/sys/fs/bpf")
-        lab.load(DENY + ECHO + many)
+        lab.load(DENY + ECHO + MANY)  # compiled while programs are opened
         assert lab.pin_dir.exists()
         with TcpEcho(lab.server, SERVER[4], 7):
             assert tcp_try(lab.client, SERVER[4], 7) == "ok"
@@ -228,3 +229,107 @@ def test_killed_while_loading(lab):
             assert tcp_try(lab.client, SERVER[4], 7) == "ok"
             assert tcp_try(lab.client, SERVER[4], 8, timeout=0.1) == "timeout"
             assert lab.generation()
+
+
+MANY = "".join(f"accept in proto tcp from 10.{i >> 8}.{i & 255}.0/24 to port 80 # and so on\n"
+               for i in range(20000))  # more than a megabyte: the daemon prepares
+
+
+class Preparing:
+    """A client that lets the daemon prepare, and then thinks about it."""
+
+    def __init__(self, lab, text):
+        self._net = os.stat(lab.firewall.path).st_ino
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(lab.run_dir / "fwctl.sock"))
+        memfd = os.memfd_create("rules", os.MFD_ALLOW_SEALING)
+        os.write(memfd, text.encode())
+        fcntl.fcntl(memfd, fcntl.F_ADD_SEALS,
+                    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        self.reply = self._ask("prepare", {"texts": [{"name": "r.conf", "size": len(text)}]},
+                               [memfd])
+        os.close(memfd)
+
+    def _ask(self, verb, args, fds=()):
+        body = json.dumps({"version": 1, "verb": verb, "netns": self._net, "args": args}).encode()
+        socket.send_fds(self._socket, [struct.pack(">I", len(body)) + body], fds)
+        reply = self._socket.makefile("rb")
+        return json.loads(reply.read(struct.unpack(">I", reply.read(4))[0]))
+
+    def load(self):
+        """It is right."""
+        return self._ask("load", {})
+
+    def close(self):
+        """It was not."""
+        self._socket.close()
+
+
+def test_error_in_much_text(own_lab):
+    """What the daemon has prepared for nothing leaves nothing, running rules least of all."""
+    lab = own_lab
+    bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
+    result = lab.fwctl("load", bad, check=False)
+    assert result.exit == 1 and "no set 'nobody'" in result.err, result
+    wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
+    assert attached(lab) == [] and not lab.pin_dir.exists()
+    lab.load(DENY + ECHO)
+    programs, generation = attached(lab), lab.generation()
+    bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
+    assert lab.fwctl("load", bad, check=False).exit == 1
+    assert (attached(lab), lab.generation()) == (programs, generation)
+
+
+@pytest.mark.modes("tc")
+def test_prepared_load(own_lab):
+    """One client at a time prepares; others do without, and do not undo each other's work."""
+    lab = own_lab
+    lab.load(DENY)
+    first = Preparing(lab, "default in drop\naccept in label first\n")
+    assert first.reply["status"] == 0, first.reply
+    second = Preparing(lab, "accept in\n")
+    assert second.reply["status"] == 1, second.reply
+    assert second.load()["status"] == 1
+    lab.load(DENY + MANY)
+    assert lab.generation() == 2
+    assert first.load()["result"]["generation"] == 3
+    assert first.load()["status"] == 1, "twice"
+    assert [r["label"] for r in lab.show("rules")["rules"]][0] == "first"
+    first.close()
+    second.close()
+    third = Preparing(lab, "accept in\n")
+    assert third.reply["status"] == 0, third.reply
+    third.close()
+    assert lab.generation() == 3
+    fourth = Preparing(lab, "accept in\n")
+    assert fourth.reply["status"] == 0, fourth.reply
+    lab.fwctl("unload")
+    fourth.close()
+    wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
+    assert attached(lab) == [] and not lab.pin_dir.exists()
+
+
+@pytest.mark.modes("tc")
+def test_preparation_is_lost(own_lab):
+    """A daemon that dies meanwhile, and one that cannot prepare: all is sent once more."""
+    lab = own_lab
+    path = lab.rules(DENY + MANY)
+    lab.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    address = lab.run_dir / "fwctl.sock"
+    for answer in (b"", b'{"version": 1, "status": 1, "error": "what?"}'):
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.bind(str(address))
+            daemon.listen()
+            daemon.settimeout(30)
+            client = lab.firewall.popen(lab.binary("fwctl"), "load", path, env=lab.environment())
+            connection, _ = daemon.accept()
+            with connection:
+                assert b'"prepare"' in connection.recv(4096)
+                address.unlink()
+                if answer:
+                    connection.sendall(struct.pack(">I", len(answer)) + answer)
+        out, err = client.communicate(timeout=60)
+        assert client.returncode == 0 and not err, (out, err)
+        assert lab.generation() == 1 and len(lab.show("rules")["rules"]) > 20000
+        lab.fwctl("unload")
+        wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")

@@ -193,6 +193,8 @@ struct told {
 	const struct test_file *files;
 	char names[64];
 	int n;
+	int n_read;
+	size_t n_texts;
 };
 
 static int read_told(void *ctx, const char *name, struct fw_text *ret,
@@ -214,9 +216,20 @@ static void on_accepted(void *ctx, const struct fw_text *texts, size_t n)
 	}
 }
 
+static void on_read_all(void *ctx, const struct fw_text *texts, size_t n)
+{
+	struct told *told = ctx;
+
+	(void)texts;
+	assert_int_equal(told->n, 0);
+	told->n_read++;
+	told->n_texts = n;
+}
+
 static struct told compile_told(const char *text, const struct test_file *files)
 {
-	const struct fw_options options = { .accepted = on_accepted };
+	const struct fw_options options = { .read_all = on_read_all,
+					    .accepted = on_accepted };
 	struct told told = { .files = files };
 	struct fw_program *program = NULL;
 	struct fw_diag diag = { 0 };
@@ -246,14 +259,22 @@ static void test_accepted(void **state)
 			    "drop in from @s # never\n",
 			    files);
 	assert_int_equal(told.n, 1);
+	assert_int_equal(told.n_read, 1);
+	assert_int_equal(told.n_texts, 3);
 	assert_string_equal(told.names, "t a.conf s.txt ");
-	assert_int_equal(compile_told("accept inn\n", files).n, 0);
-	assert_int_equal(compile_told("accept in from @s\n", files).n, 0);
-	assert_int_equal(
-		compile_told("set s { file \"bad.txt\" }\naccept in\n", files)
-			.n,
-		0);
-	assert_int_equal(compile_told("include \"no.conf\"\n", files).n, 0);
+	/* What cannot be parsed, or read, is not passed on at all. */
+	told = compile_told("accept inn\n", files);
+	assert_int_equal(told.n + told.n_read, 0);
+	told = compile_told("include \"no.conf\"\n", files);
+	assert_int_equal(told.n + told.n_read, 0);
+	/* What is wrong otherwise may be prepared, never more. */
+	told = compile_told("accept in from @s\n", files);
+	assert_int_equal(told.n, 0);
+	assert_int_equal(told.n_read, 1);
+	told = compile_told("set s { file \"bad.txt\" }\naccept in\n", files);
+	assert_int_equal(told.n, 0);
+	assert_int_equal(told.n_read, 1);
+	assert_int_equal(told.n_texts, 2);
 }
 
 /* The file of a set of ports has ports. */
