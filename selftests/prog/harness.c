@@ -13,6 +13,7 @@
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,9 +259,9 @@ void harness_flush(struct harness *h)
 	flush_conntrack();
 }
 
-/* Sums over CPUs of the packets counters of `n` entries from `first` on. */
-static void read_packets(int fd, uint32_t first, uint32_t n, size_t size,
-			 uint64_t *ret)
+/* Sums over CPUs of what is `at` bytes into `n` entries from `first` on. */
+static void read_counters(int fd, uint32_t first, uint32_t n, size_t size,
+			  size_t at, uint64_t *ret)
 {
 	int cpus = libbpf_num_possible_cpus();
 	uint8_t *values = calloc((size_t)cpus, size);
@@ -274,41 +275,50 @@ static void read_packets(int fd, uint32_t first, uint32_t n, size_t size,
 		if (bpf_map_lookup_elem(fd, &key, values))
 			err(1, "counter");
 		for (int c = 0; c < cpus; c++) {
-			uint64_t packets;
+			uint64_t value;
 
-			memcpy(&packets, values + (size_t)c * size, 8);
-			ret[i] += packets;
+			memcpy(&value, values + (size_t)c * size + at, 8);
+			ret[i] += value;
 		}
 	}
 	free(values);
 }
 
 struct snapshot {
-	uint64_t reasons[FW_REASON_MAX];
+	uint64_t reasons[FW_REASON_MAX], bytes[FW_REASON_MAX];
 	uint64_t *slots;
 	uint32_t n_slots;
 };
 
+/* What is counted on no interface of the rules is in slot 0. */
+static void read_reasons(const struct harness *h, enum fw_hook hook,
+			 unsigned int iface, size_t at, uint64_t *ret)
+{
+	int fd = bpf_map__fd(h->skel->maps.stats);
+	uint64_t nowhere[FW_REASON_MAX];
+
+	read_counters(fd, FW_STATS_INDEX(0, hook, 0), FW_REASON_MAX,
+		      sizeof(struct fw_counter), at, nowhere);
+	read_counters(fd, FW_STATS_INDEX(iface + 1, hook, 0), FW_REASON_MAX,
+		      sizeof(struct fw_counter), at, ret);
+	for (unsigned int i = 0; i < FW_REASON_MAX; i++)
+		ret[i] += nowhere[i];
+}
+
 static void take_snapshot(const struct harness *h, enum fw_hook hook,
 			  unsigned int iface, struct snapshot *ret)
 {
-	uint64_t nowhere[FW_REASON_MAX];
-
 	ret->n_slots = (uint32_t)h->program->n_rows + 1 + FW_DIR_MAX;
 	ret->slots = calloc(ret->n_slots, sizeof(*ret->slots));
 	if (!ret->slots)
 		err(1, "calloc");
-	/* what is counted on no interface of the rules is in slot 0 */
-	read_packets(bpf_map__fd(h->skel->maps.stats),
-		     FW_STATS_INDEX(0, hook, 0), FW_REASON_MAX,
-		     sizeof(struct fw_counter), nowhere);
-	read_packets(bpf_map__fd(h->skel->maps.stats),
-		     FW_STATS_INDEX(iface + 1, hook, 0), FW_REASON_MAX,
-		     sizeof(struct fw_counter), ret->reasons);
-	for (unsigned int i = 0; i < FW_REASON_MAX; i++)
-		ret->reasons[i] += nowhere[i];
-	read_packets(bpf_map__fd(h->skel->maps.rule_stats), 0, ret->n_slots,
-		     sizeof(struct fw_rule_counter), ret->slots);
+	read_reasons(h, hook, iface, offsetof(struct fw_counter, packets),
+		     ret->reasons);
+	read_reasons(h, hook, iface, offsetof(struct fw_counter, bytes),
+		     ret->bytes);
+	read_counters(bpf_map__fd(h->skel->maps.rule_stats), 0, ret->n_slots,
+		      sizeof(struct fw_rule_counter),
+		      offsetof(struct fw_rule_counter, packets), ret->slots);
 }
 
 static void compare(const struct snapshot *before, const struct snapshot *after,
@@ -317,6 +327,7 @@ static void compare(const struct snapshot *before, const struct snapshot *after,
 	for (unsigned int i = 0; i < FW_REASON_MAX; i++)
 		if (before->reasons[i] != after->reasons[i]) {
 			ret->reason = (enum fw_reason)i;
+			ret->bytes = after->bytes[i] - before->bytes[i];
 			ret->n_reasons++;
 		}
 	for (uint32_t i = 0; i < before->n_slots; i++)

@@ -18,6 +18,7 @@ struct fwctl_bpf;
 /* Interfaces of the namespace, veth pairs whose peers nobody looks at. */
 #define HARNESS_MAX_IFACES 4
 #define HARNESS_MAX_SELVES 64
+#define HARNESS_MAX_FRAME  16384
 
 struct harness {
 	struct fwctl_bpf *skel;
@@ -36,7 +37,8 @@ struct outcome {
 	unsigned int n_reasons; /* how many moved: must be 1 */
 	uint32_t slot;		/* the rule counter that moved, 0: none */
 	unsigned int n_slots;
-	uint8_t data[2048]; /* the packet afterwards */
+	uint64_t bytes;			 /* what the counter has grown by */
+	uint8_t data[HARNESS_MAX_FRAME]; /* the packet afterwards */
 	uint32_t len;
 	int action; /* what the program returned */
 };

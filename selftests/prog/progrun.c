@@ -64,7 +64,7 @@ static json_t *run(struct harness *h, const json_t *request)
 	const char *hex = json_string_value(json_object_get(request, "frame"));
 	const json_t *iif = json_object_get(request, "iif");
 	static struct outcome o;
-	uint8_t frame[2048];
+	uint8_t frame[HARNESS_MAX_FRAME];
 	json_t *reply;
 	size_t len;
 	char *out;
@@ -84,11 +84,12 @@ static json_t *run(struct harness *h, const json_t *request)
 			(uint32_t)len, &o))
 		return json_pack("{s:s}", "error", "the kernel refused");
 	out = to_hex(o.data, o.len);
-	reply = json_pack("{s:b, s:s, s:i, s:s?, s:i, s:i, s:s}", "drop",
+	reply = json_pack("{s:b, s:s, s:i, s:s?, s:i, s:i, s:I, s:s}", "drop",
 			  o.drop, "reason", fw_reason_name(o.reason),
 			  "n_reasons", (int)o.n_reasons, "rule",
 			  slot_label(h, o.slot), "n_rules", (int)o.n_slots,
-			  "action", o.action, "frame", out);
+			  "action", o.action, "bytes", (json_int_t)o.bytes,
+			  "frame", out);
 	free(out);
 	return reply;
 }

@@ -71,6 +71,20 @@ def test_dropped(fw, reason, family, tags, hook):
     assert (out["drop"], out["reason"]) == (True, reason)
 
 
+@pytest.mark.parametrize("size", (100, 6000))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_length_of_frames(fw, family, size):
+    """XDP: what is beyond the first buffer of a driver is seen, and counted, too."""
+    source = "203.0.113.7" if family == 4 else "2001:db8:bad::7"
+    datagram = UDP(sport=1, dport=2) / Raw(b"x" * size)
+    whole = frame(l3(family, src=source) / datagram)
+    cut = bytearray(frame(l3(family) / datagram))[:-1]
+    strange = bytes(Ether(type=0x88CC) / Raw(b"x" * size))
+    for data, reason in ((whole, "rule"), (cut, "truncated"), (strange, "non-ip")):
+        out = fw.run("xdp", data)
+        assert (out["reason"], out["bytes"]) == (reason, len(data))
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_flag_combination(fw, family, hook):
