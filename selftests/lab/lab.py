@@ -143,6 +143,9 @@ class Lab:
               *options_b, "netns", b.name)
         for ns, iface in ((a, name_a), (b, name_b)):
             ns.run("ethtool", "-K", iface, "tx", "off", "txvlan", "off")
+            # Neighbours that were found stay; what asks for them again would be counted.
+            for family in ("ipv4", "ipv6"):
+                ns.sysctl(**{f"net__{family}__neigh__{iface}__delay_first_probe_time": 3600})
             ns.run("ip", "link", "set", iface, "up")
 
     def _make(self):
