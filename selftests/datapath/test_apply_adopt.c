@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Adoption: what a daemon makes of rules that are in force when it starts. */
+#include "selftests/datapath/apply_lab.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "user/hosttab.h"
+#include "user/log.h"
+#include "user/rulesets.h"
+#include "user/util.h"
+
+/* What a daemon knows that a killed one knew, too. */
+struct memory {
+	uint32_t gen, first, second, in, wan_slot, xdp_id;
+	uint64_t packets;
+};
+
+static struct memory remember(const struct daemon *d)
+{
+	struct memory m = {
+		.gen = fw_apply_gen(d->apply),
+		.first = slot_of(d, "first"),
+		.second = slot_of(d, "second"),
+		.in = fw_apply_default_slot(d->apply, FW_DIR_IN),
+		.wan_slot = iface(d, "dpa")->slot,
+		.xdp_id = native_xdp("dpa"),
+	};
+
+	m.packets = packets_at(d->dp, m.wan_slot, FW_HOOK_XDP);
+	return m;
+}
+
+/* Load and wait for the end that comes without warning. */
+static void be_killed(int fd)
+{
+	struct daemon d = start();
+	struct memory m;
+
+	load(&d, RULES_TWO);
+	load(&d, RULES_ONE);
+	send_frames("dpb", 5);
+	m = remember(&d);
+	if (write(fd, &m, sizeof(m)) != sizeof(m))
+		_exit(1);
+	for (;;)
+		(void)pause();
+}
+
+static struct memory kill_a_daemon(void)
+{
+	struct memory m;
+	int fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		die_with_parent();
+		be_killed(fds[1]);
+	}
+	(void)close(fds[1]);
+	assert_int_equal(read(fds[0], &m, sizeof(m)), sizeof(m));
+	(void)close(fds[0]);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return m;
+}
+
+static void killed_daemon_is_succeeded(void **state)
+{
+	struct memory before, after;
+	struct daemon d;
+
+	(void)state;
+	before = kill_a_daemon();
+	assert_int_equal(native_xdp("dpa"), before.xdp_id);
+	send_frames("dpb", 5);
+
+	d = start();
+	assert_true(fw_datapath_adopted(d.dp));
+	assert_non_null(fw_apply_program(d.apply));
+	after = remember(&d);
+	assert_true(after.packets >= before.packets + 5);
+	before.packets = after.packets;
+	assert_memory_equal(&before, &after, sizeof(after));
+	assert_int_equal(iface(&d, "dpa")->mode, FW_MODE_XDP);
+	assert_int_equal(iface(&d, "dpb")->mode, FW_MODE_TC);
+
+	load(&d, RULES_TWO);
+	assert_int_equal(fw_apply_gen(d.apply), before.gen + 1);
+	assert_int_equal(slot_of(&d, "second"), before.second);
+	assert_int_equal(iface(&d, "dpa")->slot, before.wan_slot);
+	stop(&d);
+}
+
+static void changes_without_a_daemon_are_made_up_for(void **state)
+{
+	struct memory before;
+	struct daemon d;
+
+	(void)state;
+	before = kill_a_daemon();
+	run("ip link del dpa");
+	make_pair("dpb", "dpa");
+	make_pair("dpc", "dpx");
+	d = start();
+	assert_int_equal(fw_apply_gen(d.apply), before.gen);
+	assert_int_not_equal(native_xdp("dpa"), 0);
+	assert_int_equal(count_tc("dpb", true), 1);
+	assert_true(dpc_is_covered(&d));
+	assert_int_equal(count_entries(&d), 3);
+	assert_int_equal(count_files(PIN_DIR "/v1/links"), pins_of(3, 1));
+	stop(&d);
+}
+
+/* A load that died before its switch leaves entries that nobody needs. */
+static void rest_of_a_load_is_removed(void **state)
+{
+	const struct fw_iface_entry entry = {
+		.key = { .ifindex = 1 },
+		.value = { .zones = 1, .ifindex = 1, .slot = 63 },
+	};
+	struct fw_attachment attachment;
+	struct daemon d = start();
+	char *error = NULL;
+	int table = -1;
+
+	(void)state;
+	load(&d, "interface wan = dpa { mode xdp }\n");
+	assert_int_equal(
+		fw_hosttab_put_ifaces(fw_datapath_map(d.dp, FW_MAP_IFACES), 1,
+				      99, &entry, 1, &table),
+		0);
+	fw_closep(&table);
+	assert_int_equal(count_tables(&d), 2);
+	assert_int_equal(fw_datapath_attach(d.dp, index_of("dpb"), FW_MODE_TC,
+					    &attachment, &error),
+			 0);
+	stop(&d);
+	d = start();
+	assert_int_equal(count_tables(&d), 1);
+	assert_int_equal(count_entries(&d), 1);
+	assert_int_equal(count_tc("dpb", true), 0);
+	assert_int_equal(count_tc("dpa", true), 1);
+	stop(&d);
+}
+
+/* Put an image of our making into force, below the daemon. */
+static void force_image(const char *text, uint32_t gen, bool is_readable)
+{
+	struct fw_datapath *dp = open_datapath();
+	struct fw_program *program = compile(text);
+	uint32_t slots[16], defaults[] = { 1, 2, 3 };
+	struct fw_image image = { 0 };
+	int fd;
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(slots); i++)
+		slots[i] = 10 + i;
+	assert_int_equal(fw_emit(program, gen, slots, defaults, &image), 0);
+	if (!is_readable)
+		((struct fw_image_head *)(void *)image.bytes)->annex = ~0u;
+	assert_int_equal(fw_rulesets_make(&image, FW_IMAGE_MIN, &fd), 0);
+	assert_int_equal(fw_rulesets_switch(dp, fd, -1), 0);
+	(void)close(fd);
+	fw_image_done(&image);
+	fw_program_free(program);
+	fw_datapath_free(dp);
+}
+
+static int note_gen(void *data, uint32_t gen)
+{
+	*(uint32_t *)data = gen;
+	return 0;
+}
+
+static int refuse_gen(void *data, uint32_t gen)
+{
+	(void)data;
+	(void)gen;
+	return -EIO;
+}
+
+static void generations_come_round(void **state)
+{
+	uint32_t forgotten = 0;
+	struct daemon d;
+
+	(void)state;
+	force_image(RULES_ONE, FW_MARK_GEN_MAX, true);
+	d = start();
+	assert_int_equal(fw_apply_gen(d.apply), FW_MARK_GEN_MAX);
+	assert_int_equal(slot_of(&d, "first"), 10);
+	fw_apply_set_forget(d.apply, note_gen, &forgotten);
+	load(&d, RULES_TWO);
+	assert_int_equal(fw_apply_gen(d.apply), 1);
+	assert_int_equal(forgotten, 1);
+
+	fw_apply_set_forget(d.apply, refuse_gen, NULL);
+	fail_to_load(&d, RULES_ONE, -EIO, "marks", NULL);
+	assert_int_equal(fw_apply_gen(d.apply), 1);
+	stop(&d);
+}
+
+/* Rules that we cannot read filter on, and can be replaced. */
+static void unreadable_rules_stay_in_force(void **state)
+{
+	struct daemon d = start();
+
+	(void)state;
+	load(&d, RULES_ONE);
+	stop(&d);
+	force_image(RULES_ONE, 1, false);
+	d = start();
+	assert_null(fw_apply_program(d.apply));
+	assert_int_equal(fw_apply_gen(d.apply), 1);
+	assert_int_not_equal(native_xdp("dpa"), 0);
+	assert_int_equal(count_entries(&d), 2);
+	load(&d, RULES_TWO);
+	assert_int_equal(fw_apply_gen(d.apply), 2);
+	assert_int_equal(count_entries(&d), 2);
+	stop(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(killed_daemon_is_succeeded),
+		TEST(changes_without_a_daemon_are_made_up_for),
+		TEST(rest_of_a_load_is_removed),
+		TEST(generations_come_round),
+		TEST(unreadable_rules_stay_in_force),
+	};
+
+	room_enter();
+	fw_log_set_level(FW_LOG_ERROR);
+	return cmocka_run_group_tests_name("apply-adopt", tests, NULL, NULL);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * Changes of the kernel's table that are asked for: generations forgotten, entries
+ * deleted or freed, all that with the privileges that the daemon keeps.
+ */
+#include "inside.h"
+
+#include <netinet/in.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cap-ng.h>
+
+static void test_forget_gen(void **state)
+{
+	struct fixture *f = *state;
+	struct want want = { .proto = IPPROTO_TCP, .timeout_s = 500 };
+	struct want zoned = { .proto = IPPROTO_UDP, .number = 900 };
+	struct fw_xflow x = { .gen = 7, .expires_ns = UINT64_MAX };
+	struct fw_tuple tuple = entry_tuple(&zoned);
+	struct fw_flow flow;
+	uint16_t i;
+
+	for (i = 1; i <= 600; i++) {
+		want.number = i;
+		want.is_ipv6 = i % 3 == 0;
+		want.mark = (6u + (i & 1)) << FW_MARK_GEN_SHIFT |
+			    FW_TCP_SYN_RECV << FW_MARK_TCP_SHIFT | i;
+		make_silent(&want, 1);
+	}
+	for (i = 0; i < ARRAY_SIZE(zoo); i++) {
+		struct want other = zoo[i];
+
+		other.number = (uint16_t)(700 + i);
+		other.mark = 7u << FW_MARK_GEN_SHIFT | 3;
+		make_silent(&other, 1);
+	}
+	assert_int_equal(
+		bpf_map_update_elem(f->mirror->xflows_fd, &tuple, &x, BPF_ANY),
+		0);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7), 0);
+	refresh(f);
+	assert_true(is_equal(f));
+	for (i = 1; i <= 600; i++) {
+		want.number = i;
+		want.is_ipv6 = i % 3 == 0;
+		assert_true(find_flow(f, &want, &flow));
+		assert_int_equal(flow.mark >> FW_MARK_GEN_SHIFT, i & 1 ? 0 : 6);
+		assert_int_equal(flow.mark & ~FW_MARK_GEN_MASK,
+				 FW_TCP_SYN_RECV << FW_MARK_TCP_SHIFT | i);
+	}
+	for (i = 0; i < ARRAY_SIZE(zoo); i++) {
+		want = zoo[i];
+		want.number = (uint16_t)(700 + i);
+		assert_true(find_flow(f, &want, &flow));
+		assert_int_equal(flow.mark, 3);
+	}
+	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
+			 0);
+	assert_int_equal(x.gen, 0);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7), 0);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 0), -EINVAL);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 4096), -EINVAL);
+}
+
+static void test_delete_one(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_ctnl *ctnl = f->mirror->ctnl;
+	struct fw_tuple tuple;
+	struct fw_flow flow;
+	size_t i;
+
+	make_silent(zoo, ARRAY_SIZE(zoo));
+	refresh(f);
+	for (i = 0; i < ARRAY_SIZE(zoo); i++) {
+		tuple = entry_tuple(&zoo[i]);
+		assert_true(find_flow(f, &zoo[i], &flow));
+		/* not this one, but one that was there before */
+		assert_int_equal(fw_ctnl_delete(ctnl, &tuple, flow.ct_id ^ 1),
+				 -ENOENT);
+		assert_int_equal(
+			fw_ctnl_delete(ctnl, &tuple, i & 1 ? flow.ct_id : 0),
+			0);
+		assert_int_equal(fw_ctnl_delete(ctnl, &tuple, 0), -ENOENT);
+		refresh(f);
+		assert_int_equal(fw_flowtab_count(f->mirror->tab),
+				 ARRAY_SIZE(zoo) - i - 1);
+		assert_true(is_equal(f));
+	}
+}
+
+static bool is_second_over(struct fixture *f)
+{
+	return fw_now_ns() > f->deadline_ns - deadline_ns() + 2500 * NS_PER_MS;
+}
+
+static void test_reap(void **state)
+{
+	struct fixture *f = *state;
+	struct want want = { .proto = IPPROTO_UDP, .timeout_s = 1 };
+	uint16_t i;
+
+	assert_true(run_until(f, is_synced));
+	for (i = 1; i <= 200; i++) {
+		want.number = i;
+		make_silent(&want, 1);
+	}
+	want.number = 300;
+	want.timeout_s = 100;
+	make_silent(&want, 1);
+	assert_true(run_until(f, is_second_over));
+	assert_int_equal(fw_ctnl_reap(f->mirror->ctnl), 0);
+	assert_int_equal(read_sysctl("nf_conntrack_count"), 1);
+}
+
+/* What is left of the daemon's privileges after its start. */
+static int drop_privileges(void)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED,
+			  CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, -1) < 0)
+		return -EPERM;
+	return capng_apply(CAPNG_SELECT_BOTH) < 0 ? -EPERM : 0;
+}
+
+static int work_unprivileged(struct fixture *f)
+{
+	struct fw_mirror_stats stats;
+	struct fw_flow flow;
+
+	if (drop_privileges() < 0)
+		return 1;
+	if (fw_mirror_refresh(f->mirror) < 0)
+		return 2;
+	fw_mirror_stats(f->mirror, &stats);
+	if (!stats.in_sync || stats.state_writes != 1)
+		return 3;
+	if (!find_flow(f, &zoo[3], &flow))
+		return 4;
+	if (fw_mirror_forget_gen(f->mirror, 5) < 0)
+		return 5;
+	if (fw_ctnl_dump_abort(f->mirror->ctnl) < 0)
+		return 6;
+	return fw_mirror_refresh(f->mirror) < 0 ? 7 : 0;
+}
+
+static void test_with_three_capabilities(void **state)
+{
+	const struct want want = { .proto = IPPROTO_TCP,
+				   .number = 100,
+				   .timeout_s = 500,
+				   .mark = own(FW_TCP_ESTABLISHED) };
+	struct fixture *f = *state;
+	int status;
+	pid_t pid;
+
+	make_silent(&want, 1);
+	make_silent(zoo, ARRAY_SIZE(zoo));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(work_unprivileged(f));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_forget_gen),
+		TEST(test_delete_one),
+		TEST(test_reap),
+		TEST(test_with_three_capabilities),
+	};
+
+	lab_enter();
+	return cmocka_run_group_tests_name("mirror-changes", tests, NULL, NULL);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* TCP states that our programs know are written back to the kernel's table. */
+#include "inside.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <linux/netfilter/nf_conntrack_tcp.h>
+
+static void test_states_are_written_back(void **state)
+{
+	static const char *const words[] = { "NONE",	  "NONE",
+					     "NONE",	  "ESTABLISHED",
+					     "FIN_WAIT",  "FIN_WAIT",
+					     "TIME_WAIT", "CLOSE" };
+	struct fixture *f = *state;
+	struct rows before = { 0 };
+	struct rows after = { 0 };
+	struct want want;
+	char word[32];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		want = (struct want){ .proto = IPPROTO_TCP,
+				      .number = (uint16_t)(i + 1),
+				      .timeout_s = 1000,
+				      .mark = own((enum fw_tcp_state)i),
+				      .status = IPS_SEEN_REPLY | IPS_ASSURED };
+		make_silent(&want, 1);
+	}
+	assert_int_equal(list_rows(&before), 0);
+	refresh(f);
+	assert_int_equal(f->mirror->stats.state_writes, 5);
+	assert_int_equal(list_rows(&after), 0);
+	assert_int_equal(before.n, after.n);
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		char text[64];
+
+		(void)snprintf(word, sizeof(word), " %s ", words[i]);
+		assert_true(is_listed(word, i + 1));
+		assert_true(is_listed(" [ASSURED] ", i + 1));
+		(void)snprintf(text, sizeof(text), " mark=%u ",
+			       own((enum fw_tcp_state)i));
+		assert_true(is_listed(text, i + 1));
+		assert_true(labs(before.row[i].left_s - after.row[i].left_s) <=
+			    1);
+	}
+	refresh(f);
+	assert_true(is_equal(f));
+	/* done once, not again and again */
+	assert_int_equal(f->mirror->stats.state_writes, 5);
+	/* and in both directions the window is not checked */
+	for (i = FW_TCP_ESTABLISHED; i < ARRAY_SIZE(words); i++) {
+		struct fw_tuple tuple;
+
+		want.number = (uint16_t)(i + 1);
+		tuple = entry_tuple(&want);
+		assert_true(fw_flowtab_find(f->mirror->tab, &tuple, 0)->flags &
+			    FW_ENTRY_OURS);
+	}
+	rows_free(&before);
+	rows_free(&after);
+}
+
+static void test_states_of_the_kernel_stay(void **state)
+{
+	const struct want want[] = {
+		{ .proto = IPPROTO_TCP,
+		  .number = 1,
+		  .timeout_s = 100,
+		  .tcp_state = TCP_CONNTRACK_SYN_RECV,
+		  .mark = own(FW_TCP_ESTABLISHED) },
+		{ .proto = IPPROTO_TCP, .number = 2, .timeout_s = 100 },
+	};
+	struct fixture *f = *state;
+
+	make_silent(want, 2);
+	refresh(f);
+	assert_int_equal(f->mirror->stats.state_writes, 0);
+	assert_true(is_listed(" SYN_RECV ", 1));
+	assert_true(is_listed(" NONE ", 2));
+}
+
+static bool is_established(struct fixture *f)
+{
+	(void)f;
+	return is_listed(" ESTABLISHED ", 1);
+}
+
+static bool is_closed(struct fixture *f)
+{
+	(void)f;
+	return is_listed(" TIME_WAIT ", 1);
+}
+
+static void test_record_writes_state_at_once(void **state)
+{
+	const struct want want = { .proto = IPPROTO_TCP,
+				   .number = 1,
+				   .timeout_s = 500,
+				   .mark = own(FW_TCP_ESTABLISHED) };
+	struct fixture *f = *state;
+	struct fw_event event;
+	struct fw_flow flow;
+	uint64_t resyncs;
+
+	assert_true(run_until(f, is_synced));
+	resyncs = f->mirror->stats.resyncs;
+	make_silent(&want, 1);
+	event = record_of(&want, FW_EVENT_FLOW_NEW, FW_TCP_SYN_SENT);
+	assert_int_equal(emit(f->emitter, &event), 0);
+	event = record_of(&want, FW_EVENT_FLOW_STATE, FW_TCP_ESTABLISHED);
+	assert_int_equal(emit(f->emitter, &event), 0);
+	assert_true(run_until(f, is_established));
+	assert_int_equal(f->mirror->stats.state_writes, 1);
+	assert_true(find_flow(f, &want, &flow));
+	assert_int_equal(flow.slot, 11);
+	assert_int_equal(flow.tcp_state, FW_TCP_ESTABLISHED);
+	event = record_of(&want, FW_EVENT_FLOW_STATE, FW_TCP_TIME_WAIT);
+	assert_int_equal(emit(f->emitter, &event), 0);
+	assert_true(run_until(f, is_closed));
+	assert_int_equal(f->mirror->stats.resyncs, resyncs);
+}
+
+static void test_state_of_an_entry_that_is_gone(void **state)
+{
+	const struct want want = { .proto = IPPROTO_TCP, .number = 1 };
+	struct fixture *f = *state;
+	struct fw_event event;
+
+	event = record_of(&want, FW_EVENT_FLOW_STATE, FW_TCP_ESTABLISHED);
+	assert_int_equal(emit(f->emitter, &event), 0);
+	refresh(f);
+	assert_int_equal(f->mirror->stats.state_writes, 0);
+	assert_int_equal(fw_flowtab_count(f->mirror->tab), 0);
+	assert_true(f->mirror->stats.in_sync);
+}
+
+static void test_many_states_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct want want = { .proto = IPPROTO_TCP,
+			     .timeout_s = 500,
+			     .mark = own(FW_TCP_ESTABLISHED) };
+	uint16_t i;
+
+	for (i = 1; i <= 1000; i++) {
+		want.number = i;
+		want.is_ipv6 = i & 1;
+		make_silent(&want, 1);
+	}
+	refresh(f);
+	assert_int_equal(f->mirror->stats.state_writes, 1000);
+	refresh(f);
+	assert_int_equal(f->mirror->stats.state_writes, 1000);
+	assert_true(is_equal(f));
+	assert_true(is_listed(" ESTABLISHED ", 2));
+}
+
+static void test_wrong_bits_of_answers(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_tuple tuple = entry_tuple(&zoo[0]);
+	uint64_t done = 0;
+	int r;
+
+	/* a state that no kernel knows is refused, and told */
+	make_silent(zoo, 1);
+	assert_int_equal(fw_ctnl_queue_tcp_state(f->mirror->ctnl, &tuple, 200),
+			 0);
+	r = fw_ctnl_flush(f->mirror->ctnl, &done);
+	assert_true(r == -EINVAL || r == -ERANGE);
+	assert_int_equal(done, 0);
+	assert_int_equal(fw_ctnl_flush(f->mirror->ctnl, &done), 0);
+	/* the next one is not disturbed by it */
+	assert_int_equal(fw_ctnl_queue_tcp_state(f->mirror->ctnl, &tuple, 3),
+			 0);
+	assert_int_equal(fw_ctnl_flush(f->mirror->ctnl, &done), 0);
+	assert_int_equal(done, 1);
+	assert_true(is_listed(" ESTABLISHED ", 1));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_states_are_written_back),
+		TEST(test_states_of_the_kernel_stay),
+		TEST(test_record_writes_state_at_once),
+		TEST(test_state_of_an_entry_that_is_gone),
+		TEST(test_many_states_at_once),
+		TEST(test_wrong_bits_of_answers),
+	};
+
+	lab_enter();
+	return cmocka_run_group_tests_name("mirror-states", tests, NULL, NULL);
+}
