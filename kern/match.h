@@ -196,9 +196,13 @@ static __always_inline __u64 v6_word(const struct match *m,
 static __always_inline __u64 v6_differs(const struct match *m,
 					const struct fw_match_v6 *e)
 {
+	__u64 differ = (m->s->lack & e->need) | ports_differ(m, &e->ports);
+
+	/* Entries of one slot differ here first, and it costs least. */
+	if (differ)
+		return differ;
 	return v6_word(m, e, 0) | v6_word(m, e, 1) | v6_word(m, e, 2) |
-	       v6_word(m, e, 3) | (m->s->lack & e->need) |
-	       ports_differ(m, &e->ports);
+	       v6_word(m, e, 3);
 }
 
 /* What became of looking at an entry. */
