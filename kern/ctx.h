@@ -63,8 +63,8 @@ static __always_inline __u32 ctx_len(void *ctx, const enum fw_hook hook)
 }
 
 /*
- * What of it is seen without a call, which costs as much as parsing a header
- * where the kernel makes returning safe (SRSO). XDP: the linear part.
+ * What of it is seen without a call, which costs as much as parsing a header.
+ * XDP: the linear part.
  */
 static __always_inline __u32 ctx_near_len(void *ctx, const enum fw_hook hook)
 {

@@ -92,14 +92,13 @@ static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
  * ours yet (RFC 2131 section 4.1). It is for us if the stack would not forward
  * it, or only back to where it came from.
  */
-static __always_inline bool offers_address(void *ctx, struct pkt *p)
+static __always_inline bool offers_address(void *ctx, const struct pkt *p)
 {
 	__u32 ifindex;
 
 	if (p->key.family != FW_AF_IPV4 || p->key.sport != 67 ||
 	    !(p->key.flags & FW_KEY_ESSENTIAL))
 		return false;
-	tuple_from_pkt(&p->tuple, p);
 	ifindex = route_out(ctx, p);
 	return !ifindex || ifindex == p->rx_ifindex;
 }
@@ -218,8 +217,6 @@ static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 		if (!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
 		    !(p->res.flags & FW_RESULT_MAYBE))
 			return FW_REASON_NONE;
-		if (stateless) /* for the route; else it is there */
-			tuple_from_pkt(&p->tuple, p);
 		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r))
 			return FW_REASON_UNDECIDED;
 		p->key.flags &= (__u8)~FW_KEY_OUT_UNKNOWN;
@@ -452,7 +449,6 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	reason = step_stateless(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return reason;
-	tuple_from_pkt(&p->tuple, p);
 	if (p->frag == PKT_FRAG_LATER)
 		return frag_follow(p, hook);
 	if (p->icmp_kind == PKT_ICMP_ERROR) {
@@ -479,7 +475,6 @@ static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 	if (m->reason != FW_REASON_NEW && m->reason != FW_REASON_ESSENTIAL)
 		return FW_REASON_JUDGED;
 	(void)locate(p, r, FW_HOOK_INGRESS, false);
-	tuple_from_pkt(&p->tuple, p);
 	return open_flow(p, r, ctx, FW_HOOK_INGRESS);
 }
 
@@ -518,6 +513,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 			       : FW_REASON_NON_IP;
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
+	tuple_from_pkt(&p->tuple, p); /* also where no step needs the flow */
 	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m))
 		reason = obey(p, r, ctx, &m);
 	else

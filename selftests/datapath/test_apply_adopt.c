@@ -150,6 +150,27 @@ static void rest_of_a_load_is_removed(void **state)
 	stop(&d);
 }
 
+/* What a rule of an earlier daemon's had counted is not a new rule's. */
+static void freed_counters_start_at_zero(void **state)
+{
+	struct daemon d = start();
+	uint32_t slot;
+
+	(void)state;
+	load(&d, RULES_ONE);
+	load(&d, RULES_TWO);
+	slot = slot_of(&d, "third");
+	set_packets(&d, slot, 7);
+	load(&d, "interface wan = dpa { mode tc }\n"
+		 "accept in proto tcp to self port 80 label second\n");
+	stop(&d);
+	d = start();
+	load(&d, RULES_TWO);
+	assert_int_equal(slot_of(&d, "third"), slot);
+	assert_int_equal(packets_of(&d, slot), 0);
+	stop(&d);
+}
+
 /* Put an image of our making into force, below the daemon. */
 static void force_image(const char *text, uint32_t gen, bool is_readable)
 {
@@ -232,6 +253,7 @@ int main(void)
 		TEST(killed_daemon_is_succeeded),
 		TEST(changes_without_a_daemon_are_made_up_for),
 		TEST(rest_of_a_load_is_removed),
+		TEST(freed_counters_start_at_zero),
 		TEST(generations_come_round),
 		TEST(unreadable_rules_stay_in_force),
 	};

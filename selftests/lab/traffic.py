@@ -11,6 +11,8 @@ import time
 
 from .netns import SLOWNESS, patience, wait_for
 
+METRICS_PORT = 9477
+
 
 def family_of(address):
     """AF_INET6 for an address with a colon, else AF_INET."""
@@ -168,6 +170,21 @@ def udp_try(ns, address, port, timeout=1.0, size=5, source=None):
             return "ok" if s.recv(65535) == text else "garbled"
         except OSError as e:
             return outcome(e)
+
+
+def http(ns, path, method="GET", address="127.0.0.1"):
+    """(status, headers, body) of one request to fwctld inside a namespace."""
+    with ns.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.settimeout(patience(5))
+        s.connect((address, METRICS_PORT))
+        s.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        data = b""
+        while more := s.recv(65536):
+            data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:])}
+    return int(lines[0].split()[1]), headers, body.decode()
 
 
 def outcome(error):

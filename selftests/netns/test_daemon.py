@@ -15,10 +15,12 @@ import pytest
 
 from lab.lab import SERVER, WAN
 from lab.netns import sh, wait_for
-from lab.traffic import Iperf, TcpEcho, tcp_connect, tcp_talk, tcp_try
+from lab.traffic import Iperf, TcpEcho, http, tcp_connect, tcp_talk, tcp_try
 
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
 ECHO = "accept forward wan -> lan proto tcp to port { 7, 5201 } label echo\n"
+MANY = "".join(f"accept in proto tcp from 10.{i >> 8}.{i & 255}.0/24 to port 80 # and so on\n"
+               for i in range(20000))  # more than a megabyte: the daemon prepares
 
 
 def kill_daemon(lab):
@@ -231,10 +233,6 @@ def test_killed_while_loading(lab):
             assert lab.generation()
 
 
-MANY = "".join(f"accept in proto tcp from 10.{i >> 8}.{i & 255}.0/24 to port 80 # and so on\n"
-               for i in range(20000))  # more than a megabyte: the daemon prepares
-
-
 class Preparing:
     """A client that lets the daemon prepare, and then thinks about it."""
 
@@ -307,6 +305,32 @@ def test_prepared_load(own_lab):
     fourth.close()
     wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
     assert attached(lab) == [] and not lab.pin_dir.exists()
+
+
+@pytest.mark.modes("tc")
+def test_prepared_and_nothing_in_force(own_lab):
+    """Others are told that there are no rules; a daemon that is sent away leaves nothing."""
+    lab = own_lab
+    daemon = lab.firewall.popen(lab.binary("fwctld"), "--foreground", env=lab.environment())
+    try:
+        wait_for((lab.run_dir / "fwctl.sock").exists, 5, "fwctld")
+        client = Preparing(lab, DENY + "set s { 192.0.2.1 }\naccept in from @s\n")
+        assert client.reply["status"] == 0, client.reply
+        assert lab.pin_dir.exists(), "nothing is prepared"
+        for what in ("status", "show rules", "show flows", "show sets", "show interfaces"):
+            shown = lab.fwctl(*what.split(), check=False)
+            assert shown.exit == 3 and "nothing is loaded" in shown.err, (what, shown)
+        content = lab.rules("192.0.2.2\n")
+        replaced = lab.fwctl("set", "replace", "s", "--file", content, check=False)
+        assert replaced.exit == 3 and "nothing is loaded" in replaced.err, replaced
+        assert http(lab.firewall, "/metrics")[0] == 200
+        assert tcp_try(lab.client, WAN[4], 9) == "refused", "not filtered yet"
+    finally:
+        daemon.terminate()
+        daemon.communicate()
+    assert daemon.returncode == 0
+    assert attached(lab) == [] and not lab.pin_dir.exists()
+    client.close()
 
 
 @pytest.mark.modes("tc")

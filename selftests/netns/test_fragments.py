@@ -43,6 +43,22 @@ def test_big_datagrams_local(lab, family, size):
 
 
 @both
+def test_stateless_datagram(lab, family):
+    """A rule that keeps no flow lets the rest of its datagrams through too, both ways."""
+    lab.load(DENY + "accept stateless forward proto udp to port 7\n"
+             "accept stateless forward proto udp from port 7\n")
+    before = lab.counters()
+    with UdpEcho(lab.server, SERVER[family], 7):
+        # the last packet before is another flow's
+        assert udp_try(lab.client, SERVER[family], 8, timeout=0.2) == "timeout"
+        assert udp_try(lab.client, SERVER[family], 7, size=3000) == "ok"
+    gained = lab.counters() - before
+    assert gained.drops() == {"default": 1}, gained
+    assert gained.get("fragment", lab.hook, "fw-wan") == 2, gained
+    assert gained.get("fragment", lab.hook, "fw-lan") == 2, gained
+
+
+@both
 def test_undecided_datagram(lab, family):
     """Where only the leaving interface decides, the egress hook keeps the fragments."""
     lab.load(DENY + "accept forward wan -> lan proto udp to port 7\n")

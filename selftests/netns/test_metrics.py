@@ -2,34 +2,16 @@
 """What machines read: /metrics, /healthz, and --json everywhere."""
 
 import re
-import socket
 
 import pytest
 
 from lab.kernel import promtool
 from lab.lab import REASONS, SERVER
-from lab.netns import patience
-from lab.traffic import TcpEcho, ping, tcp_try
+from lab.traffic import TcpEcho, http, ping, tcp_try
 
 pytestmark = pytest.mark.modes("xdp")
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
 ECHO = "accept forward wan -> lan proto tcp to port 7 label echo\n"
-PORT = 9477
-
-
-def http(ns, path, method="GET", address="127.0.0.1"):
-    """(status, headers, body) of one request inside a namespace."""
-    with ns.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
-        s.settimeout(patience(5))
-        s.connect((address, PORT))
-        s.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        data = b""
-        while more := s.recv(65536):
-            data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:])}
-    return int(lines[0].split()[1]), headers, body.decode()
 
 
 @pytest.fixture
