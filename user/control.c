@@ -23,6 +23,7 @@
 #include "user/util.h"
 
 #define PATIENCE_MS 10000
+#define KEPT_MS	    300000 /* as long as a client waits for us */
 #define READ_BYTES  65536u
 
 struct fw_request { /* one client */
@@ -94,6 +95,16 @@ static void client_free(struct fw_request *client)
 	}
 }
 
+/* Wait for the client; one that we keep something for has work of its own to do. */
+static int be_patient(struct fw_request *client)
+{
+	unsigned int ms = client->control->config.patience_ms;
+
+	if (client->kept)
+		ms = KEPT_MS;
+	return fw_timer_arm(client->timer, ms ? ms : PATIENCE_MS, 0);
+}
+
 /* Write what fits; 0 when all is gone, -EAGAIN when the client must read first. */
 static int flush_out(struct fw_request *client)
 {
@@ -109,7 +120,7 @@ static int flush_out(struct fw_request *client)
 		if (n < 0)
 			return -errno;
 		fw_buf_consume(out, (size_t)n);
-		(void)fw_timer_arm(client->timer, PATIENCE_MS, 0);
+		(void)be_patient(client);
 	}
 	return 0;
 }
@@ -304,7 +315,7 @@ static int read_in(struct fw_request *client)
 	if (n <= 0)
 		return n < 0 ? (int)n : -ECONNRESET;
 	in->len += (size_t)n;
-	(void)fw_timer_arm(client->timer, PATIENCE_MS, 0);
+	(void)be_patient(client);
 	return 0;
 }
 
@@ -557,7 +568,7 @@ static int client_new(struct fw_control *control, int fd)
 		return -errno;
 	client->watch =
 		fw_watch_new(control->loop, fd, EPOLLIN, on_client, client);
-	if (!client->watch || fw_timer_arm(client->timer, PATIENCE_MS, 0) < 0) {
+	if (!client->watch || be_patient(client) < 0) {
 		int r = -errno;
 
 		fw_watch_free(client->watch);

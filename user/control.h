@@ -30,6 +30,7 @@ struct fw_control_config {
 	unsigned long netns;
 	const struct fw_verb *verbs;
 	size_t n_verbs;
+	unsigned int patience_ms;    /* with a silent client; 0: as usual */
 	void (*on_idle)(void *data); /* the last client is gone; may be NULL */
 	void *data;		     /* for the handlers */
 };

@@ -42,6 +42,8 @@ struct fw_daemon {
 	char *open_error; /* why pinned rules could not be adopted, or NULL */
 	uint64_t loads;
 	uint64_t failed_loads;
+	uint64_t replacements; /* of sets, since the start */
+	uint64_t failed_replacements;
 	bool last_load_failed;
 	bool is_preparing; /* for one client, which has not said "load" yet */
 	uint64_t last_load_ns; /* how long the last successful one took */

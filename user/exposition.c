@@ -330,6 +330,14 @@ static void write_loads(FILE *out, const struct fw_daemon *daemon)
 	one(out, "fwctl_last_reload_duration_seconds", "gauge",
 	    "How long the last successful load took.",
 	    (double)daemon->last_load_ns / 1e9);
+	head(out, "fwctl_set_replacements_total", "counter",
+	     "Sets given other content since the daemon started, by result.");
+	(void)fprintf(
+		out,
+		"fwctl_set_replacements_total{result=\"success\"} %" PRIu64 "\n"
+		"fwctl_set_replacements_total{result=\"failure\"} %" PRIu64
+		"\n",
+		daemon->replacements, daemon->failed_replacements);
 }
 
 static void write_ruleset(FILE *out, const struct fw_daemon *daemon)

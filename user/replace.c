@@ -118,9 +118,9 @@ static json_t *result_json(const struct fw_daemon *daemon,
 			 (json_int_t)fw_apply_gen(daemon->apply));
 }
 
-static void put_in_force(struct fw_daemon *daemon, struct fw_request *request,
-			 const struct wish *wish,
-			 struct fw_replacement *replacement)
+static int put_in_force(struct fw_daemon *daemon, struct fw_request *request,
+			const struct wish *wish,
+			struct fw_replacement *replacement)
 {
 	_cleanup_free_ char *error = NULL;
 	int r;
@@ -132,34 +132,51 @@ static void put_in_force(struct fw_daemon *daemon, struct fw_request *request,
 		fw_reply_error(request,
 			       r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
 			       "%s", error ? error : strerror(-r));
-		return;
+		return r;
 	}
 	log_info("set '%s' replaced by '%s', generation %u", wish->set->name,
 		 wish->set->replaced.name, fw_apply_gen(daemon->apply));
 	fw_reply(request, result_json(daemon, wish->set));
+	return 0;
+}
+
+/* 0, or the request has been answered with what is wrong. */
+static int replace(struct fw_daemon *daemon, struct fw_request *request,
+		   const json_t *args, bool is_dry_run)
+{
+	struct fw_replacement *replacement = NULL;
+	const struct fw_program *program;
+	struct wish wish = { 0 };
+	int r;
+
+	program = fw_daemon_program(daemon);
+	wish.set = find_set(program, request, args);
+	if (!wish.set || take_text(request, args, &wish.text) < 0)
+		return -EBADMSG;
+	r = prepare(program, request, &wish, &replacement);
+	if (r < 0)
+		return r;
+	if (is_dry_run)
+		fw_reply(request, result_json(daemon, wish.set));
+	else
+		r = put_in_force(daemon, request, &wish, replacement);
+	fw_replacement_free(replacement);
+	return r;
 }
 
 void fw_handle_set_replace(void *data, struct fw_request *request,
 			   const json_t *args)
 {
+	bool is_dry_run = json_is_true(json_object_get(args, "dry_run"));
 	struct fw_daemon *daemon = data;
-	struct fw_replacement *replacement = NULL;
-	const struct fw_program *program;
-	struct wish wish = { 0 };
+	int r;
 
 	if (!fw_daemon_check_loaded(daemon, request))
 		return;
-	program = fw_daemon_program(daemon);
-	wish.set = find_set(program, request, args);
-	if (!wish.set || take_text(request, args, &wish.text) < 0)
-		return;
-	if (prepare(program, request, &wish, &replacement) < 0)
-		return;
-	if (json_is_true(json_object_get(args, "dry_run"))) {
-		fw_reply(request, result_json(daemon, wish.set));
-	} else {
-		put_in_force(daemon, request, &wish, replacement);
+	r = replace(daemon, request, args, is_dry_run);
+	if (!is_dry_run) {
+		daemon->replacements += r == 0;
+		daemon->failed_replacements += r < 0;
 	}
-	fw_replacement_free(replacement);
 	(void)malloc_trim(0); /* as after a load */
 }

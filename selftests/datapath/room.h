@@ -34,6 +34,9 @@ void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** @brief In a child: nobody waits for what a test that failed has left. */
 void die_with_parent(void);
 
+/** @brief Exit status of a child that does this, 0 if it comes to the end. */
+int status_of_child(void (*work)(void *data), void *data);
+
 /** @brief Make a veth pair, both ends up and without IPv6. */
 void make_pair(const char *name, const char *peer);
 

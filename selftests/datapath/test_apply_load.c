@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -218,11 +217,12 @@ static void failed_first_load_leaves_nothing(void **state)
 
 /* ---- with few privileges ---------------------------------------------------------- */
 
-/* The capabilities that the daemon keeps; exit status of the child. */
-static void load_unprivileged(void)
+/* The capabilities that the daemon keeps. */
+static void load_unprivileged(void *data)
 {
 	struct daemon d = start();
 
+	(void)data;
 	load(&d, RULES_ONE);
 	capng_clear(CAPNG_SELECT_BOTH);
 	(void)capng_updatev(CAPNG_ADD,
@@ -240,19 +240,8 @@ static void load_unprivileged(void)
 
 static void three_capabilities_are_enough(void **state)
 {
-	int status;
-	pid_t pid;
-
 	(void)state;
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		load_unprivileged();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status_of_child(load_unprivileged, NULL), 0);
 	assert_false(fw_datapath_exists(PIN_DIR));
 	assert_int_equal(native_xdp("dpa"), 0);
 }

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -142,12 +141,15 @@ static void other_file_system_is_refused(void **state)
  * In a child, because it may join the mounts of process 1, as it should. What
  * it makes there it removes.
  */
-static void open_without_bpffs(void)
+static void open_without_bpffs(void *data)
 {
 	struct fw_datapath *dp;
 	bool is_mounted;
 	int r;
 
+	(void)data;
+	if (unshare(CLONE_NEWNS) < 0)
+		_exit(1);
 	while (fw_bpffs_holds("/sys/fs/bpf") && umount("/sys/fs/bpf") == 0)
 		;
 	if (fw_bpffs_holds("/sys/fs/bpf"))
@@ -162,20 +164,8 @@ static void open_without_bpffs(void)
 
 static void missing_file_system_is_mounted(void **state)
 {
-	int status;
-	pid_t pid;
-
 	(void)state;
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		if (unshare(CLONE_NEWNS) == 0)
-			open_without_bpffs();
-		_exit(1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status_of_child(open_without_bpffs, NULL), 0);
 	assert_false(fw_datapath_exists(PIN_DIR));
 }
 

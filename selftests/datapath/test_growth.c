@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -535,26 +534,34 @@ static struct fwctl_bpf *load_larger(void)
 	return skel;
 }
 
-/* So many steps of a growth, or of making good, in a process that then dies. */
+/* A growth, or making one good that had died. */
+struct life {
+	const struct fwctl_bpf *skel; /* NULL: making good */
+	const struct old *old;
+	int steps;
+};
+
+static void live(void *data)
+{
+	const struct life *life = data;
+	int r;
+
+	steps_to_live = life->steps;
+	r = life->skel ? fw_growth_take_over(life->skel, true,
+					     life->old->fd + XDP, PIN_DIR, NULL)
+		       : fw_growth_finish(PIN_DIR);
+	_exit(r == 0 ? 0 : 1);
+}
+
+/* So many steps of it, in a process that then dies. */
 static bool survives(const struct fwctl_bpf *skel, const struct old *old,
 		     int steps)
 {
-	int status, r;
-	pid_t pid;
+	struct life life = { skel, old, steps };
+	int status = status_of_child(live, &life);
 
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		steps_to_live = steps;
-		r = skel ? fw_growth_take_over(skel, true, old->fd + XDP,
-					       PIN_DIR, NULL)
-			 : fw_growth_finish(PIN_DIR);
-		_exit(r == 0 ? 0 : 1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == DIED);
-	return WEXITSTATUS(status) == 0;
+	assert_true(status == 0 || status == DIED);
+	return status == 0;
 }
 
 /* A crash at each step, and then one at each step of making it good. */
@@ -596,24 +603,14 @@ static void any_crash_is_made_good(void **state)
 		(void)close(old.fd[i]);
 }
 
-/* Die at a path that a load comes to which needs more counters. */
-static void die_growing(const char *path)
+/* A load that needs more counters and dies when it comes to this path. */
+static void die_growing(void *data)
 {
-	struct daemon d;
-	int status;
-	pid_t pid;
+	const char *const *path = data;
+	struct daemon d = start();
 
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		d = start();
-		last_path = path;
-		load_many(&d, "p", MANY);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), DIED);
+	last_path = *path;
+	load_many(&d, "p", MANY);
 }
 
 /* The same with rules and packets. */
@@ -633,6 +630,7 @@ static void counters_outlive_a_crash(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++) {
+		const char *path = crashes[i].path;
 		struct daemon d = start();
 		uint32_t slot;
 
@@ -640,7 +638,7 @@ static void counters_outlive_a_crash(void **state)
 		slot = slot_of(&d, "traffic");
 		send_traffic(5);
 		stop(&d);
-		die_growing(crashes[i].path);
+		assert_int_equal(status_of_child(die_growing, &path), DIED);
 		send_traffic(10);
 
 		d = start();

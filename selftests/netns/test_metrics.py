@@ -57,6 +57,26 @@ def test_metrics(used):
     assert body.endswith("\n")
 
 
+def test_replacements_are_counted(lab):
+    """`fwctl set replace`, when it did and when it did not; a trial is neither."""
+    name = 'fwctl_set_replacements_total{result="%s"}'
+
+    def counted():
+        values = samples(http(lab.firewall, "/metrics")[2])
+        return int(values[name % "success"]), int(values[name % "failure"])
+
+    def replace(content, *more):
+        return lab.fwctl("set", "replace", "some", "--file", lab.write("new.txt", content), *more,
+                         check=False).exit
+
+    lab.load(DENY + "set some { 192.0.2.1 }\naccept in from @some\n")
+    good, bad = counted()
+    assert replace("192.0.2.2\n", "--dry-run") == 0 and replace("nowhere\n", "--dry-run") == 1
+    assert counted() == (good, bad)
+    assert replace("192.0.2.2\n") == 0 and replace("nowhere\n") == 1
+    assert counted() == (good + 1, bad + 1)
+
+
 def test_drops_agree_with_status(used):
     """One truth: the sum of drops in /metrics is that of the status."""
     _, _, body = http(used.firewall, "/metrics")

@@ -88,6 +88,15 @@ static void handle_file(void *data, struct fw_request *request,
 				    len < 8 ? len : 8, "len", (json_int_t)len));
 }
 
+static void handle_keep(void *data, struct fw_request *request,
+			const json_t *args)
+{
+	(void)data;
+	(void)args;
+	fw_request_keep(request, strdup("something"), free);
+	fw_reply(request, json_object());
+}
+
 static void handle_end(void *data, struct fw_request *request,
 		       const json_t *args)
 {
@@ -101,8 +110,10 @@ static void handle_end(void *data, struct fw_request *request,
 static const struct fw_verb verbs[] = {
 	{ "echo", handle_echo }, { "fail", handle_fail },
 	{ "rows", handle_rows }, { "file", handle_file },
-	{ "end", handle_end },
+	{ "keep", handle_keep }, { "end", handle_end },
 };
+
+static unsigned int patience_ms; /* of the next server */
 
 static int serve(const char *path, int ready_fd)
 {
@@ -114,6 +125,7 @@ static int serve(const char *path, int ready_fd)
 		.netns = NETNS,
 		.verbs = verbs,
 		.n_verbs = ARRAY_SIZE(verbs),
+		.patience_ms = patience_ms,
 		.data = &control,
 	};
 	char *error = NULL;
@@ -157,6 +169,16 @@ static int start(void **state)
 	(void)close(fds[0]);
 	*state = fixture;
 	return 0;
+}
+
+static int start_impatient(void **state)
+{
+	int r;
+
+	patience_ms = 1000;
+	r = start(state);
+	patience_ms = 0;
+	return r;
 }
 
 /* ---- clients ----------------------------------------------------------------- */
@@ -560,6 +582,28 @@ static void test_hang_up_at_once(void **state)
 	expect_works(fixture);
 }
 
+/* Who says nothing has to go, unless we keep something until he comes back. */
+static void test_silent_clients(void **state)
+{
+	const struct fixture *fixture = *state;
+	int kept = dial(fixture), silent = dial(fixture);
+	struct fw_buf in = { 0 };
+	json_t *reply;
+
+	send_json(kept, ask("keep"));
+	reply = next(kept, &in);
+	assert_non_null(json_object_get(reply, "result"));
+	json_decref(reply);
+	assert_null(next(silent, &in));
+	send_json(kept, ask("echo"));
+	reply = next(kept, &in);
+	assert_non_null(json_object_get(reply, "result"));
+	json_decref(reply);
+	fw_buf_done(&in);
+	(void)close(silent);
+	(void)close(kept);
+}
+
 static void test_two_servers(void **state)
 {
 	const struct fixture *fixture = *state;
@@ -620,6 +664,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slow_reader, start, stop),
 		cmocka_unit_test_setup_teardown(test_hang_up_at_once, start,
 						stop),
+		cmocka_unit_test_setup_teardown(test_silent_clients,
+						start_impatient, stop),
 		cmocka_unit_test_setup_teardown(test_two_servers, start, stop),
 		cmocka_unit_test_setup_teardown(test_stale_socket, start, stop),
 	};
