@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * Asks the rules, in a function that the verifier walks once and not for each
- * of its callers. Such a function may not be given the image, only the number
+ * Asks the rules, in functions that the verifier walks once and not for each
+ * of their callers. Such a function may not be given the image, only the number
  * of its generation; while one image takes over from another, both are there.
  */
 #pragma once
@@ -26,11 +26,8 @@ static __always_inline const void *image_of(__u32 gen)
 	return NULL;
 }
 
-/*
- * What the rules of a generation say of io->key, in io->res. Stateless pass:
- * io->res.rule is FW_RULE_NONE if none matched. 0, or -1 without an image.
- */
-__noinline int classify(struct match_io *io, __u32 gen, __u32 stateless)
+/* match_first() with the rules of a generation; -1 also if there are none. */
+__noinline int classify_first(struct match_io *io, __u32 gen, __u32 stateless)
 {
 	const struct fw_image_head *head;
 
@@ -39,5 +36,18 @@ __noinline int classify(struct match_io *io, __u32 gen, __u32 stateless)
 	head = image_of(gen);
 	if (!head)
 		return -1;
-	return match(head, head->match, io, stateless != 0);
+	return match_first(head, head->match, io, stateless != 0);
+}
+
+/* match_rest() the same way. */
+__noinline int classify_rest(struct match_io *io, __u32 gen, __u32 stateless)
+{
+	const struct fw_image_head *head;
+
+	if (!io)
+		return -1;
+	head = image_of(gen);
+	if (!head)
+		return -1;
+	return match_rest(head, head->match, io, stateless != 0);
 }

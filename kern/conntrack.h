@@ -216,7 +216,7 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 			       const enum fw_hook hook, __u32 gen,
 			       const struct fw_timeouts *timeouts)
 {
-	const struct fw_tuple *t = &p->tuple;
+	const struct fw_tuple *t = pkt_tuple(p);
 	struct flow *f = &p->flow;
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &f->reply);
 

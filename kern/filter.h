@@ -47,9 +47,9 @@ static __always_inline bool find_iface(struct pkt *p, struct run *r)
 }
 
 /* Where the stack would forward the packet to; 0: nowhere. */
-static __noinline __u32 route_out(void *ctx, const struct pkt *p)
+static __noinline __u32 route_out(void *ctx, struct pkt *p)
 {
-	const struct fw_tuple *t = &p->tuple;
+	const struct fw_tuple *t = pkt_tuple(p);
 	struct bpf_fib_lookup fib = {};
 	long err;
 
@@ -79,7 +79,7 @@ static __noinline __u32 route_out(void *ctx, const struct pkt *p)
  * If it is one of ours, its egress hook decides; if not, nobody would, so we
  * judge with what the routing table says: no zone.
  */
-static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
+static __always_inline bool leaves_by_ours(void *ctx, struct pkt *p,
 					   const struct run *r)
 {
 	__u32 ifindex = route_out(ctx, p);
@@ -92,7 +92,7 @@ static __always_inline bool leaves_by_ours(void *ctx, const struct pkt *p,
  * ours yet (RFC 2131 section 4.1). It is for us if the stack would not forward
  * it, or only back to where it came from.
  */
-static __always_inline bool offers_address(void *ctx, const struct pkt *p)
+static __always_inline bool offers_address(void *ctx, struct pkt *p)
 {
 	__u32 ifindex;
 
@@ -203,6 +203,28 @@ static __always_inline void decided(const struct pkt *p, const struct run *r,
 }
 
 /*
+ * What the rules say, in p->res; 0 or -1. XDP asks stateless rules without a call,
+ * as long as the walk is short: they are what stands against floods.
+ */
+static __always_inline int classify(struct pkt *p, const struct run *r,
+				    const enum fw_hook hook,
+				    const bool stateless)
+{
+	int err;
+
+	if (hook == FW_HOOK_XDP && stateless) {
+		/* not verified anew for each value of the key that is known */
+		asm volatile("" ::: "memory");
+		err = match_first(r->head, r->head->match, &p->io, true);
+	} else {
+		err = classify_first(&p->io, r->gen, stateless);
+	}
+	return err == MATCH_UNFINISHED
+		       ? classify_rest(&p->io, r->gen, stateless)
+		       : err;
+}
+
+/*
  * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface
  * makes a difference, and a later hook of ours knows it.
  */
@@ -212,7 +234,7 @@ static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 						const bool stateless)
 {
 	for (int i = 0; i < 2; i++) {
-		if (classify(&p->io, r->gen, stateless))
+		if (classify(p, r, hook, stateless))
 			return FW_REASON_DROP_INTERNAL;
 		if (!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
 		    !(p->res.flags & FW_RESULT_MAYBE))
@@ -278,7 +300,7 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	const struct fw_timeouts *t = &r->head->timeouts;
 	enum fw_reason reason = reason_of_pass(&p->res);
-	const struct fw_tuple *orig = &p->tuple;
+	const struct fw_tuple *orig = pkt_tuple(p);
 
 	/* no rule stands behind it: anybody could fill the table with it */
 	if (p->res.flags & FW_RESULT_ESSENTIAL)
@@ -303,7 +325,7 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 static __always_inline enum fw_reason
 settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
-	const struct fw_tuple *now = &p->tuple;
+	const struct fw_tuple *now = pkt_tuple(p);
 	const struct flow *f = &p->flow;
 	bool ct = p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP;
 	bool deny = p->res.verdict != FW_ACCEPT;
@@ -339,7 +361,7 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 static __always_inline void find_flow(struct pkt *p, const struct run *r,
 				      void *ctx, const enum fw_hook hook)
 {
-	const struct fw_tuple *t = &p->tuple;
+	const struct fw_tuple *t = pkt_tuple(p);
 	struct flow *f = &p->flow;
 
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
@@ -513,7 +535,6 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 			       : FW_REASON_NON_IP;
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
-	tuple_from_pkt(&p->tuple, p); /* also where no step needs the flow */
 	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m))
 		reason = obey(p, r, ctx, &m);
 	else

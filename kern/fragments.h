@@ -8,12 +8,14 @@
 
 #define FRAG_LIFE_NS 30000000000ull /* as long as the stack keeps a queue */
 
-static __always_inline void frag_key(struct fw_frag_key *k, const struct pkt *p,
+static __always_inline void frag_key(struct fw_frag_key *k, struct pkt *p,
 				     const enum fw_hook hook)
 {
+	const struct fw_tuple *t = pkt_tuple(p); /* p->key may be the flow's */
+
 	__builtin_memset(k, 0, sizeof(*k));
-	k->saddr = p->tuple.saddr; /* as on the wire, not as judged */
-	k->daddr = p->tuple.daddr;
+	k->saddr = t->saddr;
+	k->daddr = t->daddr;
 	k->id = p->frag_id;
 	k->ifindex = p->rx_ifindex;
 	k->vlan = p->vlan;
@@ -23,8 +25,8 @@ static __always_inline void frag_key(struct fw_frag_key *k, const struct pkt *p,
 }
 
 /* A first fragment passed; `undecided`: but a later hook has the last word. */
-static __noinline void frag_remember(const struct pkt *p,
-				     const enum fw_hook hook, bool undecided)
+static __noinline void frag_remember(struct pkt *p, const enum fw_hook hook,
+				     bool undecided)
 {
 	struct fw_frag f = {
 		.expires_ns = bpf_ktime_get_coarse_ns() + FRAG_LIFE_NS,
@@ -36,7 +38,7 @@ static __noinline void frag_remember(const struct pkt *p,
 	(void)bpf_map_update_elem(&frags, &k, &f, BPF_ANY);
 }
 
-static __noinline enum fw_reason frag_follow(const struct pkt *p,
+static __noinline enum fw_reason frag_follow(struct pkt *p,
 					     const enum fw_hook hook)
 {
 	struct fw_frag_key k;

@@ -76,6 +76,7 @@ static __always_inline struct pkt *work_get(const enum fw_hook hook)
 	if (!p)
 		return NULL;
 	/* not what is written before it is read: the walk's state, the tuples */
+	p->tuple.family = 0;
 	clear(p, 0, offsetof(struct pkt, io.state));
 	clear(p, offsetof(struct pkt, flow.gen), sizeof(*p));
 	return p;

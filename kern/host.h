@@ -43,14 +43,14 @@ static __always_inline __u32 self_find(const struct fw_self_table *t,
 }
 
 #ifdef __bpf__
-/* The interfaces of a generation, or NULL. */
+/* The interfaces of a generation, or NULL; where user space prefers to put them first. */
 static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 {
 	const struct fw_iface_table *t;
 	void *map;
 
-	for (__u32 slot = 0; slot < FW_IFACES_TABLES; slot++) {
-		__u32 index = slot, zero = 0;
+	for (__u32 i = 0; i < FW_IFACES_TABLES; i++) {
+		__u32 index = (gen + i) % FW_IFACES_TABLES, zero = 0;
 
 		map = bpf_map_lookup_elem(&ifaces, &index);
 		if (!map)

@@ -358,24 +358,31 @@ static long match_step(__u32 i, struct match *m)
 	return is_over(m);
 }
 
-static __always_inline void match_walk(struct match *m, const bool v4)
+/* The first steps, after which most walks are over; true if it is. */
+static __always_inline bool match_steps(struct match *m, const bool v4)
 {
 	__u32 i;
 
-	/* Most walks are short: a call for each step would cost more than it. */
+	/* a call for each step would cost more than it */
 #pragma GCC unroll 1
 	for (i = 0; i < MATCH_FIRST_STEPS; i++) {
 		asm volatile("" ::: "memory"); /* no copies on the stack */
 		match_list(m, v4);
 		if (is_over(m))
-			return;
+			return true;
 		if (m->s->asked != FW_RULE_NONE)
 			break;
 	}
+	return false;
+}
+
+/* All others, of a long walk or of rules with terms. */
+static __always_inline void match_more_steps(struct match *m)
+{
 #ifdef __bpf__
 	bpf_loop(MATCH_MAX_STEPS, match_step, m, 0);
 #else
-	for (i = 0; i < MATCH_MAX_STEPS && !match_step(i, m); i++)
+	for (__u32 i = 0; i < MATCH_MAX_STEPS && !match_step(i, m); i++)
 		continue;
 #endif
 }
@@ -487,41 +494,81 @@ static __always_inline __u32 match_chain(const struct fw_match_head *h,
 	return h->chain[(stateless * 6u + (key->dir & 3) * 2u + v6) & 15];
 }
 
+/* To where there are rules to look at; false: there are none. */
+static __always_inline bool
+match_begin(struct match *m, const struct fw_match_head *h, bool stateless)
+{
+	const struct fw_key *key = m->key;
+
+	m->s->best = FW_RULE_NONE;
+	m->s->maybe = FW_RULE_NONE;
+	m->s->asked = FW_RULE_NONE;
+	m->s->left = 0;
+	m->s->table = match_chain(h, key, stateless);
+	if (!m->s->table)
+		return false;
+	m->s->lack = match_lack(m->base, h, key);
+	m->s->sport = key->sport;
+	m->s->dport = key->flags & FW_KEY_ICMP ? key->icmp : key->dport;
+	return true;
+}
+
+#define MATCH_UNFINISHED 1
+
 /*
  * What the rules at `off` (struct fw_match_head) of the image say of io->key, in
- * io->res. Stateless pass: io->res.rule is FW_RULE_NONE if no rule matched.
+ * io->res. Stateless pass: io->res.rule is FW_RULE_NONE if no rule matched. 0, -1
+ * for no image, or MATCH_UNFINISHED: match_rest() has to go on from here.
  */
-static __always_inline int match(const void *base, __u32 off,
-				 struct match_io *io, bool stateless)
+static __always_inline int match_first(const void *base, __u32 off,
+				       struct match_io *io, bool stateless)
 {
 	const struct fw_match_head *h;
 	struct match m = { .base = base };
-	const struct fw_key *key;
+	bool is_over;
 
 	if (!base || !io)
 		return -1;
-	key = &io->key;
-	m.key = key;
+	m.key = &io->key;
 	m.s = &io->state;
-	m.s->best = FW_RULE_NONE;
-	m.s->maybe = FW_RULE_NONE;
-	m.s->asked = FW_RULE_NONE;
-	m.s->left = 0;
 	__builtin_memset(&io->res, 0, sizeof(io->res));
 	h = image_at(base, off, struct fw_match_head);
-	m.s->table = match_chain(h, key, stateless);
-	if (m.s->table) {
-		m.s->lack = match_lack(base, h, key);
-		m.s->sport = key->sport;
-		m.s->dport = key->flags & FW_KEY_ICMP ? key->icmp : key->dport;
-		if (key->family == FW_AF_IPV4) {
-			match_addresses(&m, true);
-			match_walk(&m, true);
-		} else {
-			match_addresses(&m, false);
-			match_walk(&m, false);
-		}
+	if (!match_begin(&m, h, stateless)) {
+		is_over = true;
+	} else if (m.key->family == FW_AF_IPV4) {
+		match_addresses(&m, true);
+		is_over = match_steps(&m, true);
+	} else {
+		match_addresses(&m, false);
+		is_over = match_steps(&m, false);
 	}
+	if (!is_over)
+		return MATCH_UNFINISHED;
 	match_result(&m, h, stateless, &io->res);
 	return 0;
+}
+
+/* What match_first() has left to do, with the same image and key. */
+static __always_inline int match_rest(const void *base, __u32 off,
+				      struct match_io *io, bool stateless)
+{
+	struct match m = { .base = base };
+
+	if (!base || !io)
+		return -1;
+	m.key = &io->key;
+	m.s = &io->state;
+	match_more_steps(&m);
+	match_result(&m, image_at(base, off, struct fw_match_head), stateless,
+		     &io->res);
+	return 0;
+}
+
+/* Both. */
+static __always_inline int match(const void *base, __u32 off,
+				 struct match_io *io, bool stateless)
+{
+	int r = match_first(base, off, io, stateless);
+
+	return r == MATCH_UNFINISHED ? match_rest(base, off, io, stateless) : r;
 }

@@ -53,7 +53,7 @@ struct pkt {
 			struct fw_result res; /* what the rules said of it */
 		};
 	};
-	struct fw_tuple tuple; /* as on the wire; filled for the state */
+	struct fw_tuple tuple; /* as on the wire: see pkt_tuple() */
 	struct flow flow;
 	__u64 zones;  /* of the interface of this hook */
 	__u32 len;    /* of the frame, see reaches() */
@@ -566,10 +566,11 @@ static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
 	reason = parse_l2(p, ctx, hook, &proto);
 	if (reason != FW_REASON_NONE)
 		return reason;
-	p->is_arp = proto == ETH_P_ARP;
 	p->is_ip = proto == ETH_P_IP || proto == ETH_P_IPV6;
-	if (!p->is_ip)
+	if (!p->is_ip) {
+		p->is_arp = proto == ETH_P_ARP;
 		return FW_REASON_NONE;
+	}
 	reason = proto == ETH_P_IP ? parse_ipv4(p, ctx, hook)
 				   : parse_ipv6(p, ctx, hook);
 	if (reason != FW_REASON_NONE)

@@ -21,6 +21,18 @@ static __always_inline void tuple_from_pkt(struct fw_tuple *t,
 }
 
 /*
+ * The packet's tuple as on the wire. Made when it is first asked for: what no step
+ * asks for costs nothing, and nobody can meet that of the packet before. Whoever
+ * makes p->key the flow's has found the flow by it.
+ */
+static __always_inline const struct fw_tuple *pkt_tuple(struct pkt *p)
+{
+	if (!p->tuple.family)
+		tuple_from_pkt(&p->tuple, p);
+	return &p->tuple;
+}
+
+/*
  * The tuple of the other direction. The identifier of an echo stays: both
  * directions are one key, whose direction the type says (struct fw_tuple).
  */

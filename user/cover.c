@@ -81,14 +81,14 @@ static bool equal_entries(const struct fw_cover_set *a,
 static uint32_t table_of(const struct fw_cover *cover, uint32_t gen,
 			 uint32_t running)
 {
-	uint32_t slot = 0;
+	uint32_t slot = gen % FW_IFACES_TABLES; /* programs look there first */
 
 	for (uint32_t i = 0; i < FW_IFACES_TABLES; i++) {
 		if (cover->table[i].gen == gen)
 			return i;
-		if (cover->table[i].gen != running)
-			slot = i;
 	}
+	if (running && cover->table[slot].gen == running)
+		slot = (slot + 1) % FW_IFACES_TABLES;
 	return slot;
 }
 
