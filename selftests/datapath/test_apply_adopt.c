@@ -128,13 +128,15 @@ static void rest_of_a_load_is_removed(void **state)
 	struct fw_attachment attachment;
 	struct daemon d = start();
 	char *error = NULL;
+	uint32_t free_slot;
 	int table = -1;
 
 	(void)state;
 	load(&d, "interface wan = dpa { mode xdp }\n");
+	free_slot = (fw_apply_gen(d.apply) + 1) % FW_IFACES_TABLES;
 	assert_int_equal(
-		fw_hosttab_put_ifaces(fw_datapath_map(d.dp, FW_MAP_IFACES), 1,
-				      99, &entry, 1, &table),
+		fw_hosttab_put_ifaces(fw_datapath_map(d.dp, FW_MAP_IFACES),
+				      free_slot, 99, &entry, 1, &table),
 		0);
 	fw_closep(&table);
 	assert_int_equal(count_tables(&d), 2);
