@@ -29,25 +29,15 @@ static __always_inline const void *image_of(__u32 gen)
 /* match_first() with the rules of a generation; -1 also if there are none. */
 __noinline int classify_first(struct match_io *io, __u32 gen, __u32 stateless)
 {
-	const struct fw_image_head *head;
+	const struct fw_image_head *head = image_of(gen);
 
-	if (!io)
-		return -1;
-	head = image_of(gen);
-	if (!head)
-		return -1;
-	return match_first(head, head->match, io, stateless != 0);
+	return head ? match_first(head, head->match, io, stateless != 0) : -1;
 }
 
 /* match_rest() the same way. */
 __noinline int classify_rest(struct match_io *io, __u32 gen, __u32 stateless)
 {
-	const struct fw_image_head *head;
+	const struct fw_image_head *head = image_of(gen);
 
-	if (!io)
-		return -1;
-	head = image_of(gen);
-	if (!head)
-		return -1;
-	return match_rest(head, head->match, io, stateless != 0);
+	return head ? match_rest(head, head->match, io, stateless != 0) : -1;
 }
