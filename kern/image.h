@@ -16,14 +16,22 @@
 #define FW_IMAGE_SLACK 128
 
 #ifdef __bpf__
-/* Size of the image less one; set before the programs are loaded. */
-const volatile __u32 fw_image_mask = 0;
+/*
+ * Size of the image less one; set before the programs are loaded. Weak, so that
+ * the compiler does not know it, and need not read it for each offset.
+ */
+__weak const __u32 fw_image_mask = 0;
+
+/* Processors that we run on load from anywhere: see ctx_copy(). */
+#define FW_IMAGE_ALIGN(type) 1
 #else
 extern __u32 fw_image_mask;
+
+#define FW_IMAGE_ALIGN(type) _Alignof(type)
 #endif
 
 /* The object of a type at an offset; `base` is the value of the map. */
 #define image_at(base, off, type)                              \
 	((const type *)(const void *)((const char *)(base) +   \
 				      ((off) & fw_image_mask & \
-				       ~(__u32)(_Alignof(type) - 1))))
+				       ~(__u32)(FW_IMAGE_ALIGN(type) - 1))))
