@@ -29,16 +29,17 @@ static __always_inline void ctx_copy(void *to, const void *from,
 }
 
 /*
- * Copy `len` (constant, even) bytes at `off` of the frame. Directly where they
- * are in the linear part, by the helper where a driver left them in fragments.
+ * `len` (constant) bytes at `off` of the frame, or NULL: where they are, if in the
+ * linear part, or else in `room`, which the helper fills from a driver's fragments.
  */
-static __always_inline int ctx_load(void *ctx, const enum fw_hook hook,
-				    __u32 off, void *to, const __u32 len)
+static __always_inline const void *ctx_at(void *ctx, const enum fw_hook hook,
+					  __u32 off, void *room,
+					  const __u32 len)
 {
 	void *data, *end;
 
 	if (off > FW_MAX_HEADERS_OFF)
-		return -1;
+		return NULL;
 	if (hook == FW_HOOK_XDP) {
 		data = (void *)(long)((struct xdp_md *)ctx)->data;
 		end = (void *)(long)((struct xdp_md *)ctx)->data_end;
@@ -46,13 +47,24 @@ static __always_inline int ctx_load(void *ctx, const enum fw_hook hook,
 		data = (void *)(long)((struct __sk_buff *)ctx)->data;
 		end = (void *)(long)((struct __sk_buff *)ctx)->data_end;
 	}
-	if (data + off + len <= end) {
-		ctx_copy(to, data + off, len);
-		return 0;
-	}
+	if (data + off + len <= end)
+		return data + off;
 	if (hook == FW_HOOK_XDP)
-		return (int)bpf_xdp_load_bytes(ctx, off, to, len);
-	return (int)bpf_skb_load_bytes(ctx, off, to, len);
+		return bpf_xdp_load_bytes(ctx, off, room, len) ? NULL : room;
+	return bpf_skb_load_bytes(ctx, off, room, len) ? NULL : room;
+}
+
+/* Copy `len` (constant, even) bytes at `off` of the frame. */
+static __always_inline int ctx_load(void *ctx, const enum fw_hook hook,
+				    __u32 off, void *to, const __u32 len)
+{
+	const void *at = ctx_at(ctx, hook, off, to, len);
+
+	if (!at)
+		return -1;
+	if (at != to)
+		ctx_copy(to, at, len);
+	return 0;
 }
 
 static __always_inline __u32 ctx_len(void *ctx, const enum fw_hook hook)

@@ -203,29 +203,31 @@ static __always_inline bool reaches(struct pkt *p, void *ctx,
 static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 						 const enum fw_hook hook)
 {
-	struct iphdr ip;
+	struct iphdr room;
+	const struct iphdr *ip =
+		ctx_at(ctx, hook, p->l3_off, &room, sizeof(room));
 	__u32 hlen, total, off;
 
-	if (ctx_load(ctx, hook, p->l3_off, &ip, sizeof(ip)))
+	if (!ip)
 		return FW_REASON_DROP_TRUNCATED;
-	hlen = ip.ihl * 4u;
-	total = bpf_ntohs(ip.tot_len);
+	hlen = ip->ihl * 4u;
+	total = bpf_ntohs(ip->tot_len);
 	if (hook != FW_HOOK_XDP && !total &&
 	    ((struct __sk_buff *)ctx)->gso_size)
 		total = p->len - p->l3_off; /* BIG TCP */
-	if (ip.version != 4 || hlen < 20 || total < hlen)
+	if (ip->version != 4 || hlen < 20 || total < hlen)
 		return FW_REASON_DROP_BAD_IPV4;
 	if (!reaches(p, ctx, hook, p->l3_off + total))
 		return FW_REASON_DROP_TRUNCATED;
-	addr_from_v4(&p->key.saddr, ip.saddr);
-	addr_from_v4(&p->key.daddr, ip.daddr);
+	addr_from_v4(&p->key.saddr, ip->saddr);
+	addr_from_v4(&p->key.daddr, ip->daddr);
 	p->key.family = FW_AF_IPV4;
-	p->key.proto = ip.protocol;
-	p->ttl = ip.ttl;
+	p->key.proto = ip->protocol;
+	p->ttl = ip->ttl;
 	p->l4_off = p->l3_off + hlen;
 	p->l3_end = p->l3_off + total;
-	p->frag_id = ip.id;
-	p->ip_flags = bpf_ntohs(ip.frag_off);
+	p->frag_id = ip->id;
+	p->ip_flags = bpf_ntohs(ip->frag_off);
 	off = p->ip_flags & 0x1fffu;
 	if (off)
 		p->frag = PKT_FRAG_LATER;
@@ -233,7 +235,7 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 		p->frag = PKT_FRAG_FIRST;
 	if (p->frag != PKT_WHOLE) {
 		/* RFC 3128: nobody needs a second fragment inside the TCP header */
-		if ((off == 1 && ip.protocol == IPPROTO_TCP) ||
+		if ((off == 1 && ip->protocol == IPPROTO_TCP) ||
 		    off * 8 + (total - hlen) > 65535 - hlen || total == hlen ||
 		    (p->ip_flags & 0x2000 && (total - hlen) % 8))
 			return FW_REASON_DROP_FRAG_BAD;
@@ -338,24 +340,26 @@ static __always_inline enum fw_reason parse_ext6(struct pkt *p, void *ctx,
 static __always_inline enum fw_reason parse_ipv6(struct pkt *p, void *ctx,
 						 const enum fw_hook hook)
 {
-	struct ipv6hdr ip;
+	struct ipv6hdr room;
+	const struct ipv6hdr *ip =
+		ctx_at(ctx, hook, p->l3_off, &room, sizeof(room));
 	__u32 total;
 
-	if (ctx_load(ctx, hook, p->l3_off, &ip, sizeof(ip)))
+	if (!ip)
 		return FW_REASON_DROP_TRUNCATED;
-	total = bpf_ntohs(ip.payload_len) + 40u;
+	total = bpf_ntohs(ip->payload_len) + 40u;
 	if (hook != FW_HOOK_XDP && total == 40 &&
 	    ((struct __sk_buff *)ctx)->gso_size)
 		total = p->len - p->l3_off; /* BIG TCP, RFC 2675 */
-	if (ip.version != 6)
+	if (ip->version != 6)
 		return FW_REASON_DROP_BAD_IPV6;
 	if (!reaches(p, ctx, hook, p->l3_off + total))
 		return FW_REASON_DROP_TRUNCATED;
-	__builtin_memcpy(&p->key.saddr, &ip.saddr, sizeof(p->key.saddr));
-	__builtin_memcpy(&p->key.daddr, &ip.daddr, sizeof(p->key.daddr));
+	__builtin_memcpy(&p->key.saddr, &ip->saddr, sizeof(p->key.saddr));
+	__builtin_memcpy(&p->key.daddr, &ip->daddr, sizeof(p->key.daddr));
 	p->key.family = FW_AF_IPV6;
-	p->key.proto = ip.nexthdr;
-	p->ttl = ip.hop_limit;
+	p->key.proto = ip->nexthdr;
+	p->ttl = ip->hop_limit;
 	p->l4_off = p->l3_off + 40;
 	p->l3_end = p->l3_off + total;
 	return parse_ext6(p, ctx, hook);
@@ -397,38 +401,44 @@ static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
 		__u8 doff;
 		__u8 flags;
 		__be16 window, check, urgent;
-	} th;
+	} room;
+	const typeof(room) *th;
 
-	if (p->l4_off + sizeof(th) > p->l3_end ||
-	    ctx_load(ctx, hook, p->l4_off, &th, sizeof(th)))
+	if (p->l4_off + sizeof(*th) > p->l3_end)
 		return FW_REASON_DROP_TRUNCATED;
-	if ((th.doff >> 4) < 5)
+	th = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
+	if (!th)
+		return FW_REASON_DROP_TRUNCATED;
+	if ((th->doff >> 4) < 5)
 		return FW_REASON_DROP_BAD_L4;
-	if (p->l4_off + (th.doff >> 4) * 4u > p->l3_end)
+	if (p->l4_off + (th->doff >> 4) * 4u > p->l3_end)
 		return FW_REASON_DROP_TRUNCATED;
-	p->key.sport = bpf_ntohs(th.sport);
-	p->key.dport = bpf_ntohs(th.dport);
+	p->key.sport = bpf_ntohs(th->sport);
+	p->key.dport = bpf_ntohs(th->dport);
 	p->key.flags |= FW_KEY_PORTS;
-	p->tcp_flags = th.flags;
-	return check_tcp_flags(th.flags);
+	p->tcp_flags = th->flags;
+	return check_tcp_flags(th->flags);
 }
 
 static __always_inline enum fw_reason parse_udp(struct pkt *p, void *ctx,
 						const enum fw_hook hook)
 {
-	struct udphdr uh;
+	struct udphdr room;
+	const struct udphdr *uh;
 	__u32 len;
 
-	if (p->l4_off + sizeof(uh) > p->l3_end ||
-	    ctx_load(ctx, hook, p->l4_off, &uh, sizeof(uh)))
+	if (p->l4_off + sizeof(*uh) > p->l3_end)
 		return FW_REASON_DROP_TRUNCATED;
-	len = bpf_ntohs(uh.len);
+	uh = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
+	if (!uh)
+		return FW_REASON_DROP_TRUNCATED;
+	len = bpf_ntohs(uh->len);
 	if (hook != FW_HOOK_XDP && !len && ((struct __sk_buff *)ctx)->gso_size)
 		len = 8; /* a super-datagram over 64 KiB */
 	if (len < 8 || (p->frag == PKT_WHOLE && p->l4_off + len > p->l3_end))
 		return FW_REASON_DROP_BAD_L4;
-	p->key.sport = bpf_ntohs(uh.source);
-	p->key.dport = bpf_ntohs(uh.dest);
+	p->key.sport = bpf_ntohs(uh->source);
+	p->key.dport = bpf_ntohs(uh->dest);
 	p->key.flags |= FW_KEY_PORTS;
 	/* DHCP (RFC 2131 section 4.1) and DHCPv6 (RFC 8415 section 7.2) */
 	if (p->key.family == FW_AF_IPV4
@@ -511,19 +521,22 @@ static __always_inline enum fw_reason parse_icmp(struct pkt *p, void *ctx,
 	struct {
 		__u8 type, code;
 		__be16 check, id, seq;
-	} ih;
+	} room;
+	const typeof(room) *ih;
 
-	if (p->l4_off + sizeof(ih) > p->l3_end ||
-	    ctx_load(ctx, hook, p->l4_off, &ih, sizeof(ih)))
+	if (p->l4_off + sizeof(*ih) > p->l3_end)
 		return FW_REASON_DROP_TRUNCATED;
-	p->key.icmp = (__u16)(ih.type << 8 | ih.code);
+	ih = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
+	if (!ih)
+		return FW_REASON_DROP_TRUNCATED;
+	p->key.icmp = (__u16)(ih->type << 8 | ih->code);
 	p->key.flags |= FW_KEY_ICMP;
 	if (p->key.family == FW_AF_IPV4)
-		classify_icmp4(p, ih.type);
+		classify_icmp4(p, ih->type);
 	else
-		classify_icmp6(p, ih.type);
+		classify_icmp6(p, ih->type);
 	if (p->icmp_kind == PKT_ICMP_REQUEST || p->icmp_kind == PKT_ICMP_REPLY)
-		p->icmp_id = ih.id;
+		p->icmp_id = ih->id;
 	return FW_REASON_NONE;
 }
 
