@@ -38,7 +38,7 @@ static __always_inline const void *ctx_at(void *ctx, const enum fw_hook hook,
 {
 	void *data, *end;
 
-	if (off > FW_MAX_HEADERS_OFF)
+	if (unlikely(off > FW_MAX_HEADERS_OFF))
 		return NULL;
 	if (hook == FW_HOOK_XDP) {
 		data = (void *)(long)((struct xdp_md *)ctx)->data;
@@ -47,7 +47,7 @@ static __always_inline const void *ctx_at(void *ctx, const enum fw_hook hook,
 		data = (void *)(long)((struct __sk_buff *)ctx)->data;
 		end = (void *)(long)((struct __sk_buff *)ctx)->data_end;
 	}
-	if (data + off + len <= end)
+	if (likely(data + off + len <= end))
 		return data + off;
 	if (hook == FW_HOOK_XDP)
 		return bpf_xdp_load_bytes(ctx, off, room, len) ? NULL : room;

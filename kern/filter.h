@@ -34,11 +34,11 @@ static __always_inline bool find_iface(struct pkt *p, struct run *r)
 {
 	const struct fw_iface *i = NULL;
 
-	if (p->vlan)
+	if (unlikely(p->vlan))
 		i = iface_find(r->ifaces, p->rx_ifindex, p->vlan);
 	if (!i)
 		i = iface_find(r->ifaces, p->rx_ifindex, 0);
-	if (!i)
+	if (unlikely(!i))
 		return false;
 	p->slot = i->slot < FW_MAX_IFSLOTS ? i->slot : 0;
 	p->ifindex = i->ifindex;
@@ -198,7 +198,7 @@ static __always_inline void decided(const struct pkt *p, const struct run *r,
 				    enum fw_reason reason, bool flow)
 {
 	count_rule(p, &p->res, flow);
-	if (p->res.flags & FW_RESULT_LOG)
+	if (unlikely(p->res.flags & FW_RESULT_LOG))
 		event_log(p, hook, &p->res, reason, r->gen);
 }
 
@@ -234,10 +234,10 @@ static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 						const bool stateless)
 {
 	for (int i = 0; i < 2; i++) {
-		if (classify(p, r, hook, stateless))
+		if (unlikely(classify(p, r, hook, stateless)))
 			return FW_REASON_DROP_INTERNAL;
-		if (!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
-		    !(p->res.flags & FW_RESULT_MAYBE))
+		if (likely(!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
+			   !(p->res.flags & FW_RESULT_MAYBE)))
 			return FW_REASON_NONE;
 		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r))
 			return FW_REASON_UNDECIDED;
@@ -462,18 +462,19 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	learn_selves(p, r);
 	if (hook != FW_HOOK_EGRESS) {
 		reason = check_addresses(p);
-		if (reason != FW_REASON_NONE)
+		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
 		p->offered = offers_address(ctx, p);
 	}
-	if (p->frag != PKT_WHOLE && r->head->options & FW_OPT_FRAG_DROP)
+	if (unlikely(p->frag != PKT_WHOLE) &&
+	    r->head->options & FW_OPT_FRAG_DROP)
 		return FW_REASON_DROP_FRAG_OPTION;
 	reason = step_stateless(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return reason;
-	if (p->frag == PKT_FRAG_LATER)
+	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return frag_follow(p, hook);
-	if (p->icmp_kind == PKT_ICMP_ERROR) {
+	if (unlikely(p->icmp_kind == PKT_ICMP_ERROR)) {
 		reason = step_icmp_error(p, ctx, hook);
 		if (reason != FW_REASON_NONE)
 			return reason;
@@ -511,25 +512,25 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 
 	parsed = parse(p, ctx, hook);
 	map = bpf_map_lookup_elem(&rulesets, &zero);
-	if (!map)
+	if (unlikely(!map))
 		return FW_REASON_DROP_NO_RULES;
 	r->head = bpf_map_lookup_elem(map, &zero);
-	if (!r->head)
+	if (unlikely(!r->head))
 		return FW_REASON_DROP_NO_RULES;
-	if (r->head->magic != FW_IMAGE_MAGIC)
+	if (unlikely(r->head->magic != FW_IMAGE_MAGIC))
 		return FW_REASON_DROP_NO_RULES;
 	r->gen = r->head->gen;
 	r->ifaces = iface_table(r->gen);
-	if (!r->ifaces) /* written before its image, removed after */
+	if (unlikely(!r->ifaces)) /* written before its image, removed after */
 		return FW_REASON_DROP_INTERNAL;
-	if (!find_iface(p, r))
+	if (unlikely(!find_iface(p, r)))
 		return FW_REASON_UNCOVERED;
 	r->selves = self_table();
-	if (!r->selves)
+	if (unlikely(!r->selves))
 		return FW_REASON_DROP_INTERNAL;
-	if (parsed != FW_REASON_NONE)
+	if (unlikely(parsed != FW_REASON_NONE))
 		return parsed;
-	if (!p->is_ip) /* nobody is reachable without ARP */
+	if (unlikely(!p->is_ip)) /* nobody is reachable without ARP */
 		return r->head->options & FW_OPT_NON_IP_DROP && !p->is_arp
 			       ? FW_REASON_DROP_NON_IP
 			       : FW_REASON_NON_IP;
@@ -539,7 +540,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		reason = obey(p, r, ctx, &m);
 	else
 		reason = judge(p, r, ctx, hook);
-	if (p->frag == PKT_FRAG_FIRST && !reason_is_drop(reason))
+	if (unlikely(p->frag == PKT_FRAG_FIRST) && !reason_is_drop(reason))
 		frag_remember(p, hook, reason == FW_REASON_UNDECIDED);
 	return reason;
 }

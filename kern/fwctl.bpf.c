@@ -17,6 +17,7 @@
 #include "kern/host_abi.h"
 #include "kern/image.h"
 #include "kern/kernel.h"
+#include "kern/likely.h"
 #include "kern/maps.h"
 
 #include "kern/ctx.h"

@@ -53,10 +53,10 @@ static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 		__u32 index = (gen + i) % FW_IFACES_TABLES, zero = 0;
 
 		map = bpf_map_lookup_elem(&ifaces, &index);
-		if (!map)
+		if (unlikely(!map))
 			continue;
 		t = bpf_map_lookup_elem(map, &zero);
-		if (t && t->head.gen == gen)
+		if (likely(t && t->head.gen == gen))
 			return t;
 	}
 	return NULL;

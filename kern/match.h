@@ -12,6 +12,7 @@
 
 #include "kern/forget.h"
 #include "kern/image.h"
+#include "kern/likely.h"
 #include "kern/match_abi.h"
 
 #include "kern/addrset.h"
@@ -216,7 +217,7 @@ enum match_found {
 static __always_inline enum match_found take_entry(struct match *m, __u32 need,
 						   __u32 end, __u32 slot)
 {
-	if (need & FW_MATCH_HAS_TERM) {
+	if (unlikely(need & FW_MATCH_HAS_TERM)) {
 		m->s->asked = end & FW_REF_RULE_MASK;
 		m->s->row = slot;
 		return MATCH_ASK;
@@ -317,7 +318,7 @@ static __always_inline void probe(struct match *m,
 	if (!kind || (ref & FW_REF_RULE_MASK) >= m->s->best)
 		return;
 	pos = ref_off(ref);
-	if (kind == FW_REF_LONG) {
+	if (unlikely(kind == FW_REF_LONG)) {
 		kind = image_at(m->base, pos, struct fw_match_long)->n;
 		pos += (__u32)sizeof(struct fw_match_long);
 	}
@@ -542,7 +543,7 @@ static __always_inline int match_first(const void *base, __u32 off,
 		match_addresses(&m, false);
 		is_over = match_steps(&m, false);
 	}
-	if (!is_over)
+	if (unlikely(!is_over))
 		return MATCH_UNFINISHED;
 	match_result(&m, h, stateless, &io->res);
 	return 0;

@@ -133,8 +133,8 @@ parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
 		return FW_REASON_DROP_TRUNCATED;
 	}
 	for (int i = 0; i <= FW_MAX_VLAN_TAGS; i++) {
-		if (proto != bpf_htons(ETH_P_8021Q) &&
-		    proto != bpf_htons(ETH_P_8021AD))
+		if (likely(proto != bpf_htons(ETH_P_8021Q) &&
+			   proto != bpf_htons(ETH_P_8021AD)))
 			break;
 		if (tags == FW_MAX_VLAN_TAGS)
 			return FW_REASON_DROP_VLAN_DEPTH;
@@ -208,16 +208,16 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 		ctx_at(ctx, hook, p->l3_off, &room, sizeof(room));
 	__u32 hlen, total, off;
 
-	if (!ip)
+	if (unlikely(!ip))
 		return FW_REASON_DROP_TRUNCATED;
 	hlen = ip->ihl * 4u;
 	total = bpf_ntohs(ip->tot_len);
 	if (hook != FW_HOOK_XDP && !total &&
 	    ((struct __sk_buff *)ctx)->gso_size)
 		total = p->len - p->l3_off; /* BIG TCP */
-	if (ip->version != 4 || hlen < 20 || total < hlen)
+	if (unlikely(ip->version != 4 || hlen < 20 || total < hlen))
 		return FW_REASON_DROP_BAD_IPV4;
-	if (!reaches(p, ctx, hook, p->l3_off + total))
+	if (unlikely(!reaches(p, ctx, hook, p->l3_off + total)))
 		return FW_REASON_DROP_TRUNCATED;
 	addr_from_v4(&p->key.saddr, ip->saddr);
 	addr_from_v4(&p->key.daddr, ip->daddr);
@@ -229,18 +229,18 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 	p->frag_id = ip->id;
 	p->ip_flags = bpf_ntohs(ip->frag_off);
 	off = p->ip_flags & 0x1fffu;
-	if (off)
+	if (unlikely(off))
 		p->frag = PKT_FRAG_LATER;
-	else if (p->ip_flags & 0x2000)
+	else if (unlikely(p->ip_flags & 0x2000))
 		p->frag = PKT_FRAG_FIRST;
-	if (p->frag != PKT_WHOLE) {
+	if (unlikely(p->frag != PKT_WHOLE)) {
 		/* RFC 3128: nobody needs a second fragment inside the TCP header */
 		if ((off == 1 && ip->protocol == IPPROTO_TCP) ||
 		    off * 8 + (total - hlen) > 65535 - hlen || total == hlen ||
 		    (p->ip_flags & 0x2000 && (total - hlen) % 8))
 			return FW_REASON_DROP_FRAG_BAD;
 	}
-	if (hlen > 20)
+	if (unlikely(hlen > 20))
 		return parse_ipv4_options(p, ctx, hook, hlen - 20);
 	return FW_REASON_NONE;
 }
@@ -326,7 +326,7 @@ static __always_inline enum fw_reason parse_ext6(struct pkt *p, void *ctx,
 			if (p->frag)
 				return FW_REASON_DROP_EXT_HEADERS;
 			reason = parse_frag6(p, ctx, hook, p->l4_off);
-			if (reason != FW_REASON_NONE)
+			if (unlikely(reason != FW_REASON_NONE))
 				return reason;
 		}
 		p->key.proto = eh.next;
@@ -345,15 +345,15 @@ static __always_inline enum fw_reason parse_ipv6(struct pkt *p, void *ctx,
 		ctx_at(ctx, hook, p->l3_off, &room, sizeof(room));
 	__u32 total;
 
-	if (!ip)
+	if (unlikely(!ip))
 		return FW_REASON_DROP_TRUNCATED;
 	total = bpf_ntohs(ip->payload_len) + 40u;
 	if (hook != FW_HOOK_XDP && total == 40 &&
 	    ((struct __sk_buff *)ctx)->gso_size)
 		total = p->len - p->l3_off; /* BIG TCP, RFC 2675 */
-	if (ip->version != 6)
+	if (unlikely(ip->version != 6))
 		return FW_REASON_DROP_BAD_IPV6;
-	if (!reaches(p, ctx, hook, p->l3_off + total))
+	if (unlikely(!reaches(p, ctx, hook, p->l3_off + total)))
 		return FW_REASON_DROP_TRUNCATED;
 	__builtin_memcpy(&p->key.saddr, &ip->saddr, sizeof(p->key.saddr));
 	__builtin_memcpy(&p->key.daddr, &ip->daddr, sizeof(p->key.daddr));
@@ -404,14 +404,14 @@ static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
 	} room;
 	const typeof(room) *th;
 
-	if (p->l4_off + sizeof(*th) > p->l3_end)
+	if (unlikely(p->l4_off + sizeof(*th) > p->l3_end))
 		return FW_REASON_DROP_TRUNCATED;
 	th = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
-	if (!th)
+	if (unlikely(!th))
 		return FW_REASON_DROP_TRUNCATED;
-	if ((th->doff >> 4) < 5)
+	if (unlikely((th->doff >> 4) < 5))
 		return FW_REASON_DROP_BAD_L4;
-	if (p->l4_off + (th->doff >> 4) * 4u > p->l3_end)
+	if (unlikely(p->l4_off + (th->doff >> 4) * 4u > p->l3_end))
 		return FW_REASON_DROP_TRUNCATED;
 	p->key.sport = bpf_ntohs(th->sport);
 	p->key.dport = bpf_ntohs(th->dport);
@@ -427,10 +427,10 @@ static __always_inline enum fw_reason parse_udp(struct pkt *p, void *ctx,
 	const struct udphdr *uh;
 	__u32 len;
 
-	if (p->l4_off + sizeof(*uh) > p->l3_end)
+	if (unlikely(p->l4_off + sizeof(*uh) > p->l3_end))
 		return FW_REASON_DROP_TRUNCATED;
 	uh = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
-	if (!uh)
+	if (unlikely(!uh))
 		return FW_REASON_DROP_TRUNCATED;
 	len = bpf_ntohs(uh->len);
 	if (hook != FW_HOOK_XDP && !len && ((struct __sk_buff *)ctx)->gso_size)
@@ -527,7 +527,7 @@ static __always_inline enum fw_reason parse_icmp(struct pkt *p, void *ctx,
 	if (p->l4_off + sizeof(*ih) > p->l3_end)
 		return FW_REASON_DROP_TRUNCATED;
 	ih = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
-	if (!ih)
+	if (unlikely(!ih))
 		return FW_REASON_DROP_TRUNCATED;
 	p->key.icmp = (__u16)(ih->type << 8 | ih->code);
 	p->key.flags |= FW_KEY_ICMP;
@@ -543,7 +543,7 @@ static __always_inline enum fw_reason parse_icmp(struct pkt *p, void *ctx,
 static __always_inline enum fw_reason parse_l4(struct pkt *p, void *ctx,
 					       const enum fw_hook hook)
 {
-	if (p->frag == PKT_FRAG_LATER)
+	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return FW_REASON_NONE;
 	switch (p->key.proto) {
 	case IPPROTO_TCP:
@@ -577,20 +577,21 @@ static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
 	p->has_l2 = ctx_has_l2(ctx, hook);
 	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	reason = parse_l2(p, ctx, hook, &proto);
-	if (reason != FW_REASON_NONE)
+	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
 	p->is_ip = proto == ETH_P_IP || proto == ETH_P_IPV6;
-	if (!p->is_ip) {
+	if (unlikely(!p->is_ip)) {
 		p->is_arp = proto == ETH_P_ARP;
 		return FW_REASON_NONE;
 	}
 	reason = proto == ETH_P_IP ? parse_ipv4(p, ctx, hook)
 				   : parse_ipv6(p, ctx, hook);
-	if (reason != FW_REASON_NONE)
+	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
 	reason = parse_l4(p, ctx, hook);
 	/* RFC 7112: a first fragment carries the whole header chain */
-	if (p->frag == PKT_FRAG_FIRST && reason == FW_REASON_DROP_TRUNCATED)
+	if (unlikely(p->frag == PKT_FRAG_FIRST) &&
+	    reason == FW_REASON_DROP_TRUNCATED)
 		return FW_REASON_DROP_FRAG_TINY;
 	return reason;
 }
@@ -604,7 +605,8 @@ static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
 {
 	enum fw_reason reason = parse_headers(p, ctx, hook);
 
-	if (hook == FW_HOOK_XDP && (reason != FW_REASON_NONE || !p->is_ip))
+	if (hook == FW_HOOK_XDP &&
+	    unlikely(reason != FW_REASON_NONE || !p->is_ip))
 		p->len = ctx_len(ctx, hook);
 	return reason;
 }
