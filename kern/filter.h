@@ -528,12 +528,13 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 	r->selves = self_table();
 	if (unlikely(!r->selves))
 		return FW_REASON_DROP_INTERNAL;
-	if (unlikely(parsed != FW_REASON_NONE))
-		return parsed;
-	if (unlikely(!p->is_ip)) /* nobody is reachable without ARP */
+	if (unlikely(parsed ==
+		     FW_REASON_NON_IP)) /* nobody is reachable without ARP */
 		return r->head->options & FW_OPT_NON_IP_DROP && !p->is_arp
 			       ? FW_REASON_DROP_NON_IP
 			       : FW_REASON_NON_IP;
+	if (unlikely(parsed != FW_REASON_NONE))
+		return parsed;
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
 	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m))

@@ -64,9 +64,10 @@ static __always_inline void clear(struct pkt *p, const __u32 from,
 	__builtin_memset(__builtin_assume_aligned(at, 8), 0, to - from);
 }
 
-_Static_assert(offsetof(struct pkt, io.state) % 8 == 0 &&
+_Static_assert(offsetof(struct pkt, key.sport) % 8 == 0 &&
+		       offsetof(struct pkt, io.state) % 8 == 0 &&
 		       offsetof(struct pkt, flow.gen) % 8 == 0 &&
-		       sizeof(struct pkt) % 8 == 0,
+		       offsetof(struct pkt, zones) % 8 == 0,
 	       "cleared by words");
 
 static __always_inline struct pkt *work_get(const enum fw_hook hook)
@@ -76,10 +77,11 @@ static __always_inline struct pkt *work_get(const enum fw_hook hook)
 
 	if (!p)
 		return NULL;
-	/* not what is written before it is read: the walk's state, the tuples */
+	/* not what is written before it is read: addresses, the walk's state, tuples */
 	p->tuple.family = 0;
-	clear(p, 0, offsetof(struct pkt, io.state));
-	clear(p, offsetof(struct pkt, flow.gen), sizeof(*p));
+	clear(p, offsetof(struct pkt, key.sport),
+	      offsetof(struct pkt, io.state));
+	clear(p, offsetof(struct pkt, flow.gen), offsetof(struct pkt, zones));
 	return p;
 }
 
@@ -99,7 +101,7 @@ int fw_xdp(struct xdp_md *ctx)
 		return finish(p, FW_HOOK_XDP, FW_REASON_UNDECIDED);
 	}
 	if (!reason_is_drop(reason) && reason != FW_REASON_UNDECIDED &&
-	    reason != FW_REASON_UNCOVERED && p->is_ip)
+	    reason != FW_REASON_UNCOVERED && reason != FW_REASON_NON_IP)
 		meta_write(ctx, p, reason, r.gen);
 	return finish(p, FW_HOOK_XDP, reason);
 }

@@ -55,28 +55,29 @@ struct pkt {
 	};
 	struct fw_tuple tuple; /* as on the wire: see pkt_tuple() */
 	struct flow flow;
-	__u64 zones;  /* of the interface of this hook */
-	__u32 len;    /* of the frame, see reaches() */
-	__u32 l3_off; /* from the start of the frame */
-	__u32 l4_off;
-	__u32 l3_end;	  /* where IP says that the packet ends */
-	__u32 frag_id;	  /* as on the wire */
-	__u32 ifindex;	  /* of the device whose rules count */
-	__u32 rx_ifindex; /* of the device the hook is on */
 	__u32 in_ifindex; /* TC egress: where a forwarded packet came in */
 	__u32 slot;	  /* of the interface, in `stats` */
 	__u16 vlan;	  /* VID of the outermost tag, 0: none */
 	__be16 icmp_id;
-	__u16 ip_flags;	   /* frag_off field, host order */
 	__u8 frag;	   /* enum pkt_frag */
 	__u8 icmp_kind;	   /* enum pkt_icmp */
 	__u8 icmp_request; /* type of the request of a REQUEST or REPLY */
 	__u8 tcp_flags;
+	bool offered; /* an address, to us: see offers_address() */
+
+	/* from here on not zeroed before, but always written before it is read */
+	__u64 zones
+		__attribute__((aligned(8))); /* of the interface of this hook */
+	__u32 len;			     /* of the frame, see reaches() */
+	__u32 l3_off;			     /* from the start of the frame */
+	__u32 l4_off;
+	__u32 l3_end;	  /* where IP says that the packet ends */
+	__u32 frag_id;	  /* of a fragment, as on the wire */
+	__u32 ifindex;	  /* of the device whose rules count */
+	__u32 rx_ifindex; /* of the device the hook is on */
 	__u8 ttl;
-	bool is_ip;
-	bool is_arp;
-	bool offered;	 /* an address, to us: see offers_address() */
-	bool has_l2;	 /* the frame, as this hook sees it */
+	bool is_arp;	 /* what is not IP */
+	bool has_l2;	 /* TC: the frame, as this hook sees it */
 	__u8 saddr_self; /* FW_SELF_* of key.saddr */
 	__u8 daddr_self;
 };
@@ -126,7 +127,7 @@ parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
 		p->vlan = skb->vlan_tci & 0xfff;
 		tags = 1;
 	}
-	if (!p->has_l2) {
+	if (hook != FW_HOOK_XDP && !p->has_l2) {
 		proto = (__be16)skb->protocol;
 		off = 0;
 	} else if (ctx_load(ctx, hook, 12, &proto, sizeof(proto))) {
@@ -195,8 +196,11 @@ parse_ipv4_options(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 len)
 static __always_inline bool reaches(struct pkt *p, void *ctx,
 				    const enum fw_hook hook, __u32 end)
 {
-	if (end > p->len && hook == FW_HOOK_XDP)
-		p->len = ctx_len(ctx, hook);
+	if (likely(end <= p->len))
+		return true;
+	if (hook != FW_HOOK_XDP)
+		return false;
+	p->len = ctx_len(ctx, hook);
 	return end <= p->len;
 }
 
@@ -226,18 +230,14 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 	p->ttl = ip->ttl;
 	p->l4_off = p->l3_off + hlen;
 	p->l3_end = p->l3_off + total;
-	p->frag_id = ip->id;
-	p->ip_flags = bpf_ntohs(ip->frag_off);
-	off = p->ip_flags & 0x1fffu;
-	if (unlikely(off))
-		p->frag = PKT_FRAG_LATER;
-	else if (unlikely(p->ip_flags & 0x2000))
-		p->frag = PKT_FRAG_FIRST;
-	if (unlikely(p->frag != PKT_WHOLE)) {
+	if (unlikely(ip->frag_off & bpf_htons(0x3fff))) {
+		off = bpf_ntohs(ip->frag_off) & 0x1fffu;
+		p->frag = off ? PKT_FRAG_LATER : PKT_FRAG_FIRST;
+		p->frag_id = ip->id;
 		/* RFC 3128: nobody needs a second fragment inside the TCP header */
 		if ((off == 1 && ip->protocol == IPPROTO_TCP) ||
 		    off * 8 + (total - hlen) > 65535 - hlen || total == hlen ||
-		    (p->ip_flags & 0x2000 && (total - hlen) % 8))
+		    (ip->frag_off & bpf_htons(0x2000) && (total - hlen) % 8))
 			return FW_REASON_DROP_FRAG_BAD;
 	}
 	if (unlikely(hlen > 20))
@@ -374,11 +374,7 @@ static __always_inline enum fw_reason check_tcp_flags(__u8 flags)
 	const __u8 xmas = TCP_FIN | TCP_PSH | TCP_URG;
 	__u8 f = flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK);
 
-	if (!(flags & 0x3f))
-		return FW_REASON_DROP_TCP_NULL;
 	/* FIN, PSH and URG are legal together on an acknowledged stream */
-	if ((flags & xmas) == xmas && f != (TCP_FIN | TCP_ACK))
-		return FW_REASON_DROP_TCP_XMAS;
 	switch (f) {
 	case TCP_SYN:
 	case TCP_SYN | TCP_ACK:
@@ -388,8 +384,12 @@ static __always_inline enum fw_reason check_tcp_flags(__u8 flags)
 	case TCP_FIN | TCP_ACK:
 		return FW_REASON_NONE;
 	default:
-		return FW_REASON_DROP_TCP_FLAGS;
+		break;
 	}
+	if (!(flags & 0x3f))
+		return FW_REASON_DROP_TCP_NULL;
+	return (flags & xmas) == xmas ? FW_REASON_DROP_TCP_XMAS
+				      : FW_REASON_DROP_TCP_FLAGS;
 }
 
 static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
@@ -545,9 +545,9 @@ static __always_inline enum fw_reason parse_l4(struct pkt *p, void *ctx,
 {
 	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return FW_REASON_NONE;
-	switch (p->key.proto) {
-	case IPPROTO_TCP:
+	if (likely(p->key.proto == IPPROTO_TCP))
 		return parse_tcp(p, ctx, hook);
+	switch (p->key.proto) {
 	case IPPROTO_UDP:
 		return parse_udp(p, ctx, hook);
 	case IPPROTO_ICMP:
@@ -574,39 +574,40 @@ static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
 	__u16 proto = 0;
 
 	p->len = ctx_near_len(ctx, hook);
-	p->has_l2 = ctx_has_l2(ctx, hook);
+	if (hook != FW_HOOK_XDP)
+		p->has_l2 = ctx_has_l2(ctx, hook);
 	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	reason = parse_l2(p, ctx, hook, &proto);
 	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
-	p->is_ip = proto == ETH_P_IP || proto == ETH_P_IPV6;
-	if (unlikely(!p->is_ip)) {
+	if (proto == ETH_P_IP) {
+		reason = parse_ipv4(p, ctx, hook);
+	} else if (proto == ETH_P_IPV6) {
+		reason = parse_ipv6(p, ctx, hook);
+	} else {
 		p->is_arp = proto == ETH_P_ARP;
-		return FW_REASON_NONE;
+		return FW_REASON_NON_IP;
 	}
-	reason = proto == ETH_P_IP ? parse_ipv4(p, ctx, hook)
-				   : parse_ipv6(p, ctx, hook);
 	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
 	reason = parse_l4(p, ctx, hook);
 	/* RFC 7112: a first fragment carries the whole header chain */
-	if (unlikely(p->frag == PKT_FRAG_FIRST) &&
-	    reason == FW_REASON_DROP_TRUNCATED)
+	if (unlikely(reason == FW_REASON_DROP_TRUNCATED) &&
+	    p->frag == PKT_FRAG_FIRST)
 		return FW_REASON_DROP_FRAG_TINY;
 	return reason;
 }
 
 /*
- * Parse the frame. FW_REASON_NONE: `p` is complete, unless !p->is_ip.
- * Anything else is the reason to drop it.
+ * Parse the frame. FW_REASON_NONE: `p` is complete. Anything else is the reason to
+ * drop it, but for FW_REASON_NON_IP, with which the rules do as they please.
  */
 static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
 					    const enum fw_hook hook)
 {
 	enum fw_reason reason = parse_headers(p, ctx, hook);
 
-	if (hook == FW_HOOK_XDP &&
-	    unlikely(reason != FW_REASON_NONE || !p->is_ip))
+	if (hook == FW_HOOK_XDP && unlikely(reason != FW_REASON_NONE))
 		p->len = ctx_len(ctx, hook);
 	return reason;
 }
