@@ -111,6 +111,18 @@ static __always_inline void learn_selves(struct pkt *p, const struct run *r)
 }
 
 /*
+ * Loopback is ours too, in no table. Not to be asked where check_addresses() is: it
+ * lets no such packet in.
+ */
+static __always_inline void learn_loopback(struct pkt *p)
+{
+	if (addr_is_loopback(&p->key.saddr, p->key.family))
+		p->saddr_self |= FW_SELF_ADDRESS;
+	if (addr_is_loopback(&p->key.daddr, p->key.family))
+		p->daddr_self |= FW_SELF_ADDRESS;
+}
+
+/*
  * Direction and zones of the flow whose opener's tuple is in p->key, from a
  * packet of that direction or (reply) of the other. False: this hook cannot
  * tell where the flow came in.
@@ -123,17 +135,16 @@ static __always_inline bool locate(struct pkt *p, const struct run *r,
 		egress && p->in_ifindex ? other_zones(r, p->in_ifindex) : 0;
 	struct fw_key *k = &p->key;
 
+	from_us = p->saddr_self & FW_SELF_ADDRESS;
+	to_us = p->daddr_self;
 	k->flags &= (__u8) ~(FW_KEY_SRC_SELF | FW_KEY_DST_SELF |
 			     FW_KEY_OUT_UNKNOWN);
-	from_us = p->saddr_self & FW_SELF_ADDRESS ||
-		  addr_is_loopback(&k->saddr, k->family);
-	to_us = p->daddr_self || addr_is_loopback(&k->daddr, k->family);
 	if (from_us)
 		k->flags |= FW_KEY_SRC_SELF;
-	if (to_us && !(p->daddr_self & FW_SELF_BROADCAST))
+	if (p->daddr_self == FW_SELF_ADDRESS) /* not of a broadcast */
 		k->flags |= FW_KEY_DST_SELF;
-	if (!egress && !reply)
-		to_us |= p->offered || addr_is_multicast(&k->daddr, k->family);
+	if (!egress && !reply && !to_us)
+		to_us = p->offered || addr_is_multicast(&k->daddr, k->family);
 	k->in_zones = egress == reply ? p->zones : other;
 	k->out_zones = egress == reply ? other : p->zones;
 	if (from_us || (egress && !reply && !p->in_ifindex)) {
@@ -415,6 +426,7 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	} else {
 		key_from_tuple(&p->key, &f->orig);
 		learn_selves(p, r);
+		learn_loopback(p);
 	}
 	/* an answer whose way out is not ours came in by no zone either */
 	if (!locate(p, r, hook, f->reply) &&
@@ -465,6 +477,8 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
 		p->offered = offers_address(ctx, p);
+	} else {
+		learn_loopback(p);
 	}
 	if (unlikely(p->frag != PKT_WHOLE) &&
 	    r->head->options & FW_OPT_FRAG_DROP)

@@ -238,6 +238,23 @@ def test_stateless(fw, family, hook):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_loopback_is_self(fw, family):
+    """What leaves with such an address is ours, though no table of ours has it."""
+    fw.rules("interface wan = if0\ndefault out drop\n"
+             "accept stateless out proto udp from self to port 7\n"
+             "accept stateless out proto udp to self port 9\n")
+    own = "127.0.0.2" if family == 4 else "::1"
+
+    def reason(sport, dport, **addresses):
+        udp = UDP(sport=sport, dport=dport)
+        return fw.run("egress", frame(l3(family, **addresses) / udp))["reason"]
+    assert reason(8, 7, src=own, dst=peer_of(family)) == "stateless"
+    assert reason(8, 9, src=self_of(family), dst=own) == "stateless"
+    assert reason(8, 7, src=far_of(family), dst=peer_of(family)) == "default"
+    assert reason(8, 9, src=self_of(family), dst=peer_of(family)) == "default"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_forward(fw, family):
     """Ingress cannot know the leaving interface: egress decides and inserts."""
     syn = frame(l3(family, dst=far_of(family)) / TCP(sport=7, dport=80, flags="S"))
