@@ -521,14 +521,13 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 {
 	enum fw_reason reason, parsed;
 	struct fw_meta m;
-	__u32 zero = 0;
 	void *map;
 
 	parsed = parse(p, ctx, hook);
-	map = bpf_map_lookup_elem(&rulesets, &zero);
+	map = bpf_map_lookup_elem(&rulesets, &first);
 	if (unlikely(!map))
 		return FW_REASON_DROP_NO_RULES;
-	r->head = bpf_map_lookup_elem(map, &zero);
+	r->head = bpf_map_lookup_elem(map, &first);
 	if (unlikely(!r->head))
 		return FW_REASON_DROP_NO_RULES;
 	if (unlikely(r->head->magic != FW_IMAGE_MAGIC))

@@ -50,12 +50,12 @@ static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 	void *map;
 
 	for (__u32 i = 0; i < FW_IFACES_TABLES; i++) {
-		__u32 index = (gen + i) % FW_IFACES_TABLES, zero = 0;
+		__u32 index = (gen + i) % FW_IFACES_TABLES;
 
 		map = bpf_map_lookup_elem(&ifaces, &index);
 		if (unlikely(!map))
 			continue;
-		t = bpf_map_lookup_elem(map, &zero);
+		t = bpf_map_lookup_elem(map, &first);
 		if (likely(t && t->head.gen == gen))
 			return t;
 	}
@@ -64,9 +64,8 @@ static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 
 static __always_inline const struct fw_self_table *self_table(void)
 {
-	__u32 zero = 0;
-	void *map = bpf_map_lookup_elem(&selfaddrs, &zero);
+	void *map = bpf_map_lookup_elem(&selfaddrs, &first);
 
-	return map ? bpf_map_lookup_elem(map, &zero) : NULL;
+	return map ? bpf_map_lookup_elem(map, &first) : NULL;
 }
 #endif
