@@ -33,17 +33,9 @@ static __always_inline bool addr_is_loopback(const struct fw_addr *a,
 }
 
 /* ::ffff:0:0/96 is no address of a packet, and our own form of IPv4. */
-static __always_inline bool addr_is_mapped(const struct fw_addr *a, __u8 family)
+static __always_inline bool v6_is_mapped(const struct fw_addr *a)
 {
-	return family == FW_AF_IPV6 && !(a->w[0] | a->w[1]) &&
-	       a->w[2] == bpf_htonl(0xffff);
-}
-
-/* 240.0.0.0/4 and 0.0.0.0/8 but 0.0.0.0 itself (RFC 1122 3.2.1.3). */
-static __always_inline bool v4_is_reserved(__be32 a)
-{
-	return (a & bpf_htonl(0xf0000000)) == bpf_htonl(0xf0000000) ||
-	       (a && !(a & bpf_htonl(0xff000000)));
+	return !(a->w[0] | a->w[1]) && a->w[2] == bpf_htonl(0xffff);
 }
 
 /* A host without an address may only ask for one, or say it listens. */
@@ -56,16 +48,31 @@ static __always_inline bool may_come_from_any(const struct pkt *p)
 		p->key.dport == 67);
 }
 
-/* Of one family, so that each is asked about only once. */
-static __always_inline bool is_martian(const struct pkt *p, const __u8 family)
+/* A source is not of 224.0.0.0/3, nor of 0.0.0.0/8 but 0.0.0.0 (RFC 1122 3.2.1.3). */
+static __always_inline bool v4_is_martian(const struct pkt *p)
+{
+	const __be32 upper = bpf_htonl(0xe0000000), net = bpf_htonl(0xff000000);
+	__be32 s = p->key.saddr.w[3], d = p->key.daddr.w[3];
+
+	if ((s & upper) == upper || !d ||
+	    addr_is_loopback(&p->key.saddr, FW_AF_IPV4) ||
+	    addr_is_loopback(&p->key.daddr, FW_AF_IPV4))
+		return true;
+	return unlikely(!(s & net)) && (s || !may_come_from_any(p));
+}
+
+static __always_inline bool v6_is_martian(const struct pkt *p)
 {
 	const struct fw_addr *s = &p->key.saddr, *d = &p->key.daddr;
+	const fw_addr_half *s_half = (const void *)s, *d_half = (const void *)d;
+	const __u8 family = FW_AF_IPV6;
 
-	if (addr_is_multicast(s, family) || addr_is_loopback(s, family) ||
-	    addr_is_loopback(d, family) || addr_is_mapped(s, family) ||
-	    addr_is_mapped(d, family) || addr_is_any(d, family))
+	if (addr_is_multicast(s, family))
 		return true;
-	if (family == FW_AF_IPV4 && v4_is_reserved(s->w[3]))
+	if (likely(s_half[0] && d_half[0])) /* not so of any below */
+		return false;
+	if (addr_is_loopback(s, family) || addr_is_loopback(d, family) ||
+	    v6_is_mapped(s) || v6_is_mapped(d) || addr_is_any(d, family))
 		return true;
 	return addr_is_any(s, family) && !may_come_from_any(p);
 }
@@ -75,10 +82,9 @@ static __always_inline enum fw_reason check_addresses(const struct pkt *p)
 	const struct fw_addr *s = &p->key.saddr, *d = &p->key.daddr;
 	__u8 family = p->key.family;
 
-	if (addr_equal(s, d) && !addr_is_any(s, family))
+	if (unlikely(addr_equal(s, d)) && !addr_is_any(s, family))
 		return FW_REASON_DROP_LAND;
-	if (family == FW_AF_IPV4 ? is_martian(p, FW_AF_IPV4)
-				 : is_martian(p, FW_AF_IPV6))
+	if (family == FW_AF_IPV4 ? v4_is_martian(p) : v6_is_martian(p))
 		return FW_REASON_DROP_MARTIAN;
 	if (p->saddr_self & FW_SELF_ADDRESS)
 		return FW_REASON_DROP_SPOOFED_SELF;
