@@ -96,8 +96,8 @@ static __always_inline bool offers_address(void *ctx, struct pkt *p)
 {
 	__u32 ifindex;
 
-	if (p->key.family != FW_AF_IPV4 || p->key.sport != 67 ||
-	    !(p->key.flags & FW_KEY_ESSENTIAL))
+	if (likely(!(p->key.flags & FW_KEY_ESSENTIAL)) ||
+	    p->key.family != FW_AF_IPV4 || p->key.sport != 67)
 		return false;
 	ifindex = route_out(ctx, p);
 	return !ifindex || ifindex == p->rx_ifindex;
@@ -476,7 +476,8 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 		reason = check_addresses(p);
 		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
-		p->offered = offers_address(ctx, p);
+		if (offers_address(ctx, p))
+			p->offered = true;
 	} else {
 		learn_loopback(p);
 	}

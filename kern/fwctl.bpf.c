@@ -100,8 +100,10 @@ int fw_xdp(struct xdp_md *ctx)
 		meta_write(ctx, p, reason, r.gen);
 		return finish(p, FW_HOOK_XDP, FW_REASON_UNDECIDED);
 	}
-	if (!reason_is_drop(reason) && reason != FW_REASON_UNDECIDED &&
-	    reason != FW_REASON_UNCOVERED && reason != FW_REASON_NON_IP)
+	if (reason_is_drop(reason))
+		return finish(p, FW_HOOK_XDP, reason);
+	if (reason != FW_REASON_UNDECIDED && reason != FW_REASON_UNCOVERED &&
+	    reason != FW_REASON_NON_IP)
 		meta_write(ctx, p, reason, r.gen);
 	return finish(p, FW_HOOK_XDP, reason);
 }
