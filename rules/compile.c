@@ -106,21 +106,31 @@ static size_t count_fixed(const struct fw_scope *scope,
 	return n;
 }
 
-/* Somebody waits for having got so far without an error. */
-static void tell(struct fw_compiler *c,
-		 void (*who)(void *ctx, const struct fw_text *texts, size_t n))
+static bool is_right(const struct fw_compiler *c)
 {
-	if (who && !c->rep.diag->errors && !c->rep.is_broken)
-		who(c->ctx, c->sources.texts, c->sources.n);
+	return !c->rep.diag->errors && !c->rep.is_broken;
 }
 
-/* Everything behind the syntax tree. */
-static void understand(struct fw_compiler *c, const struct fw_ast *ast,
-		       struct fw_program *program)
+/* False: whoever wanted the files has them, and that is enough. */
+static bool tell_read_all(struct fw_compiler *c)
+{
+	if (!c->options->read_all || !is_right(c))
+		return true;
+	return c->options->read_all(c->ctx, c->sources.texts, c->sources.n);
+}
+
+/*
+ * Everything behind the syntax tree.
+ *
+ * Returns the place of each row, to be freed.
+ */
+static struct fw_span *understand(struct fw_compiler *c,
+				  const struct fw_ast *ast,
+				  struct fw_program *program)
 {
 	struct fw_set_pool pool = { .arena = program->arena };
 	struct fw_scope scope;
-	struct fw_rows rows = { .scope = &scope,
+	struct fw_rows rows = { .rep = &c->rep,
 				.program = program,
 				.options = c->options };
 
@@ -134,28 +144,57 @@ static void understand(struct fw_compiler *c, const struct fw_ast *ast,
 	fw_set_pool_done(&pool);
 	program->n_fixed_entries = count_fixed(&scope, program);
 
-	tell(c, c->options->accepted);
 	fw_run_passes(&rows);
 	if (c->rep.diag->errors == 0)
 		fw_check_unused(&scope);
-	if (c->rep.diag->errors == 0 && !c->rep.is_broken)
+	if (is_right(c))
 		take_replaced(&scope, program);
-	free(rows.places);
 	fw_scope_done(&scope);
+	return rows.places;
 }
 
-static int finish(struct fw_compiler *c, struct fw_program *program,
-		  struct fw_program **ret)
+/* The program is complete, its texts are still quoted by messages. */
+static void look_for_warnings(struct fw_compiler *c, struct fw_program *program,
+			      struct fw_span *places)
 {
-	if (c->rep.is_broken || c->rep.diag->errors) {
-		fw_program_free(program);
-		return c->rep.is_broken ? -ENOMEM : -EINVAL;
+	const struct fw_rows rows = { .rep = &c->rep,
+				      .program = program,
+				      .places = places,
+				      .options = c->options };
+	bool is_enough =
+		c->options->accepted && !c->options->accepted(c->ctx, program);
+
+	if (!is_enough)
+		fw_run_late_passes(&rows);
+}
+
+/* From the texts to a program, or to what is wrong with them. */
+static int compile(struct fw_compiler *c, struct fw_program *program)
+{
+	struct fw_span *places = NULL;
+	struct fw_ast ast;
+
+	if (is_right(c)) {
+		fw_parse(c, &ast);
+		if (!tell_read_all(c))
+			return -ECANCELED;
+		if (!fw_report_is_full(&c->rep))
+			places = understand(c, &ast, program);
 	}
-	program->texts = take_ptr(c->sources.texts);
-	program->n_texts = c->sources.n;
-	c->sources.n = 0;
-	*ret = program;
-	return 0;
+	if (is_right(c)) {
+		program->texts = c->sources.texts;
+		program->n_texts = c->sources.n;
+		look_for_warnings(c, program, places);
+		/* Somebody may have seen it: it is there, with warnings or without. */
+		c->sources.texts = NULL;
+		c->sources.n = 0;
+		c->rep.is_broken = false;
+	}
+	free(places);
+	fw_report_sort(&c->rep);
+	if (c->rep.is_broken)
+		return -ENOMEM;
+	return c->rep.diag->errors ? -EINVAL : 0;
 }
 
 int fw_compile(const char *main_name, const char *main_text, size_t main_len,
@@ -174,7 +213,6 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 {
 	struct fw_compiler c = { .options = options, .read = read, .ctx = ctx };
 	struct fw_program *program;
-	struct fw_ast ast;
 	int r;
 
 	c.rep.diag = diag;
@@ -183,19 +221,12 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 	if (!program)
 		return -ENOMEM;
 	r = add_main(&c, main_name, main_text, main_len);
-	if (r < 0) {
+	if (r >= 0)
+		r = compile(&c, program);
+	if (r == 0)
+		*ret = program;
+	else
 		fw_program_free(program);
-		fw_sources_done(&c.sources);
-		return r;
-	}
-	if (diag->errors == 0 && !c.rep.is_broken) {
-		fw_parse(&c, &ast);
-		tell(&c, options->read_all);
-		if (!fw_report_is_full(&c.rep))
-			understand(&c, &ast, program);
-	}
-	fw_report_sort(&c.rep);
-	r = finish(&c, program, ret);
 	fw_arena_done(&c.arena);
 	fw_sources_done(&c.sources);
 	return r;

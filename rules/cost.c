@@ -39,7 +39,7 @@ static struct fw_span span_of(const struct fw_program *program,
 	return span_at(&program->texts[i], i, row->line, row->column);
 }
 
-int fw_image_warn(const struct fw_image *image,
+int fw_image_warn(const struct fw_image_cost *cost,
 		  const struct fw_program *program, struct fw_diag *diag)
 {
 	struct fw_sources sources = { .texts = program->texts,
@@ -47,10 +47,10 @@ int fw_image_warn(const struct fw_image *image,
 	struct fw_reporter rep = { .diag = diag,
 				   .sources = &sources,
 				   .is_urgent = true };
-	uint32_t row = image->slowest_row;
+	uint32_t row = cost->slowest_row;
 	struct fw_span at;
 
-	if (image->most_steps <= FW_MATCH_FAST_STEPS || row >= program->n_rows)
+	if (cost->most_steps <= FW_MATCH_FAST_STEPS || row >= program->n_rows)
 		return 0;
 	sources.cursors = calloc(sources.n, sizeof(*sources.cursors));
 	if (!sources.cursors)
@@ -60,7 +60,7 @@ int fw_image_warn(const struct fw_image *image,
 	fw_report_warning(
 		&rep, at,
 		"a packet may be held against up to %u rules one by one, this one first",
-		image->longest_list);
+		cost->longest_list);
 	fw_report_hint(
 		&rep,
 		"told apart at once are addresses, ports, protocols and entering interfaces, but neither leaving interfaces nor large sets of addresses");

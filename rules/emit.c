@@ -78,9 +78,9 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	*ret = (struct fw_image){
 		.bytes = bytes.data,
 		.size = head.size,
-		.most_steps = stats.most_steps,
-		.longest_list = stats.longest_list,
-		.slowest_row = stats.slowest_rule,
+		.cost = { .most_steps = stats.most_steps,
+			  .longest_list = stats.longest_list,
+			  .slowest_row = stats.slowest_rule },
 	};
 	return 0;
 }

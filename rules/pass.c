@@ -4,6 +4,7 @@
 #include "pass.h"
 
 #include "mem.h"
+#include "ranges.h"
 #include "shadow.h"
 
 /* ---- terms that say nothing ---------------------------------------------- */
@@ -58,10 +59,7 @@ static void find_decided(const struct fw_rows *rows)
 {
 	uint64_t steps = rows->options->shadow_steps;
 
-	/* With rules missing it would say what is not true. */
-	if (rows->scope->c->rep.diag->errors)
-		return;
-	fw_shadow_find(rows->scope, rows->program, rows->places,
+	fw_shadow_find(rows->rep, rows->program, rows->places,
 		       steps ? steps : FW_SHADOW_STEPS);
 }
 
@@ -70,9 +68,10 @@ static void find_decided(const struct fw_rows *rows)
 static const struct {
 	const char *name;
 	void (*run)(const struct fw_rows *rows);
+	bool is_late; /* looks for warnings, when the program is complete */
 } passes[] = {
-	[FW_PASS_WIDE] = { "wide-terms", widen_rows },
-	[FW_PASS_DECIDED] = { "decided-rows", find_decided },
+	[FW_PASS_WIDE] = { "wide-terms", widen_rows, false },
+	[FW_PASS_DECIDED] = { "decided-rows", find_decided, true },
 };
 
 _Static_assert(ARRAY_SIZE(passes) == FW_PASS_MAX, "a pass is missing");
@@ -82,12 +81,23 @@ const char *fw_pass_name(enum fw_pass pass)
 	return (unsigned int)pass < FW_PASS_MAX ? passes[pass].name : "?";
 }
 
-void fw_run_passes(const struct fw_rows *rows)
+static void run(const struct fw_rows *rows, bool is_late)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(passes); i++) {
-		if (!(rows->options->skip_passes >> i & 1))
+		if (passes[i].is_late == is_late &&
+		    !(rows->options->skip_passes >> i & 1))
 			passes[i].run(rows);
 	}
+}
+
+void fw_run_passes(const struct fw_rows *rows)
+{
+	run(rows, false);
+}
+
+void fw_run_late_passes(const struct fw_rows *rows)
+{
+	run(rows, true);
 }

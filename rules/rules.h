@@ -246,13 +246,15 @@ struct fw_options {
 	size_t n_replaced;
 	/*
 	 * Called with the `ctx` of the compilation, each once at most; NULL: nobody
-	 * is in a hurry. First when all files have been read and nothing was wrong
-	 * until then: the texts are all that there will be. Then when all errors
-	 * are known and there is none: what follows looks for warnings only, which
-	 * may take long.
+	 * wants to know. First when all files have been read and nothing was wrong
+	 * until then: the texts are all that there will be. Then when there is no
+	 * error: the program is complete, and what follows only looks for warnings,
+	 * which may take long. Meanwhile others may read the program, all but its
+	 * `decided_by`; it is theirs when fw_compile_with() returns it, which it does.
+	 * Either may return false: that is enough.
 	 */
-	void (*read_all)(void *ctx, const struct fw_text *texts, size_t n);
-	void (*accepted)(void *ctx, const struct fw_text *texts, size_t n);
+	bool (*read_all)(void *ctx, const struct fw_text *texts, size_t n);
+	bool (*accepted)(void *ctx, struct fw_program *program);
 };
 
 /**
@@ -271,7 +273,11 @@ int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 	       fw_read_fn read, void *ctx, struct fw_diag *diag,
 	       struct fw_program **ret);
 
-/** @brief fw_compile() with options. */
+/**
+ * @brief fw_compile() with options.
+ *
+ * @return as fw_compile(), or -ECANCELED if reading all files was enough
+ */
 int fw_compile_with(const struct fw_options *options, const char *main_name,
 		    const char *main_text, size_t main_len, fw_read_fn read,
 		    void *ctx, struct fw_diag *diag, struct fw_program **ret);
@@ -350,13 +356,17 @@ const char *fw_default_label(enum fw_dir dir);
 
 /* ---- the image ---------------------------------------------------------------- */
 
-struct fw_image {
-	unsigned char *bytes; /* struct fw_image_head first */
-	uint32_t size;
-	/* What fw_emit() found, for fw_image_warn(). */
+/* What an image costs a packet. */
+struct fw_image_cost {
 	uint32_t most_steps;   /* of the walk for one packet, at worst */
 	uint32_t longest_list; /* rules that one packet may be held against */
 	uint32_t slowest_row;  /* the first of these */
+};
+
+struct fw_image {
+	unsigned char *bytes; /* struct fw_image_head first */
+	uint32_t size;
+	struct fw_image_cost cost; /* as fw_emit() found it */
 };
 
 /**
@@ -381,12 +391,12 @@ void fw_image_done(struct fw_image *image);
  * Some packets are held against many rules one by one, as these cannot be told
  * apart by address, port, protocol or entering interface.
  *
- * @param image    of fw_emit()
+ * @param cost     of an image
  * @param program  what it was made of
  * @param diag     gets at most one more message
  * @return 0, or -ENOMEM
  */
-int fw_image_warn(const struct fw_image *image,
+int fw_image_warn(const struct fw_image_cost *cost,
 		  const struct fw_program *program, struct fw_diag *diag);
 
 /** @brief The head of an image; the image has to be large enough for one. */

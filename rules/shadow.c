@@ -592,7 +592,7 @@ static const char *what_it_matches(const struct fw_program *program,
 }
 
 /* All rows of a rule were looked at. */
-static void warn(struct fw_scope *scope, const struct fw_program *program,
+static void warn(struct fw_reporter *rep, const struct fw_program *program,
 		 const struct fw_span *places, const struct fate *fate)
 {
 	static const char *const texts[2][2] = {
@@ -601,7 +601,6 @@ static void warn(struct fw_scope *scope, const struct fw_program *program,
 		{ "rule is redundant; an earlier rule decides the same",
 		  "rule is redundant; earlier rules decide the same" },
 	};
-	struct fw_reporter *rep = &scope->c->rep;
 
 	if (fate->is_alive || !fate->by)
 		return;
@@ -660,13 +659,12 @@ static void search_done(struct search *s)
 	fw_covers_done(&s->covers);
 }
 
-void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
+void fw_shadow_find(struct fw_reporter *rep, struct fw_program *program,
 		    const struct fw_span *places, uint64_t steps)
 {
 	struct search s = { .program = program,
 			    .n_ids = FIRST_ID,
 			    .max_steps = steps };
-	struct fw_reporter *rep = &scope->c->rep;
 	struct fate fate = { 0 };
 	uint32_t i;
 
@@ -680,7 +678,7 @@ void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
 			rep->is_broken = true;
 		if (i + 1 == program->n_rows ||
 		    program->rows[i + 1].rule == i + 1)
-			warn(scope, program, places, &fate);
+			warn(rep, program, places, &fate);
 		if (s.covers.steps <= steps && s.n_used <= MAX_SLOTS)
 			continue;
 		fw_report_warning(
@@ -688,8 +686,10 @@ void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
 			"from here on nobody looked for rules that can never match");
 		fw_report_hint(
 			rep,
-			"the rules are too many or overlap too much: the search ends after %llu comparisons or %u places",
-			(unsigned long long)steps, MAX_SLOTS);
+			"the rules are too many or overlap too much: the search ends after %llu comparisons or %u places%s",
+			(unsigned long long)steps, MAX_SLOTS,
+			steps < FW_SHADOW_STEPS ? "; fwctl check looks longer"
+						: "");
 		break;
 	}
 	search_done(&s);

@@ -3,7 +3,8 @@
 /* Rules that can never match because an earlier one decides first. */
 #pragma once
 
-#include "scope.h"
+#include "diag.h"
+#include "rules.h"
 
 /**
  * @brief Note in all rows that an earlier one covers that it does, and warn of
@@ -11,10 +12,10 @@
  *
  * One row must cover the other alone; that several do together is not found.
  *
- * @param scope    where to warn
+ * @param rep      where to warn
  * @param program  its rows; receives their `decided_by`
  * @param places   place of each row
  * @param steps    comparisons after which the search gives up and says so
  */
-void fw_shadow_find(struct fw_scope *scope, struct fw_program *program,
+void fw_shadow_find(struct fw_reporter *rep, struct fw_program *program,
 		    const struct fw_span *places, uint64_t steps);

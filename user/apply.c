@@ -31,6 +31,7 @@ struct rules {
 	uint32_t default_slots[FW_DIR_MAX];
 	uint32_t gen; /* 0: none */
 	int image_fd; /* -1: none */
+	struct fw_image_cost cost;
 	struct fw_cover_set cover;
 };
 
@@ -168,6 +169,7 @@ static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
 		    next->default_slots, &image);
 	if (r == 0)
 		r = put_image(apply, next, &image, reterr);
+	next->cost = image.cost;
 	if (r == -E2BIG) {
 		fw_errorf(
 			reterr,
@@ -635,6 +637,11 @@ void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
 const struct fw_program *fw_apply_program(const struct fw_apply *apply)
 {
 	return apply->now.program;
+}
+
+struct fw_image_cost fw_apply_cost(const struct fw_apply *apply)
+{
+	return apply->now.cost;
 }
 
 uint32_t fw_apply_gen(const struct fw_apply *apply)

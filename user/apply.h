@@ -85,6 +85,9 @@ int fw_apply_replace(struct fw_apply *apply, struct fw_replacement *replacement,
 /** @brief The running rules, borrowed; NULL: none. */
 const struct fw_program *fw_apply_program(const struct fw_apply *apply);
 
+/** @brief What they cost a packet; of adopted ones nothing is known. */
+struct fw_image_cost fw_apply_cost(const struct fw_apply *apply);
+
 /** @brief Generation of the running rules; 0: none. */
 uint32_t fw_apply_gen(const struct fw_apply *apply);
 

@@ -46,7 +46,6 @@ struct fw_conversation {
 	int file_fd; /* the files of the call, or -1 */
 	int fd;	     /* socket, or -1 */
 	int tries;
-	bool has_prepared; /* a reply to that comes first */
 	struct fw_buf in;
 };
 
@@ -387,7 +386,6 @@ static enum fw_exit send_request(struct fw_conversation *conversation,
 	fw_closep(&conversation->fd);
 	conversation->fd = -1;
 	fw_buf_done(&conversation->in);
-	conversation->has_prepared = false;
 	conversation->tries++;
 	status = reach(conversation->cli, call, &conversation->fd);
 	if (status != FW_EXIT_OK)
@@ -447,59 +445,6 @@ enum fw_exit fw_client_send(struct fw_cli *cli, const struct fw_call *call,
 	return FW_EXIT_OK;
 }
 
-enum fw_exit fw_client_prepare(struct fw_cli *cli, const struct fw_call *call,
-			       struct fw_conversation **ret)
-{
-	struct fw_conversation *conversation = NULL;
-	_cleanup_json_ json_t *first = NULL;
-	enum fw_exit status;
-
-	status = new_conversation(cli, call, &conversation);
-	if (status != FW_EXIT_OK)
-		return status;
-	first = json_copy(conversation->request);
-	status =
-		first && fw_json_set(first, "verb", json_string("prepare")) == 0
-			? send_request(conversation, call, first)
-			: complain_of(-ENOMEM);
-	if (status != FW_EXIT_OK) {
-		fw_client_end(conversation);
-		return status;
-	}
-	conversation->has_prepared = true;
-	*ret = conversation;
-	return FW_EXIT_OK;
-}
-
-void fw_client_go_on(struct fw_conversation *conversation)
-{
-	_cleanup_json_ json_t *short_one = json_copy(conversation->request);
-
-	/* If it does not arrive, the whole request is sent once more. */
-	if (short_one && fw_json_set(short_one, "args", json_object()) == 0)
-		(void)send_frame(conversation, short_one, -1);
-	else
-		(void)shutdown(conversation->fd, SHUT_RDWR);
-}
-
-/* -ECONNRESET: the daemon has not prepared, or lost it; it has to be told all. */
-static int receive_both(struct fw_conversation *conversation,
-			const struct fw_call *call, json_t **ret)
-{
-	_cleanup_json_ json_t *first = NULL;
-	int r;
-
-	if (conversation->has_prepared) {
-		conversation->has_prepared = false;
-		r = receive_reply(conversation, call, &first);
-		if (r < 0)
-			return r;
-		if (!json_is_object(json_object_get(first, "result")))
-			return -ECONNRESET;
-	}
-	return receive_reply(conversation, call, ret);
-}
-
 enum fw_exit fw_client_receive(struct fw_conversation *conversation,
 			       const struct fw_call *call, json_t **ret_result)
 {
@@ -507,13 +452,13 @@ enum fw_exit fw_client_receive(struct fw_conversation *conversation,
 	enum fw_exit status;
 	int r;
 
-	r = receive_both(conversation, call, &reply);
+	r = receive_reply(conversation, call, &reply);
 	while (r == -ECONNRESET && conversation->tries < TRIES) {
 		status =
 			send_request(conversation, call, conversation->request);
 		if (status != FW_EXIT_OK)
 			return status;
-		r = receive_both(conversation, call, &reply);
+		r = receive_reply(conversation, call, &reply);
 	}
 	return r < 0 ? complain_of(r) : judge_reply(call, reply, ret_result);
 }

@@ -47,19 +47,6 @@ enum fw_exit fw_client_call(struct fw_cli *cli, const struct fw_call *call,
 struct fw_conversation;
 
 /**
- * @brief Let the daemon prepare for a load that may follow, with the same texts.
- *
- * @param call  as of the load
- * @param ret   as of fw_client_send()
- * @return exit status
- */
-enum fw_exit fw_client_prepare(struct fw_cli *cli, const struct fw_call *call,
-			       struct fw_conversation **ret);
-
-/** @brief It follows: fw_client_receive() says how it went. */
-void fw_client_go_on(struct fw_conversation *conversation);
-
-/**
  * @brief The first half of fw_client_call(): send the request.
  *
  * @param ret  on FW_EXIT_OK to be freed by fw_client_end(); it borrows no files

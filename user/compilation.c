@@ -10,12 +10,23 @@
 #include "user/proto.h"
 #include "user/util.h"
 
+/*
+ * Comparisons in search of rules that can never match, before a load ends: some
+ * tenths of a second at most. `fwctl check` looks longer.
+ */
+#define LOAD_SHADOW_STEPS (FW_SHADOW_STEPS / 10)
+
 struct fw_compilation {
 	struct fw_text *texts;
 	size_t n;
 	size_t bytes;
 	pthread_t thread;
 	bool has_thread;
+	/* How far it is: the thread says so, and leaves the program alone then. */
+	pthread_mutex_t mutex;
+	pthread_cond_t has_come;
+	bool is_known; /* there is a program, or an error */
+	struct fw_program *accepted;
 	/* What it comes to; the thread's until it has been joined. */
 	struct fw_diag diag;
 	struct fw_program *program;
@@ -130,16 +141,36 @@ static int read_sent(void *ctx, const char *name, struct fw_text *ret,
 
 /* ---- the work --------------------------------------------------------------- */
 
+/* Wake whoever waits for a program, or to hear that there is none. */
+static void announce(struct fw_compilation *compilation,
+		     struct fw_program *program)
+{
+	(void)pthread_mutex_lock(&compilation->mutex);
+	compilation->is_known = true;
+	compilation->accepted = program;
+	(void)pthread_cond_signal(&compilation->has_come);
+	(void)pthread_mutex_unlock(&compilation->mutex);
+}
+
+static bool on_accepted(void *ctx, struct fw_program *program)
+{
+	announce(ctx, program);
+	return true;
+}
+
 static void compile(struct fw_compilation *compilation)
 {
-	static const struct fw_options quick = {
-		.skip_passes = 1u << FW_PASS_DECIDED,
+	static const struct fw_options options = {
+		.accepted = on_accepted,
+		.shadow_steps = LOAD_SHADOW_STEPS,
 	};
 	const struct fw_text *first = &compilation->texts[0];
 
 	compilation->result = fw_compile_with(
-		&quick, first->name, first->data, first->len, read_sent,
+		&options, first->name, first->data, first->len, read_sent,
 		compilation, &compilation->diag, &compilation->program);
+	if (compilation->result < 0)
+		announce(compilation, NULL);
 }
 
 static void *run(void *data)
@@ -157,6 +188,8 @@ int fw_compilation_begin(const struct fw_request *request, const json_t *args,
 	compilation = calloc(1, sizeof(*compilation));
 	if (!compilation)
 		return -ENOMEM;
+	(void)pthread_mutex_init(&compilation->mutex, NULL);
+	(void)pthread_cond_init(&compilation->has_come, NULL);
 	r = take_texts(compilation, request, json_object_get(args, "texts"));
 	if (r < 0) {
 		fw_compilation_free(compilation);
@@ -213,29 +246,46 @@ size_t fw_compilation_rules(const struct fw_compilation *compilation)
 	return n;
 }
 
-static void wait_for(struct fw_compilation *compilation)
+int fw_compilation_wait(struct fw_compilation *compilation,
+			struct fw_program **ret)
+{
+	struct fw_program *program;
+
+	(void)pthread_mutex_lock(&compilation->mutex);
+	while (!compilation->is_known) {
+		(void)pthread_cond_wait(&compilation->has_come,
+					&compilation->mutex);
+	}
+	program = compilation->accepted;
+	(void)pthread_mutex_unlock(&compilation->mutex);
+	if (program) {
+		*ret = program;
+		return 0;
+	}
+	(void)fw_compilation_end(compilation);
+	return compilation->result;
+}
+
+struct fw_diag *fw_compilation_end(struct fw_compilation *compilation)
 {
 	if (compilation->has_thread)
 		(void)pthread_join(compilation->thread, NULL);
 	compilation->has_thread = false;
+	return &compilation->diag;
 }
 
-int fw_compilation_end(struct fw_compilation *compilation, struct fw_diag *diag,
-		       struct fw_program **ret)
+struct fw_program *fw_compilation_take(struct fw_compilation *compilation)
 {
-	wait_for(compilation);
-	*diag = compilation->diag;
-	compilation->diag = (struct fw_diag){ 0 };
-	if (compilation->result == 0)
-		*ret = take_ptr(compilation->program);
-	return compilation->result;
+	return take_ptr(compilation->program);
 }
 
 void fw_compilation_free(struct fw_compilation *compilation)
 {
 	if (!compilation)
 		return;
-	wait_for(compilation);
+	(void)fw_compilation_end(compilation);
+	(void)pthread_cond_destroy(&compilation->has_come);
+	(void)pthread_mutex_destroy(&compilation->mutex);
 	fw_program_free(compilation->program);
 	fw_diag_done(&compilation->diag);
 	fw_texts_free(compilation->texts, compilation->n);

@@ -3,6 +3,8 @@
 /*
  * The compilation of what a load brings along, on a thread of its own: the
  * compiler is pure, and the kernel takes its time to load programs meanwhile.
+ * When the rules are right they can be put in force, while the thread looks for
+ * warnings.
  */
 #pragma once
 
@@ -16,8 +18,6 @@ struct fw_compilation;
 
 /**
  * @brief Begin to compile the texts of a request.
- *
- * Warnings that take long to find are not looked for: the client does that.
  *
  * @param args  of the request: "texts", an array of {"name", "size"}; the texts
  *              are in the file that came along, end to end
@@ -38,14 +38,24 @@ size_t fw_compilation_bytes(const struct fw_compilation *compilation);
 size_t fw_compilation_rules(const struct fw_compilation *compilation);
 
 /**
- * @brief Wait for the end of it; once.
+ * @brief Wait until there is a program, or an error.
  *
- * @param diag  zeroed by the caller; receives errors
- * @param ret   the program, to be freed by fw_program_free()
+ * @param ret  borrowed until fw_compilation_end(); to be read, all of it but
+ *             `decided_by`
  * @return as fw_compile()
  */
-int fw_compilation_end(struct fw_compilation *compilation, struct fw_diag *diag,
-		       struct fw_program **ret);
+int fw_compilation_wait(struct fw_compilation *compilation,
+			struct fw_program **ret);
 
-/** @brief Free it with what nobody has asked for; NULL is fine. */
+/**
+ * @brief Wait for the end of it.
+ *
+ * @return its messages, borrowed; more may be added
+ */
+struct fw_diag *fw_compilation_end(struct fw_compilation *compilation);
+
+/** @brief Have the program, after the end; NULL: none, or not any more. */
+struct fw_program *fw_compilation_take(struct fw_compilation *compilation);
+
+/** @brief Free it with a program that nobody has taken; NULL is fine. */
 void fw_compilation_free(struct fw_compilation *compilation);

@@ -23,7 +23,6 @@
 #include "user/util.h"
 
 #define PATIENCE_MS 10000
-#define KEPT_MS	    300000 /* as long as a client waits for us */
 #define READ_BYTES  65536u
 
 struct fw_request { /* one client */
@@ -37,8 +36,6 @@ struct fw_request { /* one client */
 	struct fw_buf out;
 	struct fw_rows rows; /* next == NULL: no list under way */
 	json_t *last;	     /* the reply that follows the list */
-	void *kept;	     /* from one request to the next */
-	void (*free_kept)(void *data);
 	bool is_replying;
 	bool is_closing; /* nothing more will be read */
 };
@@ -83,8 +80,6 @@ static void client_free(struct fw_request *client)
 	fw_buf_done(&client->in);
 	fw_buf_done(&client->out);
 	drop_rows(client);
-	if (client->kept)
-		client->free_kept(client->kept);
 	free(client);
 	if (control->clients)
 		return;
@@ -95,13 +90,11 @@ static void client_free(struct fw_request *client)
 	}
 }
 
-/* Wait for the client; one that we keep something for has work of its own to do. */
+/* Wait for the client, for a while. */
 static int be_patient(struct fw_request *client)
 {
 	unsigned int ms = client->control->config.patience_ms;
 
-	if (client->kept)
-		ms = KEPT_MS;
 	return fw_timer_arm(client->timer, ms ? ms : PATIENCE_MS, 0);
 }
 
@@ -401,25 +394,6 @@ int fw_request_file(const struct fw_request *request, char **ret_data,
 	*ret_data = take_ptr(data);
 	*ret_len = len;
 	return 0;
-}
-
-/* ---- what is kept ---------------------------------------------------------- */
-
-void fw_request_keep(struct fw_request *request, void *data,
-		     void (*free)(void *data))
-{
-	void (*free_old)(void *data) = request->free_kept;
-	void *old = fw_request_take(request);
-
-	if (old)
-		free_old(old);
-	request->kept = data;
-	request->free_kept = free;
-}
-
-void *fw_request_take(struct fw_request *request)
-{
-	return take_ptr(request->kept);
 }
 
 /* ---- replies ------------------------------------------------------------- */

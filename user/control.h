@@ -65,17 +65,6 @@ size_t fw_control_clients(const struct fw_control *control);
 int fw_request_file(const struct fw_request *request, char **ret_data,
 		    size_t *ret_len);
 
-/**
- * @brief Keep something for the requests that follow on this connection.
- *
- * @param data  taken: `free` gets it when the connection ends; one at a time
- */
-void fw_request_keep(struct fw_request *request, void *data,
-		     void (*free)(void *data));
-
-/** @brief Have it back; NULL: nothing is kept. */
-void *fw_request_take(struct fw_request *request);
-
 /** @brief Reply with a result, which is taken; NULL means out of memory. */
 void fw_reply(struct fw_request *request, json_t *result);
 

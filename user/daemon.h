@@ -45,7 +45,6 @@ struct fw_daemon {
 	uint64_t replacements; /* of sets, since the start */
 	uint64_t failed_replacements;
 	bool last_load_failed;
-	bool is_preparing; /* for one client, which has not said "load" yet */
 	uint64_t last_load_ns; /* how long the last successful one took */
 	time_t last_load_time;
 };
@@ -77,8 +76,6 @@ bool fw_daemon_check_loaded(const struct fw_daemon *daemon,
 			    struct fw_request *request);
 
 /* Handlers, one per verb; see fw_verb_fn. */
-void fw_handle_prepare(void *data, struct fw_request *request,
-		       const json_t *args);
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args);
 void fw_handle_unload(void *data, struct fw_request *request,
 		      const json_t *args);

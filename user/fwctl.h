@@ -46,5 +46,17 @@ void fw_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void fw_print_errors(const struct fw_cli *cli, const char *name,
 		     const struct fw_diag *diag);
 
+struct fw_alias;
+
+/**
+ * @brief Show the messages of a daemon that refuses, as fw_print_errors() does.
+ *
+ * @param aliases  how the files were called to the daemon
+ * @return false if the reply has none
+ */
+bool fw_print_refusal(const struct fw_cli *cli, const char *name,
+		      const json_t *reply, const struct fw_alias *aliases,
+		      size_t n_aliases);
+
 /** @brief Print JSON on standard output, indented; FW_EXIT_OK. */
 enum fw_exit fw_print_json(const json_t *json);

@@ -10,13 +10,17 @@
 #include "user/daemon.h"
 #include "user/feature.h"
 #include "user/log.h"
+#include "user/messages.h"
 #include "user/mounts.h"
+#include "user/refusal.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
 #include "user/util.h"
 
+/* From here on the datapath is opened while the rules are compiled. */
+#define MUCH_TEXT (1u << 20)
+
 const struct fw_verb fw_daemon_verbs[] = {
-	{ "prepare", fw_handle_prepare },
 	{ "load", fw_handle_load },
 	{ "unload", fw_handle_unload },
 	{ "status", fw_handle_status },
@@ -27,66 +31,20 @@ const struct fw_verb fw_daemon_verbs[] = {
 };
 const size_t fw_daemon_n_verbs = ARRAY_SIZE(fw_daemon_verbs);
 
-/* ---- compiling ------------------------------------------------------------- */
-
-static void reply_diag(struct fw_request *request, const struct fw_diag *diag)
-{
-	for (size_t i = 0; i < diag->n; i++) {
-		const struct fw_message *message = &diag->messages[i];
-
-		if (message->severity != FW_SEVERITY_ERROR)
-			continue;
-		fw_reply_error(request, FW_EXIT_REQUEST,
-			       "%s:%u:%u: error: %s (%zu errors)",
-			       message->file, message->line, message->column,
-			       message->text, diag->errors);
-		return;
-	}
-	fw_reply_error(request, FW_EXIT_REQUEST, "the rules do not compile");
-}
-
-static int end_compilation(struct fw_compilation *compilation,
-			   struct fw_request *request, struct fw_program **ret)
-{
-	__attribute__((cleanup(fw_diag_done))) struct fw_diag diag = { 0 };
-	int r;
-
-	r = fw_compilation_end(compilation, &diag, ret);
-	if (r == -EINVAL) {
-		reply_diag(request, &diag);
-	} else if (r < 0) {
-		fw_reply_error(request, FW_EXIT_REQUEST, "cannot compile: %s",
-			       strerror(-r));
-	}
-	return r;
-}
-
 /* ---- load ------------------------------------------------------------------ */
 
 /* A load on its way. */
 struct loading {
 	struct fw_daemon *daemon;
+	struct fw_request *request;
 	struct fw_compilation *compilation;
-	struct fw_program *program;
-	struct fw_span at; /* of the error, if it has a place */
-	char *error;
-	int r_open; /* how opening the datapath went */
-	uint64_t start_ns;
+	char *error; /* of the kernel, or NULL */
 };
 
-static void loading_free(struct loading *loading)
+static void loading_done(struct loading *loading)
 {
-	if (!loading)
-		return;
 	fw_compilation_free(loading->compilation);
-	fw_program_free(loading->program);
 	free(loading->error);
-	free(loading);
-}
-
-static void loading_freep(struct loading **loading)
-{
-	loading_free(*loading);
 }
 
 /*
@@ -94,60 +52,16 @@ static void loading_freep(struct loading **loading)
  * much; each rule has a counter, and so has each default. If it turns out to be
  * more, programs are loaded once more; if less, a little memory is wasted.
  */
-static void open_datapath(struct loading *loading)
+static int open_datapath(struct loading *loading)
 {
 	size_t bytes = fw_compilation_bytes(loading->compilation);
 	size_t rules = fw_compilation_rules(loading->compilation);
-	struct fw_datapath_size size = {
+	const struct fw_datapath_size size = {
 		.image = fw_rulesets_size(bytes + bytes / 2),
 		.slots = fw_slots_size(rules + FW_DIR_MAX),
 	};
 
-	if (loading->daemon->datapath)
-		return;
-	free(take_ptr(loading->error));
-	loading->r_open =
-		fw_daemon_open(loading->daemon, &size, &loading->error);
-}
-
-/* Begin to compile, and meanwhile open the datapath; NULL: has been answered. */
-static struct loading *begin(struct fw_daemon *daemon,
-			     struct fw_request *request, const json_t *args)
-{
-	struct loading *loading;
-	int r = -ENOMEM;
-
-	/* refused to a process with threads, so not when programs are opened */
-	if (!daemon->datapath && fw_bpffs_is_below(daemon->paths.pin_dir))
-		fw_mounts_join_outer();
-	loading = calloc(1, sizeof(*loading));
-	if (loading) {
-		loading->daemon = daemon;
-		loading->start_ns = fw_now_ns();
-		r = fw_compilation_begin(request, args, &loading->compilation);
-	}
-	if (r < 0) {
-		fw_reply_error(request, FW_EXIT_REQUEST,
-			       "load: texts are missing or malformed");
-		free(loading);
-		return NULL;
-	}
-	open_datapath(loading);
-	return loading;
-}
-
-static int put_in_force(struct fw_daemon *daemon, struct loading *loading)
-{
-	int r;
-
-	r = fw_features_check(loading->program, &loading->at, &loading->error);
-	if (r == 0) {
-		r = fw_apply_load(daemon->apply, loading->program, &loading->at,
-				  &loading->error);
-	}
-	if (r == 0)
-		(void)take_ptr(loading->program);
-	return r;
+	return fw_daemon_open(loading->daemon, &size, &loading->error);
 }
 
 /* Never leave programs behind that have no rules. */
@@ -162,32 +76,25 @@ static void give_up(struct fw_daemon *daemon)
  * What the kernel refuses has a place in the rules as often as what the
  * compiler refuses; the client shows both in the same way.
  */
-static void refuse_load(struct fw_request *request, enum fw_exit status,
-			const struct fw_program *program, struct fw_span at,
-			const char *reason)
+static void refuse(const struct loading *loading, enum fw_exit status,
+		   const struct fw_program *program, struct fw_span at,
+		   const char *reason)
 {
 	__attribute__((cleanup(fw_diag_done))) struct fw_diag diag = { 0 };
 	_cleanup_free_ char *text = NULL;
-	const struct fw_message *message;
 
 	if (!at.len || fw_program_error(program, at, &diag, reason) < 0) {
 		log_error("load failed: %s", reason);
-		fw_reply_error(request, status, "%s", reason);
+		fw_reply_error(loading->request, status, "%s", reason);
 		return;
 	}
-	message = &diag.messages[0];
-	fw_errorf(&text, "%s:%u:%u: error: %s", message->file, message->line,
-		  message->column, message->text);
+	text = fw_first_error(&diag);
 	log_error("load failed: %s", text ? text : reason);
-	fw_reply_refusal(request, status, text ? text : reason,
-			 json_pack("{s:{s:I, s:I, s:I}, s:o}", "at", "text",
-				   (json_int_t)at.file, "offset",
-				   (json_int_t)at.off, "length",
-				   (json_int_t)at.len, "reason",
-				   fw_json_text(message->text)));
+	fw_refuse_texts(loading->request, status, &diag);
 }
 
-static json_t *load_result(const struct fw_daemon *daemon)
+static json_t *load_result(const struct fw_daemon *daemon,
+			   const struct fw_diag *warnings)
 {
 	const struct fw_program *program = fw_apply_program(daemon->apply);
 	const struct fw_apply_iface *ifaces;
@@ -209,119 +116,110 @@ static json_t *load_result(const struct fw_daemon *daemon)
 							       : "?")));
 		}
 	}
-	return json_pack(
-		"{s:I, s:I, s:I, s:O}", "rules", (json_int_t)program->n_rules,
-		"sets", (json_int_t)program->n_named_sets, "generation",
-		(json_int_t)fw_apply_gen(daemon->apply), "not_covered", idle);
+	return json_pack("{s:I, s:I, s:I, s:O, s:o}", "rules",
+			 (json_int_t)program->n_rules, "sets",
+			 (json_int_t)program->n_named_sets, "generation",
+			 (json_int_t)fw_apply_gen(daemon->apply), "not_covered",
+			 idle, "messages", fw_messages_pack(warnings));
 }
 
-/* 0 if the rules are in force; otherwise the request has been answered. */
-static int finish(struct loading *loading, struct fw_request *request)
+/* The rules are right: into the kernel with them. */
+static int put_in_force(struct loading *loading, struct fw_program *program,
+			int r_open)
 {
-	struct fw_daemon *daemon = loading->daemon;
-	int r;
+	struct fw_apply *apply = loading->daemon->apply;
+	struct fw_span at = { 0 };
+	int r = r_open;
 
-	r = end_compilation(loading->compilation, request, &loading->program);
-	if (r < 0)
-		return r;
-	r = loading->r_open;
 	if (r == 0)
-		r = put_in_force(daemon, loading);
+		r = fw_features_check(program, &at, &loading->error);
+	if (r == 0)
+		r = fw_apply_load(apply, program, &at, &loading->error);
 	if (r < 0) {
-		refuse_load(request,
-			    r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
-			    loading->program, loading->at,
-			    loading->error ? loading->error : strerror(-r));
+		refuse(loading, r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
+		       program, at,
+		       loading->error ? loading->error : strerror(-r));
 	}
 	return r;
 }
 
-/* The client has gone away, or changed its mind. */
-static void drop_prepared(void *data)
+static void refuse_rules(struct loading *loading, int r)
 {
-	struct loading *loading = data;
+	if (r == -EINVAL) {
+		fw_refuse_texts(loading->request, FW_EXIT_REQUEST,
+				fw_compilation_end(loading->compilation));
+	} else {
+		fw_reply_error(loading->request, FW_EXIT_REQUEST,
+			       "cannot compile: %s", strerror(-r));
+	}
+}
+
+/* The rules run; the client hears of it when there are no more warnings to find. */
+static void welcome(struct loading *loading)
+{
+	struct fw_compilation *compilation = loading->compilation;
 	struct fw_daemon *daemon = loading->daemon;
+	struct fw_image_cost cost = fw_apply_cost(daemon->apply);
+	struct fw_diag *warnings = fw_compilation_end(compilation);
 
-	daemon->is_preparing = false;
-	loading_free(loading);
-	give_up(daemon);
+	/* It is theirs who have put it in force. */
+	(void)fw_compilation_take(compilation);
+	(void)fw_image_warn(&cost, fw_apply_program(daemon->apply), warnings);
+	fw_reply(loading->request, load_result(daemon, warnings));
 }
 
-/* What "prepare" has begun; NULL: nothing, or the request brings other texts. */
-static struct loading *take_prepared(struct fw_daemon *daemon,
-				     struct fw_request *request,
-				     const json_t *args)
+/* 0 if the rules are in force; the request has been answered anyway. */
+static int load(struct loading *loading, const json_t *args)
 {
-	struct loading *loading = fw_request_take(request);
+	struct fw_program *program;
+	int r, r_open = 0;
 
-	if (!loading)
-		return NULL;
-	if (json_object_get(args, "texts")) {
-		drop_prepared(loading);
-		return NULL;
+	r = fw_compilation_begin(loading->request, args, &loading->compilation);
+	if (r < 0) {
+		fw_reply_error(loading->request, FW_EXIT_REQUEST,
+			       "load: texts are missing or malformed");
+		return r;
 	}
-	daemon->is_preparing = false;
-	/* Another client may have unloaded meanwhile. */
-	open_datapath(loading);
-	return loading;
-}
-
-void fw_handle_prepare(void *data, struct fw_request *request,
-		       const json_t *args)
-{
-	struct fw_daemon *daemon = data;
-	struct loading *loading;
-
-	/* One at a time: each takes memory, and nobody is worse off without. */
-	if (daemon->is_preparing) {
-		fw_reply_error(request, FW_EXIT_REQUEST,
-			       "another client is about to load");
-		return;
+	/* Much text takes its time; of little an error is found sooner. */
+	if (fw_compilation_bytes(loading->compilation) >= MUCH_TEXT)
+		r_open = open_datapath(loading);
+	r = fw_compilation_wait(loading->compilation, &program);
+	if (r < 0) {
+		refuse_rules(loading, r);
+		return r;
 	}
-	loading = begin(daemon, request, args);
-	if (!loading)
-		return;
-	daemon->is_preparing = true;
-	fw_request_keep(request, loading, drop_prepared);
-	fw_reply(request, json_object());
-}
-
-static int load(struct fw_daemon *daemon, struct fw_request *request,
-		const json_t *args)
-{
-	__attribute__((cleanup(loading_freep))) struct loading *loading;
-	int r;
-
-	loading = take_prepared(daemon, request, args);
-	if (!loading)
-		loading = begin(daemon, request, args);
-	if (!loading)
-		return -EBADMSG;
-	r = finish(loading, request);
-	if (r < 0)
-		give_up(daemon);
-	else
-		daemon->last_load_ns = fw_now_ns() - loading->start_ns;
+	if (r_open == 0)
+		r_open = open_datapath(loading);
+	r = put_in_force(loading, program, r_open);
+	if (r == 0)
+		welcome(loading);
 	return r;
 }
 
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 {
 	struct fw_daemon *daemon = data;
+	struct loading loading = { .daemon = daemon, .request = request };
+	uint64_t start_ns = fw_now_ns();
 	int r;
 
-	r = load(daemon, request, args);
+	/* refused to a process with threads, so not when programs are opened */
+	if (!daemon->datapath && fw_bpffs_is_below(daemon->paths.pin_dir))
+		fw_mounts_join_outer();
+	r = load(&loading, args);
+	loading_done(&loading);
 	daemon->last_load_failed = r < 0;
 	if (r < 0) {
 		daemon->failed_loads++;
+		give_up(daemon);
 		return;
 	}
 	daemon->loads++;
+	daemon->last_load_ns = fw_now_ns() - start_ns;
 	daemon->last_load_time = time(NULL);
 	log_info("loaded '%s', generation %u",
 		 fw_apply_program(daemon->apply)->texts[0].name,
 		 fw_apply_gen(daemon->apply));
-	fw_reply(request, load_result(daemon));
 	/* A hundred thousand rules leave a hundred megabytes in free lists. */
 	(void)malloc_trim(0);
 }

@@ -46,13 +46,28 @@ void fw_print_errors(const struct fw_cli *cli, const char *name,
 	(void)fw_print_json(json);
 }
 
+bool fw_print_refusal(const struct fw_cli *cli, const char *name,
+		      const json_t *reply, const struct fw_alias *aliases,
+		      size_t n_aliases)
+{
+	_cleanup_diag_ struct fw_diag diag = { 0 };
+
+	if (fw_messages_take(json_object_get(reply, "messages"), &diag) < 0)
+		return false;
+	fw_messages_rename(&diag, aliases, n_aliases);
+	fw_print_errors(cli, name, &diag);
+	return true;
+}
+
 /* What a compilation is for. */
 struct job {
 	struct fw_rulefiles files;
 	struct fw_cli *cli;
-	struct fw_conversation *sent; /* the request of a load, or NULL */
-	enum fw_exit status;	      /* of sending it */
-	bool is_loading;	      /* it has been sent as a whole */
+	/* Of a load: */
+	struct fw_conversation *sent;
+	enum fw_exit status;	  /* of sending it */
+	struct fw_alias *aliases; /* of all texts that were sent */
+	size_t n_aliases;
 };
 
 static int read_file(void *ctx, const char *name, struct fw_text *ret,
@@ -63,6 +78,7 @@ static int read_file(void *ctx, const char *name, struct fw_text *ret,
 	return fw_rulefile_read(&job->files, name, ret, reterr);
 }
 
+/* FW_EXIT_OK also if the job asked for no more than it has got. */
 static enum fw_exit compile(struct job *job, const struct fw_options *options,
 			    struct fw_diag *diag, struct fw_program **ret)
 {
@@ -86,7 +102,7 @@ static enum fw_exit compile(struct job *job, const struct fw_options *options,
 		fw_print_errors(job->cli, name, diag);
 		return FW_EXIT_REQUEST;
 	}
-	if (r < 0) {
+	if (r < 0 && r != -ECANCELED) {
 		fw_complain("cannot compile '%s': %s", name, strerror(-r));
 		return FW_EXIT_REQUEST;
 	}
@@ -114,7 +130,7 @@ static int measure(const struct fw_program *program, struct fw_diag *diag,
 	if (r < 0)
 		return r;
 	*ret_bytes = image.size;
-	r = fw_image_warn(&image, program, diag);
+	r = fw_image_warn(&image.cost, program, diag);
 	fw_image_done(&image);
 	return r;
 }
@@ -209,29 +225,37 @@ enum fw_exit fw_cmd_check(struct fw_cli *cli)
 
 /* ---- load ----------------------------------------------------------------------- */
 
-/* Names and lengths; the texts themselves come along as a file. */
-static json_t *texts_json(const struct fw_text *texts, size_t n, bool is_stdin)
+static json_t *text_json(const struct fw_text *text, const char *name)
 {
+	return json_pack("{s:o, s:I}", "name",
+			 fw_json_bytes(name, strlen(name)), "size",
+			 (json_int_t)text->len);
+}
+
+/* Names and lengths; the texts themselves come along as a file. */
+static json_t *texts_json(struct job *job, const struct fw_text *texts,
+			  size_t n)
+{
+	bool is_stdin = strcmp(job->cli->operand, "-") == 0;
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < n; i++) {
-		const struct fw_text *text = &texts[i];
-		_cleanup_free_ char *name = NULL;
+	job->aliases = calloc(n + 1, sizeof(*job->aliases));
+	while (list && job->aliases && job->n_aliases < n) {
+		const struct fw_text *text = &texts[job->n_aliases];
+		struct fw_alias *alias = &job->aliases[job->n_aliases++];
 
 		/* What is named relative to nothing stays as it is. */
-		name = is_stdin ? strdup(text->name)
-				: fw_rulefile_absolute(text->name);
-		if (!name ||
-		    json_array_append_new(
-			    list, json_pack("{s:o, s:I}", "name",
-					    fw_json_bytes(name, strlen(name)),
-					    "size", (json_int_t)text->len)) <
-			    0) {
-			json_decref(list);
-			return NULL;
-		}
+		alias->given = strdup(text->name);
+		alias->sent = is_stdin ? strdup(text->name)
+				       : fw_rulefile_absolute(text->name);
+		if (!alias->given || !alias->sent)
+			break;
+		(void)json_array_append_new(list, text_json(text, alias->sent));
 	}
-	return list;
+	if (list && json_array_size(list) == n)
+		return list;
+	json_decref(list);
+	return NULL;
 }
 
 static void print_not_covered(const json_t *list)
@@ -250,68 +274,45 @@ static void print_not_covered(const json_t *list)
 	}
 }
 
-/* What a load is about, for its answer. */
+/* What the answer to a load is about. */
 struct loading {
-	const struct fw_cli *cli;
-	const char *name;		  /* of the file, as people know it */
-	const struct fw_program *program; /* NULL: lost on the way */
-	struct fw_diag *diag;
+	const struct job *job;
+	const char *name; /* of the file, as the user gave it */
 };
 
 static enum fw_exit print_loaded(const struct loading *loading, json_t *result)
 {
-	const char *name = loading->name;
+	const struct job *job = loading->job;
+	_cleanup_diag_ struct fw_diag diag = { 0 };
 	json_int_t rules, sets;
 
-	if (loading->cli->json) {
-		(void)fw_json_set(result, "file", fw_json_text(name));
-		(void)fw_json_set(result, "messages",
-				  fw_messages_json(loading->diag));
+	if (fw_messages_take(json_object_get(result, "messages"), &diag) == 0)
+		fw_messages_rename(&diag, job->aliases, job->n_aliases);
+	if (job->cli->json) {
+		(void)fw_json_set(result, "file", fw_json_text(loading->name));
+		(void)fw_json_set(result, "messages", fw_messages_json(&diag));
 		return fw_print_json(result);
 	}
-	if (loading->diag->n)
-		print_diag(loading->diag);
+	if (diag.n)
+		print_diag(&diag);
 	print_not_covered(json_object_get(result, "not_covered"));
 	rules = json_integer_value(json_object_get(result, "rules"));
 	sets = json_integer_value(json_object_get(result, "sets"));
 	(void)printf("%s: loaded, %lld rule%s, %lld set%s, generation %lld\n",
-		     name, (long long)rules, fw_plural(rules), (long long)sets,
-		     fw_plural(sets),
+		     loading->name, (long long)rules, fw_plural(rules),
+		     (long long)sets, fw_plural(sets),
 		     (long long)json_integer_value(
 			     json_object_get(result, "generation")));
 	return FW_EXIT_OK;
 }
 
-static bool take_span(const json_t *reply, struct fw_span *ret)
-{
-	json_int_t text, offset, length;
-
-	/* Unpacking changes nothing, but takes no const. */
-	if (json_unpack((json_t *)(uintptr_t)reply, "{s:{s:I, s:I, s:I}}", "at",
-			"text", &text, "offset", &offset, "length",
-			&length) < 0)
-		return false;
-	if (text < 0 || text > UINT32_MAX || offset < 0 ||
-	    offset > UINT32_MAX || length < 0 || length > UINT32_MAX)
-		return false;
-	*ret = (struct fw_span){ (uint32_t)text, (uint32_t)offset,
-				 (uint32_t)length };
-	return true;
-}
-
-/* We have the same texts as the daemon, by the names that the user gave. */
 static bool on_refused(void *data, const json_t *reply)
 {
-	const char *reason =
-		json_string_value(json_object_get(reply, "reason"));
 	const struct loading *loading = data;
-	struct fw_span at;
+	const struct job *job = loading->job;
 
-	if (!reason || !loading->program || !take_span(reply, &at) ||
-	    fw_program_error(loading->program, at, loading->diag, reason) < 0)
-		return false;
-	fw_print_errors(loading->cli, loading->name, loading->diag);
-	return true;
+	return fw_print_refusal(job->cli, loading->name, reply, job->aliases,
+				job->n_aliases);
 }
 
 static struct fw_call load_call(struct loading *loading)
@@ -322,60 +323,49 @@ static struct fw_call load_call(struct loading *loading)
 				 .data = loading };
 }
 
-typedef enum fw_exit (*send_fn)(struct fw_cli *cli, const struct fw_call *call,
-				struct fw_conversation **ret);
-
-static void send_texts(struct job *job, const struct fw_text *texts, size_t n,
-		       send_fn send)
+static void send_texts(struct job *job, const struct fw_text *texts, size_t n)
 {
 	struct fw_call call = load_call(NULL);
-	bool is_stdin = strcmp(job->cli->operand, "-") == 0;
 
 	call.files = texts;
 	call.n_files = n;
-	call.args = json_pack("{s:o}", "texts", texts_json(texts, n, is_stdin));
+	call.args = json_pack("{s:o}", "texts", texts_json(job, texts, n));
 	if (!call.args) {
 		fw_complain("out of memory");
 		job->status = FW_EXIT_REQUEST;
 		return;
 	}
-	job->status = send(job->cli, &call, &job->sent);
+	job->status = fw_client_send(job->cli, &call, &job->sent);
 }
 
-/* While we look for errors in much text, the daemon may compile it. */
-static void prepare(void *ctx, const struct fw_text *texts, size_t n)
+/* The daemon compiles it anyway: much text is not compiled twice. */
+static bool on_read_all(void *ctx, const struct fw_text *texts, size_t n)
 {
+	struct job *job = ctx;
 	size_t bytes = 0;
 
 	for (size_t i = 0; i < n; i++)
 		bytes += texts[i].len;
-	if (bytes >= MUCH_TEXT)
-		send_texts(ctx, texts, n, fw_client_prepare);
+	if (bytes < MUCH_TEXT)
+		return true;
+	send_texts(job, texts, n);
+	return false;
 }
 
-/* The rules are right: while we look for warnings, the daemon may go ahead. */
-static void go_ahead(void *ctx, const struct fw_text *texts, size_t n)
+/* The rules are right; what there is to warn of, the daemon says. */
+static bool on_accepted(void *ctx, struct fw_program *program)
 {
-	struct job *job = ctx;
-
-	if (job->sent)
-		fw_client_go_on(job->sent);
-	else if (job->status == FW_EXIT_OK)
-		send_texts(job, texts, n, fw_client_send);
-	job->is_loading = job->sent;
+	send_texts(ctx, program->texts, program->n_texts);
+	return false;
 }
 
 /* How rules that are under way fared. */
-static enum fw_exit receive(const struct job *job,
-			    const struct fw_program *program,
-			    struct fw_diag *diag)
+static enum fw_exit receive(const struct job *job)
 {
 	const char *operand = job->cli->operand;
 	struct loading loading = {
-		.cli = job->cli,
+		.job = job,
 		.name = strcmp(operand, "-") == 0 ? FW_STDIN_NAME : operand,
-		.program = program,
-		.diag = diag,
 	};
 	const struct fw_call call = load_call(&loading);
 	_cleanup_json_ json_t *result = NULL;
@@ -389,20 +379,26 @@ static enum fw_exit receive(const struct job *job,
 
 static enum fw_exit load(struct job *job)
 {
-	const struct fw_options options = { .read_all = prepare,
-					    .accepted = go_ahead };
+	const struct fw_options options = { .read_all = on_read_all,
+					    .accepted = on_accepted };
 	_cleanup_program_ struct fw_program *program = NULL;
 	_cleanup_diag_ struct fw_diag diag = { 0 };
 	enum fw_exit status;
-	uint32_t bytes;
 
 	status = compile(job, &options, &diag, &program);
-	if (!job->is_loading)
-		return status != FW_EXIT_OK ? status : job->status;
-	/* From here on it is for the daemon to say how it went. */
-	if (program)
-		(void)measure(program, &diag, &bytes);
-	return receive(job, program, &diag);
+	if (status == FW_EXIT_OK)
+		status = job->status;
+	return status == FW_EXIT_OK ? receive(job) : status;
+}
+
+static void job_done(struct job *job)
+{
+	fw_client_end(job->sent);
+	for (size_t i = 0; i < job->n_aliases; i++) {
+		free(job->aliases[i].sent);
+		free(job->aliases[i].given);
+	}
+	free(job->aliases);
 }
 
 enum fw_exit fw_cmd_load(struct fw_cli *cli)
@@ -411,7 +407,7 @@ enum fw_exit fw_cmd_load(struct fw_cli *cli)
 	enum fw_exit status;
 
 	status = cli->dry_run ? check(&job) : load(&job);
-	fw_client_end(job.sent);
+	job_done(&job);
 	return status;
 }
 

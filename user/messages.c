@@ -146,3 +146,27 @@ int fw_messages_take(const json_t *json, struct fw_diag *ret)
 	}
 	return r;
 }
+
+static const char *given_name(const struct fw_alias *aliases, size_t n,
+			      const char *sent)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(aliases[i].sent, sent) == 0)
+			return aliases[i].given;
+	}
+	return sent;
+}
+
+void fw_messages_rename(struct fw_diag *diag, const struct fw_alias *aliases,
+			size_t n)
+{
+	for (size_t i = 0; i < diag->n; i++) {
+		struct fw_message *message = &diag->messages[i];
+		char *copy = strdup(given_name(aliases, n, message->file));
+
+		if (!copy)
+			return;
+		free(message->file);
+		message->file = copy;
+	}
+}

@@ -21,3 +21,13 @@ json_t *fw_messages_pack(const struct fw_diag *diag);
  * @return 0, -EBADMSG, or -ENOMEM
  */
 int fw_messages_take(const json_t *json, struct fw_diag *ret);
+
+/* A file by the name that a daemon was told, and by the one that the user gave. */
+struct fw_alias {
+	char *sent;
+	char *given;
+};
+
+/** @brief Call files as the user does; without memory some keep their names. */
+void fw_messages_rename(struct fw_diag *diag, const struct fw_alias *aliases,
+			size_t n);

@@ -9,18 +9,13 @@
  * Texts, which are too large to be worth JSON, come along in a file, end to end: a
  * descriptor of a memfd (SCM_RIGHTS) with the first byte of the request. It is
  * sealed (FW_PROTO_SEALS): nothing changes while it is read, and reading it ends.
- * A load that is large comes in two requests on one connection: "prepare" brings the
- * texts, and the daemon begins to compile; "load" without texts says that they are
- * right. Without it nothing has happened when the connection ends.
  * Reply: any number of {"items":[...]} frames, the rows of a long list, then one
  *     {"version":1, "status":0, "result":{...}}, or
  *     {"version":1, "status":N, "error":"..."}
  * where N is the exit status that fwctl shall end with. If rows were sent,
- * "list" in the result names them. If the error is about a place in the rules
- * that the request brought, there are two more members:
- *     "at":{"text":NUMBER, "offset":BYTES, "length":BYTES}, "reason":"..."
- * and "error" begins with file, line and column of that place. If it is about
- * what stands in the file that came along, there is a list of "messages".
+ * "list" in the result names them. If the error is about what stands in the
+ * texts that came along, "error" begins with file, line and column, and there are
+ * "messages" (user/messages.h) beside it; so there are in the result of a load.
  */
 #pragma once
 

@@ -7,7 +7,7 @@
 
 #include "user/daemon.h"
 #include "user/log.h"
-#include "user/messages.h"
+#include "user/refusal.h"
 #include "user/util.h"
 
 /* What a request asks for. */
@@ -72,21 +72,6 @@ static const struct fw_named_set *find_set(const struct fw_program *program,
 	return NULL;
 }
 
-/* The client shows all of it, other readers at least the first error. */
-static void refuse_content(struct fw_request *request,
-			   const struct fw_diag *diag)
-{
-	const struct fw_message *first = &diag->messages[0];
-	_cleanup_free_ char *text = NULL;
-
-	fw_errorf(&text, "%s:%u:%u: error: %s (%zu error%s)", first->file,
-		  first->line, first->column, first->text, diag->errors,
-		  fw_plural((long long)diag->errors));
-	fw_reply_refusal(
-		request, FW_EXIT_REQUEST, text ? text : first->text,
-		json_pack("{s:o}", "messages", fw_messages_pack(diag)));
-}
-
 static int prepare(const struct fw_program *program, struct fw_request *request,
 		   struct wish *wish, struct fw_replacement **ret)
 {
@@ -95,7 +80,7 @@ static int prepare(const struct fw_program *program, struct fw_request *request,
 
 	r = fw_replacement_new(program, wish->set, &wish->text, &diag, ret);
 	if (r == -EINVAL && diag.n) {
-		refuse_content(request, &diag);
+		fw_refuse_texts(request, FW_EXIT_REQUEST, &diag);
 	} else if (r == -E2BIG) {
 		fw_reply_error(
 			request, FW_EXIT_REQUEST,

@@ -12,36 +12,15 @@
 /* What an answer that names places in the file is about. */
 struct replacing {
 	const struct fw_cli *cli;
-	const char *name; /* of the file, as the user gave it */
+	struct fw_alias alias; /* the names of the file; borrowed */
 };
-
-/* The daemon knows the file by its absolute name, the user by another one. */
-static void rename_file(struct fw_diag *diag, const char *name)
-{
-	for (size_t i = 0; i < diag->n; i++) {
-		char *copy = strdup(name);
-
-		if (!copy)
-			return;
-		free(diag->messages[i].file);
-		diag->messages[i].file = copy;
-	}
-}
 
 static bool on_refused(void *data, const json_t *reply)
 {
-	const json_t *messages = json_object_get(reply, "messages");
 	const struct replacing *replacing = data;
-	struct fw_diag diag = { 0 };
-	bool is_said = false;
 
-	if (messages && fw_messages_take(messages, &diag) == 0) {
-		rename_file(&diag, replacing->name);
-		fw_print_errors(replacing->cli, replacing->name, &diag);
-		is_said = true;
-	}
-	fw_diag_done(&diag);
-	return is_said;
+	return fw_print_refusal(replacing->cli, replacing->alias.given, reply,
+				&replacing->alias, 1);
 }
 
 static enum fw_exit print_replaced(const struct fw_cli *cli, const char *file,
@@ -78,7 +57,7 @@ static enum fw_exit print_replaced(const struct fw_cli *cli, const char *file,
 static enum fw_exit replace(struct fw_cli *cli, const struct fw_text *text)
 {
 	bool is_stdin = strcmp(cli->file, "-") == 0;
-	struct replacing replacing = { cli, text->name };
+	struct replacing replacing = { cli, { NULL, text->name } };
 	struct fw_call call = { .verb = "set-replace",
 				.start = FW_START_IF_PINNED,
 				.files = text,
@@ -92,6 +71,7 @@ static enum fw_exit replace(struct fw_cli *cli, const struct fw_text *text)
 
 	absolute = is_stdin ? strdup(text->name)
 			    : fw_rulefile_absolute(text->name);
+	replacing.alias.sent = absolute;
 	if (absolute) {
 		call.args = json_pack("{s:o, s:o, s:b}", "set",
 				      fw_json_text(set), "file",

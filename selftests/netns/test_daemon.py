@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """fwctld may die, be asked for twice, or be sent away; what filters stays or goes whole."""
 
-import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import statistics
-import struct
 import subprocess
 
 import pytest
@@ -20,7 +19,7 @@ from lab.traffic import Iperf, TcpEcho, http, tcp_connect, tcp_talk, tcp_try
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
 ECHO = "accept forward wan -> lan proto tcp to port { 7, 5201 } label echo\n"
 MANY = "".join(f"accept in proto tcp from 10.{i >> 8}.{i & 255}.0/24 to port 80 # and so on\n"
-               for i in range(20000))  # more than a megabyte: the daemon prepares
+               for i in range(20000))  # more than a megabyte
 
 
 def kill_daemon(lab):
@@ -233,38 +232,8 @@ def test_killed_while_loading(lab):
             assert lab.generation()
 
 
-class Preparing:
-    """A client that lets the daemon prepare, and then thinks about it."""
-
-    def __init__(self, lab, text):
-        self._net = os.stat(lab.firewall.path).st_ino
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(lab.run_dir / "fwctl.sock"))
-        memfd = os.memfd_create("rules", os.MFD_ALLOW_SEALING)
-        os.write(memfd, text.encode())
-        fcntl.fcntl(memfd, fcntl.F_ADD_SEALS,
-                    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
-        self.reply = self._ask("prepare", {"texts": [{"name": "r.conf", "size": len(text)}]},
-                               [memfd])
-        os.close(memfd)
-
-    def _ask(self, verb, args, fds=()):
-        body = json.dumps({"version": 1, "verb": verb, "netns": self._net, "args": args}).encode()
-        socket.send_fds(self._socket, [struct.pack(">I", len(body)) + body], fds)
-        reply = self._socket.makefile("rb")
-        return json.loads(reply.read(struct.unpack(">I", reply.read(4))[0]))
-
-    def load(self):
-        """It is right."""
-        return self._ask("load", {})
-
-    def close(self):
-        """It was not."""
-        self._socket.close()
-
-
 def test_error_in_much_text(own_lab):
-    """What the daemon has prepared for nothing leaves nothing, running rules least of all."""
+    """What is tried for nothing leaves nothing, running rules least of all."""
     lab = own_lab
     bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
     result = lab.fwctl("load", bad, check=False)
@@ -279,44 +248,56 @@ def test_error_in_much_text(own_lab):
 
 
 @pytest.mark.modes("tc")
-def test_prepared_load(own_lab):
-    """One client at a time prepares; others do without, and do not undo each other's work."""
+@pytest.mark.parametrize("text", ["", MANY], ids=["little", "much"])
+def test_load_says_what_check_says(own_lab, text, tmp_path, monkeypatch):
+    """Errors and warnings, with the names that the user gave, whoever has compiled it."""
     lab = own_lab
-    lab.load(DENY)
-    first = Preparing(lab, "default in drop\naccept in label first\n")
-    assert first.reply["status"] == 0, first.reply
-    second = Preparing(lab, "accept in\n")
-    assert second.reply["status"] == 1, second.reply
-    assert second.load()["status"] == 1
-    lab.load(DENY + MANY)
-    assert lab.generation() == 2
-    assert first.load()["result"]["generation"] == 3
-    assert first.load()["status"] == 1, "twice"
-    assert [r["label"] for r in lab.show("rules")["rules"]][0] == "first"
-    first.close()
-    second.close()
-    third = Preparing(lab, "accept in\n")
-    assert third.reply["status"] == 0, third.reply
-    third.close()
-    assert lab.generation() == 3
-    fourth = Preparing(lab, "accept in\n")
-    assert fourth.reply["status"] == 0, fourth.reply
-    lab.fwctl("unload")
-    fourth.close()
-    wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
-    assert attached(lab) == [] and not lab.pin_dir.exists()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sets").mkdir()
+    main, more = tmp_path / "main.conf", tmp_path / "sets" / "more.conf"
+    main.write_text(DENY + text + 'include "sets/more.conf"\n')
+    more.write_text("set idle { 192.0.2.1 }\naccept in proto udp from 10.1.0.0/16 to port 53\n"
+                    "drop in proto udp from 10.1.1.0/24 to port 53\n")
+    checked, loaded = lab.fwctl("check", "main.conf"), lab.fwctl("load", "main.conf")
+    assert "sets/more.conf:3:1: warning: rule can never match" in checked.err, checked
+    assert "sets/more.conf:1:5: warning: set 'idle'" in checked.err, checked
+    assert loaded.err == checked.err
+    messages = [json.loads(lab.fwctl("--json", verb, "main.conf").out)["messages"]
+                for verb in ("check", "load")]
+    assert messages[0] == messages[1] and len(messages[0]) == 4, messages
+    more.write_text("accept in from @nobody\naccept in to port 70000\naccept in from 1.2.3.4/\n")
+    # What cannot be parsed the client finds, and of much text the daemon the rest.
+    for lines, error in ((3, "3:24: error: '' is not"), (1, "1:16: error: there is no set")):
+        more.write_text("".join(more.read_text().splitlines(True)[:lines]))
+        checked, loaded = (lab.fwctl(verb, "main.conf", check=False)
+                           for verb in ("check", "load"))
+        assert (loaded.exit, loaded.err) == (1, checked.err)
+        assert f"sets/more.conf:{error}" in loaded.err, loaded
 
 
 @pytest.mark.modes("tc")
-def test_prepared_and_nothing_in_force(own_lab):
-    """Others are told that there are no rules; a daemon that is sent away leaves nothing."""
+def test_slow_search_for_warnings(own_lab):
+    """A load does not look for them as long as a check, and says so."""
+    lab = own_lab
+    path = lab.rules(DENY + "".join(
+        f"accept in proto tcp from 10.0.0.0/{8 + i % 20} port {i}-{40000 + i}"
+        f" to port {i + 1}-{50000 + i % 999}\n" for i in range(15000)))
+    checked, loaded = (lab.fwctl(verb, path).err for verb in ("check", "load"))
+    lines = [int(re.search(r":(\d+):1: warning: from here on nobody looked", err).group(1))
+             for err in (checked, loaded)]
+    assert lines[0] > 2 * lines[1] > 1000, lines
+    assert "fwctl check looks longer" in loaded and "looks longer" not in checked
+
+
+@pytest.mark.modes("tc")
+def test_nothing_in_force(own_lab):
+    """A daemon without rules says so; one that is sent away leaves nothing."""
     lab = own_lab
     daemon = lab.firewall.popen(lab.binary("fwctld"), "--foreground", env=lab.environment())
     try:
         wait_for((lab.run_dir / "fwctl.sock").exists, 5, "fwctld")
-        client = Preparing(lab, DENY + "set s { 192.0.2.1 }\naccept in from @s\n")
-        assert client.reply["status"] == 0, client.reply
-        assert lab.pin_dir.exists(), "nothing is prepared"
+        bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
+        assert lab.fwctl("load", bad, check=False).exit == 1
         for what in ("status", "show rules", "show flows", "show sets", "show interfaces"):
             shown = lab.fwctl(*what.split(), check=False)
             assert shown.exit == 3 and "nothing is loaded" in shown.err, (what, shown)
@@ -330,30 +311,25 @@ def test_prepared_and_nothing_in_force(own_lab):
         daemon.communicate()
     assert daemon.returncode == 0
     assert attached(lab) == [] and not lab.pin_dir.exists()
-    client.close()
 
 
 @pytest.mark.modes("tc")
-def test_preparation_is_lost(own_lab):
-    """A daemon that dies meanwhile, and one that cannot prepare: all is sent once more."""
+@pytest.mark.parametrize("text", ["", MANY], ids=["little", "much"])
+def test_request_is_lost(own_lab, text):
+    """A daemon that dies meanwhile: all is sent once more."""
     lab = own_lab
-    path = lab.rules(DENY + MANY)
+    path = lab.rules(DENY + text)
     lab.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     address = lab.run_dir / "fwctl.sock"
-    for answer in (b"", b'{"version": 1, "status": 1, "error": "what?"}'):
-        with socket.socket(socket.AF_UNIX) as daemon:
-            daemon.bind(str(address))
-            daemon.listen()
-            daemon.settimeout(30)
-            client = lab.firewall.popen(lab.binary("fwctl"), "load", path, env=lab.environment())
-            connection, _ = daemon.accept()
-            with connection:
-                assert b'"prepare"' in connection.recv(4096)
-                address.unlink()
-                if answer:
-                    connection.sendall(struct.pack(">I", len(answer)) + answer)
-        out, err = client.communicate(timeout=60)
-        assert client.returncode == 0 and not err, (out, err)
-        assert lab.generation() == 1 and len(lab.show("rules")["rules"]) > 20000
-        lab.fwctl("unload")
-        wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(address))
+        daemon.listen()
+        daemon.settimeout(30)
+        client = lab.firewall.popen(lab.binary("fwctl"), "load", path, env=lab.environment())
+        connection, _ = daemon.accept()
+        with connection:
+            assert b'"load"' in connection.recv(4096)
+            address.unlink()
+    out, err = client.communicate(timeout=60)
+    assert client.returncode == 0 and not err, (out, err)
+    assert lab.generation() == 1 and len(lab.show("rules")["rules"]) >= text.count("\n")

@@ -63,7 +63,7 @@ static void check_warning(unsigned int n, const char *expected)
 
 	program = compile_good(text, NULL);
 	emit(program, &image);
-	assert_int_equal(fw_image_warn(&image, program, &diag), 0);
+	assert_int_equal(fw_image_warn(&image.cost, program, &diag), 0);
 	assert_int_equal(diag.warnings, !!expected);
 	if (expected) {
 		assert_string_equal(diag.messages[0].text, expected);

@@ -2,6 +2,7 @@
 
 /* The compiler as its callers see it: labels, files, limits, warnings. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "rules_helper.h"
@@ -195,6 +196,10 @@ struct told {
 	int n;
 	int n_read;
 	size_t n_texts;
+	const struct fw_program *program; /* as it was told; later freed */
+	size_t warnings;
+	bool is_enough_read, is_enough; /* what is answered */
+	int result;
 };
 
 static int read_told(void *ctx, const char *name, struct fw_text *ret,
@@ -205,18 +210,22 @@ static int read_told(void *ctx, const char *name, struct fw_text *ret,
 	return test_read((void *)(uintptr_t)told->files, name, ret, reterr);
 }
 
-static void on_accepted(void *ctx, const struct fw_text *texts, size_t n)
+static bool on_accepted(void *ctx, struct fw_program *program)
 {
 	struct told *told = ctx;
 
 	told->n++;
-	for (size_t i = 0; i < n; i++) {
-		(void)strcat(told->names, texts[i].name);
+	told->program = program;
+	for (size_t i = 0; i < program->n_texts; i++) {
+		(void)strcat(told->names, program->texts[i].name);
 		(void)strcat(told->names, " ");
 	}
+	for (size_t i = 0; i < program->n_rows; i++)
+		assert_int_equal(program->rows[i].decided_by, 0);
+	return !told->is_enough;
 }
 
-static void on_read_all(void *ctx, const struct fw_text *texts, size_t n)
+static bool on_read_all(void *ctx, const struct fw_text *texts, size_t n)
 {
 	struct told *told = ctx;
 
@@ -224,22 +233,30 @@ static void on_read_all(void *ctx, const struct fw_text *texts, size_t n)
 	assert_int_equal(told->n, 0);
 	told->n_read++;
 	told->n_texts = n;
+	return !told->is_enough_read;
+}
+
+static void compile_telling(struct told *told, const char *text)
+{
+	const struct fw_options options = { .read_all = on_read_all,
+					    .accepted = on_accepted };
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+
+	told->result = fw_compile_with(&options, "t", text, strlen(text),
+				       read_told, told, &diag, &program);
+	told->warnings = diag.warnings;
+	assert_ptr_equal(program, told->program);
+	fw_program_free(program);
+	fw_diag_done(&diag);
 }
 
 static struct told compile_told(const char *text, const struct test_file *files)
 {
-	const struct fw_options options = { .read_all = on_read_all,
-					    .accepted = on_accepted };
 	struct told told = { .files = files };
-	struct fw_program *program = NULL;
-	struct fw_diag diag = { 0 };
-	int r;
 
-	r = fw_compile_with(&options, "t", text, strlen(text), read_told, &told,
-			    &diag, &program);
-	assert_int_equal(r, told.n ? 0 : -22);
-	fw_program_free(program);
-	fw_diag_done(&diag);
+	compile_telling(&told, text);
+	assert_int_equal(told.result, told.n ? 0 : -EINVAL);
 	return told;
 }
 
@@ -267,7 +284,7 @@ static void test_accepted(void **state)
 	assert_int_equal(told.n + told.n_read, 0);
 	told = compile_told("include \"no.conf\"\n", files);
 	assert_int_equal(told.n + told.n_read, 0);
-	/* What is wrong otherwise may be prepared, never more. */
+	/* What is wrong otherwise is known to be all there is, never to be right. */
 	told = compile_told("accept in from @s\n", files);
 	assert_int_equal(told.n, 0);
 	assert_int_equal(told.n_read, 1);
@@ -275,6 +292,34 @@ static void test_accepted(void **state)
 	assert_int_equal(told.n, 0);
 	assert_int_equal(told.n_read, 1);
 	assert_int_equal(told.n_texts, 2);
+}
+
+/* Whoever has got what he wanted need not wait for the rest. */
+static void test_enough(void **state)
+{
+	const char *text = "interface wan = eth0\n"
+			   "accept in\naccept in from 10.0.0.1\n";
+	struct told told = { 0 };
+
+	(void)state;
+	compile_telling(&told, text);
+	assert_int_equal(told.result, 0);
+	assert_int_equal(told.warnings, 1);
+	told = (struct told){ .is_enough = true };
+	compile_telling(&told, text);
+	assert_int_equal(told.result, 0);
+	assert_int_equal(told.n, 1);
+	assert_int_equal(told.warnings, 0);
+	told = (struct told){ .is_enough_read = true };
+	compile_telling(&told, text);
+	assert_int_equal(told.result, -ECANCELED);
+	assert_int_equal(told.n_read, 1);
+	assert_int_equal(told.n, 0);
+	/* What cannot be parsed is looked at as a whole. */
+	told = (struct told){ .is_enough_read = true };
+	compile_telling(&told, "accept inn\n");
+	assert_int_equal(told.result, -EINVAL);
+	assert_int_equal(told.n_read, 0);
 }
 
 /* The file of a set of ports has ports. */
@@ -530,6 +575,7 @@ int main(void)
 		cmocka_unit_test(test_include_depth),
 		cmocka_unit_test(test_without_reader),
 		cmocka_unit_test(test_accepted),
+		cmocka_unit_test(test_enough),
 		cmocka_unit_test(test_file_of_ports),
 		cmocka_unit_test(test_never_now),
 		cmocka_unit_test(test_named_sets),
