@@ -21,6 +21,7 @@
 #define FW_MAX_IFSLOTS	   64 /* interfaces with counters; slot 0: any other */
 #define FW_MAX_SLOTS	   262144 /* rule counters; slot 0 is never used */
 #define FW_SLOTS_MIN	   4096	  /* the least that `rule_stats` has room for */
+#define FW_MAX_CPUS	   16383  /* indices of `rule_stats` are 32 bits wide */
 #define FW_MAX_XFLOWS	   65536 /* echo and other flows without nf_conntrack */
 #define FW_MAX_FRAGS	   16384 /* datagrams whose first fragment passed */
 #define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */
@@ -305,19 +306,28 @@ struct fw_iface {
 #define FW_SELF_ADDRESS	  1u
 #define FW_SELF_BROADCAST 2u
 
-/* `stats`: index of {interface slot, hook, reason} */
+/*
+ * `stats`: index of {interface slot, hook, reason}, behind FW_STATS_ENTRIES for
+ * each CPU with a lower number
+ */
 #define FW_STATS_INDEX(slot, hook, reason)                                  \
 	(((__u32)(slot) * FW_HOOK_MAX + (__u32)(hook)) * FW_STATS_REASONS + \
 	 (__u32)(reason))
 #define FW_STATS_REASONS 64 /* room for reasons to come without a new layout */
 #define FW_STATS_ENTRIES (FW_MAX_IFSLOTS * FW_HOOK_MAX * FW_STATS_REASONS)
 
+/* `work`: where the counters of this CPU begin; the last of its bytes */
+struct fw_base {
+	__u32 stats;
+	__u32 rule_stats;
+} __attribute__((aligned(8)));
+
 struct fw_counter {
 	__u64 packets;
 	__u64 bytes;
 };
 
-/* `rule_stats`: index is the slot */
+/* `rule_stats`: index is the slot, behind all slots for each lower CPU */
 struct fw_rule_counter {
 	__u64 packets; /* packets that the rule itself decided */
 	__u64 bytes;

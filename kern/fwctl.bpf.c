@@ -47,7 +47,10 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* One packet at a time on a CPU; each hook has its own, in case they nest. */
+/*
+ * One packet at a time on a CPU; each hook has its own, in case they nest. User
+ * space writes where the counters of the CPU begin, before any packet comes.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, FW_HOOK_MAX);
@@ -69,6 +72,9 @@ _Static_assert(offsetof(struct pkt, key.sport) % 8 == 0 &&
 		       offsetof(struct pkt, flow.gen) % 8 == 0 &&
 		       offsetof(struct pkt, zones) % 8 == 0,
 	       "cleared by words");
+_Static_assert(offsetof(struct pkt, base) + sizeof(struct fw_base) ==
+		       sizeof(struct pkt),
+	       "where user space writes it");
 
 static __always_inline struct pkt *work_get(const enum fw_hook hook)
 {

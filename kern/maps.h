@@ -59,23 +59,30 @@ struct {
 } selfaddrs SEC(".maps");
 
 /*
- * Packets by interface, hook and reason. Per CPU and not atomic: a program is
- * not interrupted by another one that counts on the same CPU.
+ * Packets by interface, hook and reason, FW_STATS_ENTRIES for each CPU, one CPU
+ * after the other (struct fw_base). Not atomic: a program is not interrupted by another one that
+ * counts on the same CPU. User space maps it.
+ *
+ * Not a per-CPU array: that is made and freed counter by counter, a reader needs
+ * a call for each, and a program has to read where the counter is.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FW_STATS_ENTRIES);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FW_STATS_ENTRIES); /* at least */
 	__type(key, __u32);
 	__type(value, struct fw_counter);
 } stats SEC(".maps");
 
 /*
- * Packets by rule; the same discipline. User space clears a slot it reuses, and
- * says when it loads how many there are: each costs 24 bytes on each CPU.
+ * Packets by rule, as many for each CPU; the same discipline. User space clears
+ * a slot it reuses, and says when it loads how many there are: each costs 24
+ * bytes on each CPU.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FW_MAX_SLOTS); /* at most */
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FW_MAX_SLOTS); /* for each CPU */
 	__type(key, __u32);
 	__type(value, struct fw_rule_counter);
 } rule_stats SEC(".maps");

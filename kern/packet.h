@@ -80,6 +80,7 @@ struct pkt {
 	bool has_l2;	 /* TC: the frame, as this hook sees it */
 	__u8 saddr_self; /* FW_SELF_* of key.saddr */
 	__u8 daddr_self;
+	struct fw_base base; /* last: user space writes it once, see `work` */
 };
 
 /* Where the flow came in, also if the leaving interface judged it. */

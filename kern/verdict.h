@@ -22,7 +22,7 @@ static __always_inline bool reason_is_drop(enum fw_reason reason)
 static __always_inline void count(const struct pkt *p, const enum fw_hook hook,
 				  enum fw_reason reason)
 {
-	__u32 index = FW_STATS_INDEX(p->slot, hook, reason);
+	__u32 index = p->base.stats + FW_STATS_INDEX(p->slot, hook, reason);
 	struct fw_counter *c = bpf_map_lookup_elem(&stats, &index);
 
 	if (!c)
@@ -36,9 +36,9 @@ static __always_inline void count_rule(const struct pkt *p,
 				       const struct fw_result *res, bool flow)
 {
 	struct fw_rule_counter *c;
-	__u32 slot = res->slot;
+	__u32 index = p->base.rule_stats + res->slot;
 
-	c = bpf_map_lookup_elem(&rule_stats, &slot);
+	c = bpf_map_lookup_elem(&rule_stats, &index);
 	if (!c)
 		return;
 	c->packets++;

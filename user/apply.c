@@ -110,7 +110,7 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 				    &next->row_slots[i]);
 	}
 	if (r == 0)
-		r = fw_slots_clear_new(apply->slots, apply->dp);
+		fw_slots_clear_new(apply->slots, apply->dp);
 	if (r == -ENOSPC) {
 		fw_errorf(
 			reterr,

@@ -52,8 +52,9 @@ static uint32_t slot_of(struct fw_cover *cover, uint32_t ifindex)
 		if (cover->owner[slot] == 0)
 			free_slot = slot;
 	}
-	if (free_slot == 0 || fw_stats_iface_clear(cover->dp, free_slot) < 0)
+	if (free_slot == 0)
 		return 0;
+	fw_stats_iface_clear(cover->dp, free_slot);
 	cover->owner[free_slot] = ifindex;
 	tell_slots(cover);
 	return free_slot;

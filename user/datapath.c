@@ -25,11 +25,11 @@
 
 #include "user/attach.h"
 #include "user/bpffs.h"
+#include "user/counters.h"
 #include "user/growth.h"
 #include "user/pins.h"
 #include "user/privileges.h"
 #include "user/progs.h"
-#include "user/stats.h"
 #include "user/util.h"
 
 #define DEFAULT_ROOT "/sys/fs/bpf/fwctl" /* removed when nothing is in it */
@@ -39,11 +39,15 @@ struct fw_datapath {
 	char *pin_dir;
 	int lock;
 	int map[FW_MAP_MAX];
-	int stats_before; /* negative: none */
 	int prog[FW_HOOK_MAX];
+	uint32_t cpus; /* that there are counters for */
+	struct fw_counters stats;
+	struct fw_counters rule_stats;
+	struct fw_counters stats_before; /* of rules; perhaps none */
 	struct fw_datapath_size size;
 	struct fwctl_bpf *next; /* programs that wait to take over */
 	struct fw_datapath_size next_size;
+	struct fw_counters next_stats; /* of rules, if they have their own */
 	struct fw_attach *attach;
 	bool is_adopted;
 	uint64_t slots;
@@ -103,19 +107,22 @@ static int refuse_pin(const char *pin_dir, const char *name, char **reterr)
 	return -EBADMSG;
 }
 
-/* Programs may have been loaded with any number of rule counters. */
-static bool has_entries(const struct bpf_map_info *info,
+/* Programs may have been loaded with any number of rule counters on each CPU. */
+static bool has_entries(const struct fw_datapath *dp,
+			const struct bpf_map_info *info,
 			const struct bpf_map *want, enum fw_map map)
 {
-	uint32_t n = info->max_entries;
+	uint32_t n = info->max_entries / dp->cpus;
 
 	if (map != FW_MAP_RULE_STATS)
-		return n == bpf_map__max_entries(want);
-	return n >= FW_SLOTS_MIN && n <= FW_MAX_SLOTS && !(n & (n - 1));
+		return info->max_entries == bpf_map__max_entries(want);
+	return info->max_entries % dp->cpus == 0 && n >= FW_SLOTS_MIN &&
+	       n <= FW_MAX_SLOTS && !(n & (n - 1));
 }
 
 /* A pin could be anything: it has to be the map that our object declares. */
-static bool is_map(int fd, const struct fwctl_bpf *skel, enum fw_map map,
+static bool is_map(const struct fw_datapath *dp, int fd,
+		   const struct fwctl_bpf *skel, enum fw_map map,
 		   struct bpf_map_info *ret)
 {
 	const struct bpf_map *want = fw_progs_map(skel, map);
@@ -126,7 +133,8 @@ static bool is_map(int fd, const struct fwctl_bpf *skel, enum fw_map map,
 	       ret->type == bpf_map__type(want) &&
 	       ret->key_size == bpf_map__key_size(want) &&
 	       ret->value_size == bpf_map__value_size(want) &&
-	       has_entries(ret, want, map);
+	       ret->map_flags == bpf_map__map_flags(want) &&
+	       has_entries(dp, ret, want, map);
 }
 
 static int open_map(struct fw_datapath *dp, const struct fwctl_bpf *skel,
@@ -137,12 +145,32 @@ static int open_map(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 	struct bpf_map_info info = { 0 };
 
 	dp->map[map] = bpf_obj_get(path.text);
-	if (!is_map(dp->map[map], skel, map, &info))
+	if (!is_map(dp, dp->map[map], skel, map, &info))
 		return refuse_pin(dp->pin_dir, name, reterr);
-	if (map == FW_MAP_RULE_STATS)
-		dp->size.slots = info.max_entries;
 	*ret_id = info.id;
 	return 0;
+}
+
+static int map_counters(const struct fw_datapath *dp, int fd,
+			struct fw_counters *ret, char **reterr)
+{
+	int r = fw_counters_map(fd, dp->cpus, ret);
+
+	if (r < 0)
+		fw_errorf(reterr, "cannot map counters: %s", strerror(-r));
+	return r;
+}
+
+static int open_stats(struct fw_datapath *dp, char **reterr)
+{
+	int r = map_counters(dp, dp->map[FW_MAP_STATS], &dp->stats, reterr);
+
+	if (r == 0) {
+		r = map_counters(dp, dp->map[FW_MAP_RULE_STATS],
+				 &dp->rule_stats, reterr);
+	}
+	dp->size.slots = dp->rule_stats.n;
+	return r;
 }
 
 /* They are there after a growth, and only then. */
@@ -152,13 +180,13 @@ static int open_stats_before(struct fw_datapath *dp,
 	struct fw_pin_path path =
 		fw_pin_path(dp->pin_dir, "/maps/" FW_GROWTH_STATS_BEFORE);
 	struct bpf_map_info info = { 0 };
+	_cleanup_close_ int fd = bpf_obj_get(path.text);
 
-	dp->stats_before = bpf_obj_get(path.text);
-	if (dp->stats_before == -ENOENT)
+	if (fd == -ENOENT)
 		return 0;
-	if (!is_map(dp->stats_before, skel, FW_MAP_RULE_STATS, &info))
+	if (!is_map(dp, fd, skel, FW_MAP_RULE_STATS, &info))
 		return refuse_pin(dp->pin_dir, FW_GROWTH_STATS_BEFORE, reterr);
-	return 0;
+	return map_counters(dp, fd, &dp->stats_before, reterr);
 }
 
 /*
@@ -230,7 +258,9 @@ static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 		if (r < 0)
 			return r;
 	}
-	r = open_stats_before(dp, skel, reterr);
+	r = open_stats(dp, reterr);
+	if (r == 0)
+		r = open_stats_before(dp, skel, reterr);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < FW_HOOK_MAX; i++) {
@@ -250,7 +280,11 @@ static int open_pins(struct fw_datapath *dp, char **reterr)
 	skel = fwctl_bpf__open();
 	if (!skel)
 		return -errno;
-	r = open_all(dp, skel, reterr);
+	r = fw_progs_set_counters(skel, FW_SLOTS_MIN, reterr);
+	if (r > 0) {
+		dp->cpus = (uint32_t)r;
+		r = open_all(dp, skel, reterr);
+	}
 	fwctl_bpf__destroy(skel);
 	if (r < 0)
 		return r;
@@ -324,18 +358,16 @@ static int load_next(struct fw_datapath *dp,
  * along. No program has written that since the last growth, none of the next
  * ones runs: not a packet is lost.
  */
-static int hand_on_counters(const struct fw_datapath *dp, char **reterr)
+static int hand_on_counters(struct fw_datapath *dp, char **reterr)
 {
 	int r;
 
-	if (!has_own_stats(dp) || dp->stats_before < 0)
+	if (!has_own_stats(dp))
 		return 0;
-	r = fw_stats_rules_copy(dp->stats_before,
-				next_map(dp, FW_MAP_RULE_STATS));
-	if (r < 0) {
-		fw_errorf(reterr, "cannot copy the counters of rules: %s",
-			  strerror(-r));
-	}
+	r = map_counters(dp, next_map(dp, FW_MAP_RULE_STATS), &dp->next_stats,
+			 reterr);
+	if (r == 0 && dp->stats_before.words)
+		fw_counters_copy(&dp->stats_before, &dp->next_stats);
 	return r;
 }
 
@@ -359,6 +391,7 @@ void fw_datapath_shrink(struct fw_datapath *dp)
 {
 	fwctl_bpf__destroy(dp->next);
 	dp->next = NULL;
+	fw_counters_unmap(&dp->next_stats);
 }
 
 /* Have a descriptor of our own in the place of another one. */
@@ -372,14 +405,24 @@ static int use_fd(int fd, int *ret_fd)
 	return 0;
 }
 
+/* So are our counters; nothing can fail here. */
+static void use_next_stats(struct fw_datapath *dp)
+{
+	if (!has_own_stats(dp))
+		return;
+	fw_counters_unmap(&dp->stats_before);
+	dp->stats_before = dp->rule_stats;
+	dp->rule_stats = dp->next_stats;
+	dp->next_stats = (struct fw_counters){ 0 };
+}
+
 /* Our descriptors are those of the programs that have taken over. */
 static int use_next(struct fw_datapath *dp)
 {
 	int r;
 
+	use_next_stats(dp);
 	r = use_fd(next_map(dp, FW_MAP_RULESETS), &dp->map[FW_MAP_RULESETS]);
-	if (r == 0 && has_own_stats(dp))
-		r = use_fd(dp->map[FW_MAP_RULE_STATS], &dp->stats_before);
 	if (r == 0)
 		r = use_fd(next_map(dp, FW_MAP_RULE_STATS),
 			   &dp->map[FW_MAP_RULE_STATS]);
@@ -400,8 +443,11 @@ static void reopen_stats_before(struct fw_datapath *dp)
 	struct fw_pin_path path =
 		fw_pin_path(dp->pin_dir, "/maps/" FW_GROWTH_STATS_BEFORE);
 
-	fw_closep(&dp->stats_before);
-	dp->stats_before = bpf_obj_get(path.text);
+	_cleanup_close_ int fd = bpf_obj_get(path.text);
+
+	fw_counters_unmap(&dp->stats_before);
+	if (fd >= 0)
+		(void)fw_counters_map(fd, dp->cpus, &dp->stats_before);
 }
 
 int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
@@ -543,7 +589,6 @@ int fw_datapath_open(const char *pin_dir, const struct fw_datapath_size *size,
 	if (!dp)
 		return -ENOMEM;
 	dp->lock = -1;
-	dp->stats_before = -1;
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		dp->map[i] = -1;
 	for (int i = 0; i < FW_HOOK_MAX; i++)
@@ -567,7 +612,9 @@ void fw_datapath_free(struct fw_datapath *dp)
 	fw_attach_free(dp->attach);
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		fw_closep(&dp->map[i]);
-	fw_closep(&dp->stats_before);
+	fw_counters_unmap(&dp->stats);
+	fw_counters_unmap(&dp->rule_stats);
+	fw_counters_unmap(&dp->stats_before);
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		fw_closep(&dp->prog[i]);
 	fw_closep(&dp->lock);
@@ -638,9 +685,19 @@ int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map)
 	return dp->map[map];
 }
 
-int fw_datapath_stats_before(const struct fw_datapath *dp)
+const struct fw_counters *fw_datapath_stats(const struct fw_datapath *dp)
 {
-	return dp->stats_before;
+	return &dp->stats;
+}
+
+const struct fw_counters *fw_datapath_rule_stats(const struct fw_datapath *dp)
+{
+	return &dp->rule_stats;
+}
+
+const struct fw_counters *fw_datapath_stats_before(const struct fw_datapath *dp)
+{
+	return &dp->stats_before;
 }
 
 bool fw_datapath_is_growing(const struct fw_datapath *dp)

@@ -14,6 +14,7 @@
 
 #include "rules/rules.h"
 
+struct fw_counters;
 struct fw_datapath;
 
 enum fw_map {
@@ -105,14 +106,21 @@ void fw_datapath_shrink(struct fw_datapath *dp);
 /** @brief Descriptor of a map, borrowed. */
 int fw_datapath_map(const struct fw_datapath *dp, enum fw_map map);
 
+/** @brief The counters of interfaces, FW_STATS_INDEX(), borrowed. */
+const struct fw_counters *fw_datapath_stats(const struct fw_datapath *dp);
+
+/** @brief The counters of rules, by slot, borrowed until the next growth. */
+const struct fw_counters *fw_datapath_rule_stats(const struct fw_datapath *dp);
+
 /**
- * @brief The rule counters of the programs before these, borrowed; negative:
- *        none.
+ * @brief The rule counters of the programs before these, the same; empty if
+ *        there are none.
  *
  * No program writes them any more. What a rule has counted is what is there and
- * in FW_MAP_RULE_STATS, together.
+ * in fw_datapath_rule_stats(), together.
  */
-int fw_datapath_stats_before(const struct fw_datapath *dp);
+const struct fw_counters *
+fw_datapath_stats_before(const struct fw_datapath *dp);
 
 /**
  * @brief Say which interface counters are in use: bit per row of `stats`.

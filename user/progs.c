@@ -14,6 +14,7 @@
 
 #include <bpf/libbpf.h>
 
+#include "user/counters.h"
 #include "user/log.h"
 #include "user/modules.h"
 #include "user/probe.h"
@@ -201,6 +202,24 @@ static int set_knobs(struct fwctl_bpf *skel)
 	return 0;
 }
 
+int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots, char **reterr)
+{
+	int cpus = fw_counters_cpus(), r;
+
+	if (cpus < 0) {
+		fw_errorf(reterr, "cannot read " FW_COUNTERS_POSSIBLE ": %s",
+			  strerror(-cpus));
+		return cpus;
+	}
+	r = fw_skel_set_counters(skel, slots, (uint32_t)cpus);
+	if (r < 0) {
+		fw_errorf(reterr,
+			  "cannot make room for counters of %d CPUs: %s", cpus,
+			  strerror(-r));
+	}
+	return r < 0 ? r : cpus;
+}
+
 /* Load with the messages of libbpf kept, and explain them if it fails. */
 static int load_skel(struct fwctl_bpf *skel, char **reterr)
 {
@@ -214,6 +233,18 @@ static int load_skel(struct fwctl_bpf *skel, char **reterr)
 		explain_load(r, text, reterr);
 	load_log = NULL;
 	free(text);
+	return r;
+}
+
+static int put_bases(const struct fwctl_bpf *skel, uint32_t slots,
+		     char **reterr)
+{
+	int r = fw_counters_put_bases(bpf_map__fd(skel->maps.work), slots);
+
+	if (r < 0) {
+		fw_errorf(reterr, "cannot tell the programs where to count: %s",
+			  strerror(-r));
+	}
 	return r;
 }
 
@@ -250,11 +281,13 @@ int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 	if (r == 0)
 		r = fw_skel_set_image_size(skel, size->image);
 	if (r == 0)
-		r = fw_skel_set_slots(skel, size->slots);
-	if (r == 0 && maps)
+		r = fw_progs_set_counters(skel, size->slots, reterr);
+	if (r >= 0 && maps)
 		r = reuse_maps(skel, maps);
-	if (r == 0)
+	if (r >= 0)
 		r = load_skel(skel, reterr);
+	if (r == 0)
+		r = put_bases(skel, size->slots, reterr);
 	if (r < 0) {
 		fwctl_bpf__destroy(skel);
 		return r;

@@ -19,6 +19,16 @@ struct bpf_program *fw_progs_get(const struct fwctl_bpf *skel,
 				 enum fw_hook hook);
 
 /**
+ * @brief Say how many counters there are, for the CPUs of this machine.
+ *
+ * @param slots  rule counters of each CPU
+ * @param reterr  on failure one line for the user, malloc()ed
+ * @return for how many CPUs, or a negative errno
+ */
+int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots,
+			  char **reterr);
+
+/**
  * @brief Load all programs, nf_conntrack first if it is a module.
  *
  * @param size  what they will work with

@@ -11,6 +11,9 @@
 
 #include "fwctl_bpf.skel.h"
 
+#include <errno.h>
+
+#include "kern/abi.h"
 #include "kern/image.h"
 
 /**
@@ -27,12 +30,23 @@ static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
 }
 
 /**
- * @brief Say how many rule counters there are, before the programs are loaded.
+ * @brief Say how many counters there are, before the programs are loaded.
  *
- * @param slots  a power of two, from FW_SLOTS_MIN to FW_MAX_SLOTS
+ * @param slots  rule counters of each CPU: a power of two, from FW_SLOTS_MIN to
+ *               FW_MAX_SLOTS
+ * @param cpus   fw_counters_cpus(); what happens on others is not counted
  * @return 0 or a negative errno
  */
-static inline int fw_skel_set_slots(struct fwctl_bpf *skel, __u32 slots)
+static inline int fw_skel_set_counters(struct fwctl_bpf *skel, __u32 slots,
+				       __u32 cpus)
 {
-	return bpf_map__set_max_entries(skel->maps.rule_stats, slots);
+	int r;
+
+	if (cpus > FW_MAX_CPUS)
+		return -E2BIG;
+	r = bpf_map__set_max_entries(skel->maps.rule_stats, slots * cpus);
+	if (r < 0)
+		return r;
+	return bpf_map__set_max_entries(skel->maps.stats,
+					FW_STATS_ENTRIES * cpus);
 }

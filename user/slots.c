@@ -189,20 +189,13 @@ uint32_t fw_slots_needed(const struct fw_slots *slots)
 	return slots->size;
 }
 
-int fw_slots_clear_new(const struct fw_slots *slots,
-		       const struct fw_datapath *dp)
+void fw_slots_clear_new(const struct fw_slots *slots,
+			const struct fw_datapath *dp)
 {
-	_cleanup_free_ uint32_t *new = NULL;
-	size_t n = 0;
-
-	new = calloc(slots->size, sizeof(*new));
-	if (!new)
-		return -ENOMEM;
 	for (uint32_t i = 1; i < slots->size; i++) {
 		if (slots->slot[i].is_new && slots->slot[i].has_counts)
-			new[n++] = i;
+			fw_stats_rule_clear(dp, i);
 	}
-	return fw_stats_rules_clear(dp, new, n);
 }
 
 int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot)

@@ -49,9 +49,9 @@ int fw_slots_assign(struct fw_slots *slots, const char *label,
 /** @brief How many slots there have to be for this round, fw_slots_size(). */
 uint32_t fw_slots_needed(const struct fw_slots *slots);
 
-/** @brief Have the counters of all new slots be 0; 0 or a negative errno. */
-int fw_slots_clear_new(const struct fw_slots *slots,
-		       const struct fw_datapath *dp);
+/** @brief Have the counters of all new slots be 0. */
+void fw_slots_clear_new(const struct fw_slots *slots,
+			const struct fw_datapath *dp);
 
 /**
  * @brief Take a slot that `label` owns already, when rules are adopted.

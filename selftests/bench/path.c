@@ -257,19 +257,12 @@ static double measure(struct bench *b, enum fw_hook hook, int target_fd,
 static uint64_t count_reason(const struct bench *b, enum fw_hook hook,
 			     uint32_t reason)
 {
-	int cpus = libbpf_num_possible_cpus();
-	struct fw_counter *c = calloc((size_t)cpus, sizeof(*c));
-	/* the harness counts if0 in row 1 */
-	uint32_t key = FW_STATS_INDEX(1, hook, reason);
-	uint64_t sum = 0;
+	struct fw_counter sum = { 0 };
 
-	if (!c ||
-	    bpf_map_lookup_elem(bpf_map__fd(b->h.skel->maps.stats), &key, c))
-		err(1, "counters");
-	for (int i = 0; i < cpus; i++)
-		sum += c[i].packets;
-	free(c);
-	return sum;
+	/* the harness counts if0 in row 1 */
+	fw_counters_add(&b->h.stats, FW_STATS_INDEX(1, hook, reason),
+			(__u64 *)&sum);
+	return sum.packets;
 }
 
 static enum fw_reason expected(const struct path_case *c)

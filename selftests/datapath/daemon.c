@@ -80,14 +80,22 @@ uint32_t slot_of(const struct daemon *d, const char *label)
 	return 0;
 }
 
-void set_packets(const struct daemon *d, uint32_t slot, uint64_t packets)
+void set_counter(const struct daemon *d, uint32_t cpu, uint32_t slot,
+		 const struct fw_rule_counter *value)
 {
-	struct fw_rule_counter values[1024] = { { .packets = packets } };
+	uint32_t index = cpu * fw_datapath_size(d->dp).slots + slot;
 
 	assert_int_equal(
 		bpf_map_update_elem(fw_datapath_map(d->dp, FW_MAP_RULE_STATS),
-				    &slot, values, BPF_ANY),
+				    &index, value, BPF_ANY),
 		0);
+}
+
+void set_packets(const struct daemon *d, uint32_t slot, uint64_t packets)
+{
+	const struct fw_rule_counter value = { .packets = packets };
+
+	set_counter(d, 0, slot, &value);
 }
 
 uint64_t packets_of(const struct daemon *d, uint32_t slot)

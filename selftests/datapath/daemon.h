@@ -29,7 +29,11 @@ void fail_to_load(struct daemon *d, const char *text, int want,
 /** @brief Slot of the row with this label; it has to be its owner. */
 uint32_t slot_of(const struct daemon *d, const char *label);
 
-/** @brief Let the running programs have counted packets, on one CPU. */
+/** @brief Let the running programs have counted this on a CPU. */
+void set_counter(const struct daemon *d, uint32_t cpu, uint32_t slot,
+		 const struct fw_rule_counter *value);
+
+/** @brief Let the running programs have counted packets, on CPU 0. */
 void set_packets(const struct daemon *d, uint32_t slot, uint64_t packets);
 
 /** @brief What all programs have counted, on all CPUs. */

@@ -19,6 +19,7 @@
 #include <bpf/libbpf.h>
 
 #include "user/attach.h"
+#include "user/counters.h"
 #include "user/growth.h"
 #include "user/log.h"
 #include "user/progs.h"
@@ -67,6 +68,14 @@ static void load_many(struct daemon *d, const char *beginning, unsigned int n)
 	load(d, text);
 }
 
+static uint32_t n_cpus(void)
+{
+	int n = fw_counters_cpus();
+
+	assert_true(n > 0);
+	return (uint32_t)n;
+}
+
 static uint32_t slots(const struct daemon *d)
 {
 	struct bpf_map_info info = { 0 };
@@ -76,8 +85,9 @@ static uint32_t slots(const struct daemon *d)
 		bpf_obj_get_info_by_fd(
 			fw_datapath_map(d->dp, FW_MAP_RULE_STATS), &info, &len),
 		0);
-	assert_int_equal(fw_datapath_size(d->dp).slots, info.max_entries);
-	return info.max_entries;
+	assert_int_equal(fw_datapath_size(d->dp).slots * n_cpus(),
+			 info.max_entries);
+	return fw_datapath_size(d->dp).slots;
 }
 
 /* What is pinned is what the programs count in. */
@@ -242,24 +252,18 @@ static void growth_comes_when_it_is_needed(void **state)
 static void load_with(const struct daemon *d, uint32_t slot, uint64_t packets,
 		      uint64_t bytes, uint64_t flows)
 {
-	int n = libbpf_num_possible_cpus();
-	struct fw_rule_counter *values;
+	struct fw_rule_counter first = { packets, bytes, flows };
+	struct fw_rule_counter last = { 1, 1, 1 };
+	uint32_t n = n_cpus();
 
 	/* The last CPU as well as the first. */
-	values = calloc((size_t)n, sizeof(*values));
-	assert_non_null(values);
-	values[0] = (struct fw_rule_counter){ packets, bytes, flows };
-	values[n - 1].packets++;
-	values[n - 1].bytes++;
-	values[n - 1].flows++;
-	if (n == 1)
-		values[0] = (struct fw_rule_counter){ packets + 1, bytes + 1,
-						      flows + 1 };
-	assert_int_equal(
-		bpf_map_update_elem(fw_datapath_map(d->dp, FW_MAP_RULE_STATS),
-				    &slot, values, BPF_ANY),
-		0);
-	free(values);
+	if (n == 1) {
+		first = (struct fw_rule_counter){ packets + 1, bytes + 1,
+						  flows + 1 };
+	} else {
+		set_counter(d, n - 1, slot, &last);
+	}
+	set_counter(d, 0, slot, &first);
 }
 
 static void check_counter(const struct daemon *d, uint32_t slot,
@@ -452,11 +456,12 @@ struct old {
 	uint32_t id[N_PINS];
 };
 
-static int new_counters(void)
+/* As the programs have them, but for the type, the flags and the number. */
+static int new_counters(enum bpf_map_type type, uint32_t flags, uint32_t n)
 {
-	int fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "rule_stats", 4,
-				sizeof(struct fw_rule_counter), FW_SLOTS_MIN,
-				NULL);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
+	int fd = bpf_map_create(type, "rule_stats", 4,
+				sizeof(struct fw_rule_counter), n, &opts);
 
 	assert_true(fd >= 0);
 	return fd;
@@ -481,8 +486,11 @@ static uint32_t id_of(int fd)
 static void open_old(struct old *ret)
 {
 	for (int i = 0; i < N_PINS; i++) {
-		ret->fd[i] = i == COUNTERS_BEFORE ? new_counters()
-						  : bpf_obj_get(pins[i]);
+		ret->fd[i] = i == COUNTERS_BEFORE
+				     ? new_counters(BPF_MAP_TYPE_ARRAY,
+						    BPF_F_MMAPABLE,
+						    FW_SLOTS_MIN * n_cpus())
+				     : bpf_obj_get(pins[i]);
 		assert_true(ret->fd[i] >= 0);
 		ret->id[i] = id_of(ret->fd[i]);
 	}
@@ -689,16 +697,14 @@ static void failed_take_over_loses_nothing(void **state)
 	stop(&d);
 }
 
-static void refuse_pin_of(const char *pin, uint32_t entries)
+static void refuse_pin_of(const char *pin, enum bpf_map_type type,
+			  uint32_t flags, uint32_t entries)
 {
+	_cleanup_close_ int fd = new_counters(type, flags, entries);
 	_cleanup_free_ char *error = NULL;
-	_cleanup_close_ int fd = -1;
 	struct fw_datapath *dp;
 
 	(void)unlink(pin);
-	fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "rule_stats", 4,
-			    sizeof(struct fw_rule_counter), entries, NULL);
-	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_pin(fd, pin), 0);
 	assert_int_equal(
 		fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, &error),
@@ -707,16 +713,33 @@ static void refuse_pin_of(const char *pin, uint32_t entries)
 	assert_int_equal(unlink(pin), 0);
 }
 
+static void refuse_array(const char *pin, uint32_t entries)
+{
+	refuse_pin_of(pin, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, entries);
+}
+
 static void counters_of_another_kind_are_refused(void **state)
 {
+	const uint32_t cpus = n_cpus(), n = FW_SLOTS_MIN * cpus;
+
 	(void)state;
 	fw_datapath_free(open_datapath());
-	refuse_pin_of(BEFORE, FW_SLOTS_MIN / 2);
-	refuse_pin_of(BEFORE, FW_SLOTS_MIN + 1);
-	fw_datapath_free(open_datapath());
-	refuse_pin_of(STATS, 5000);
+	for (int i = 0; i < 2; i++) {
+		const char *pin = i == 0 ? BEFORE : STATS;
+
+		refuse_array(pin, n / 2);
+		refuse_array(pin, n + 1);
+		refuse_array(pin, n + cpus);
+		refuse_array(pin, 2 * FW_MAX_SLOTS * cpus);
+		/* What cannot be mapped; what came before is per CPU. */
+		refuse_pin_of(pin, BPF_MAP_TYPE_ARRAY, 0, n);
+		refuse_pin_of(pin, BPF_MAP_TYPE_PERCPU_ARRAY, 0, FW_SLOTS_MIN);
+		refuse_pin_of(pin, BPF_MAP_TYPE_PERCPU_ARRAY, 0, n);
+		if (i == 0)
+			fw_datapath_free(open_datapath());
+	}
 	/* Right in every way, but the programs count elsewhere. */
-	refuse_pin_of(STATS, FW_SLOTS_MIN);
+	refuse_array(STATS, n);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_devices, clean_up)

@@ -46,6 +46,15 @@ static uint32_t hz(void)
 	return (uint32_t)(1000000000 / ts.tv_nsec);
 }
 
+static void map_counters(const struct bpf_map *map, uint32_t cpus,
+			 struct fw_counters *ret)
+{
+	int r = fw_counters_map(bpf_map__fd(map), cpus, ret);
+
+	if (r)
+		errx(1, "counters: %s", strerror(-r));
+}
+
 static void put_selves(struct harness *h)
 {
 	int r = fw_hosttab_put_selves(bpf_map__fd(h->skel->maps.selfaddrs),
@@ -55,7 +64,21 @@ static void put_selves(struct harness *h)
 		errx(1, "selfaddrs: %s", strerror(-r));
 }
 
+static uint32_t count_cpus(void)
+{
+	int n = fw_counters_cpus();
+
+	if (n < 0)
+		errx(1, FW_COUNTERS_POSSIBLE ": %s", strerror(-n));
+	return (uint32_t)n;
+}
+
 void harness_init(struct harness *h)
+{
+	harness_init_for(h, count_cpus());
+}
+
+void harness_init_for(struct harness *h, uint32_t cpus)
 {
 	char command[128];
 	char name[16];
@@ -78,10 +101,17 @@ void harness_init(struct harness *h)
 		err(1, "open");
 	if (fw_skel_set_image_size(h->skel, IMAGE_SIZE))
 		err(1, "image size");
+	if (fw_skel_set_counters(h->skel, FW_MAX_SLOTS, cpus))
+		err(1, "room for counters");
 	h->skel->rodata->fw_hz = hz();
 	h->skel->rodata->fw_cookie = 0x0123456789abcdefull;
 	if (fwctl_bpf__load(h->skel))
 		err(1, "load");
+	if (fw_counters_put_bases(bpf_map__fd(h->skel->maps.work),
+				  FW_MAX_SLOTS))
+		errx(1, "bases of counters");
+	map_counters(h->skel->maps.stats, cpus, &h->stats);
+	map_counters(h->skel->maps.rule_stats, cpus, &h->rule_stats);
 	for (unsigned int i = 0; i < FW_IFACES_TABLES; i++)
 		h->ifaces[i] = -1;
 	h->selfaddrs = -1;
@@ -91,6 +121,8 @@ void harness_init(struct harness *h)
 void harness_done(struct harness *h)
 {
 	fw_program_free(h->program);
+	fw_counters_unmap(&h->stats);
+	fw_counters_unmap(&h->rule_stats);
 	fwctl_bpf__destroy(h->skel);
 }
 
@@ -259,29 +291,16 @@ void harness_flush(struct harness *h)
 	flush_conntrack();
 }
 
-/* Sums over CPUs of what is `at` bytes into `n` entries from `first` on. */
-static void read_counters(int fd, uint32_t first, uint32_t n, size_t size,
-			  size_t at, uint64_t *ret)
+/* Sums over CPUs of what is `at` bytes into `n` counters from `first` on. */
+static void read_counters(const struct fw_counters *counters, uint32_t first,
+			  uint32_t n, size_t at, uint64_t *ret)
 {
-	int cpus = libbpf_num_possible_cpus();
-	uint8_t *values = calloc((size_t)cpus, size);
-
-	if (!values)
-		err(1, "calloc");
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t key = first + i;
+		__u64 sum[3] = { 0 };
 
-		ret[i] = 0;
-		if (bpf_map_lookup_elem(fd, &key, values))
-			err(1, "counter");
-		for (int c = 0; c < cpus; c++) {
-			uint64_t value;
-
-			memcpy(&value, values + (size_t)c * size + at, 8);
-			ret[i] += value;
-		}
+		fw_counters_add(counters, first + i, sum);
+		ret[i] = sum[at / sizeof(sum[0])];
 	}
-	free(values);
 }
 
 struct snapshot {
@@ -294,13 +313,12 @@ struct snapshot {
 static void read_reasons(const struct harness *h, enum fw_hook hook,
 			 unsigned int iface, size_t at, uint64_t *ret)
 {
-	int fd = bpf_map__fd(h->skel->maps.stats);
 	uint64_t nowhere[FW_REASON_MAX];
 
-	read_counters(fd, FW_STATS_INDEX(0, hook, 0), FW_REASON_MAX,
-		      sizeof(struct fw_counter), at, nowhere);
-	read_counters(fd, FW_STATS_INDEX(iface + 1, hook, 0), FW_REASON_MAX,
-		      sizeof(struct fw_counter), at, ret);
+	read_counters(&h->stats, FW_STATS_INDEX(0, hook, 0), FW_REASON_MAX, at,
+		      nowhere);
+	read_counters(&h->stats, FW_STATS_INDEX(iface + 1, hook, 0),
+		      FW_REASON_MAX, at, ret);
 	for (unsigned int i = 0; i < FW_REASON_MAX; i++)
 		ret[i] += nowhere[i];
 }
@@ -316,8 +334,7 @@ static void take_snapshot(const struct harness *h, enum fw_hook hook,
 		     ret->reasons);
 	read_reasons(h, hook, iface, offsetof(struct fw_counter, bytes),
 		     ret->bytes);
-	read_counters(bpf_map__fd(h->skel->maps.rule_stats), 0, ret->n_slots,
-		      sizeof(struct fw_rule_counter),
+	read_counters(&h->rule_stats, 0, ret->n_slots,
 		      offsetof(struct fw_rule_counter, packets), ret->slots);
 }
 

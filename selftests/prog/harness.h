@@ -12,6 +12,7 @@
 
 #include "kern/host_abi.h"
 #include "rules/rules.h"
+#include "user/counters.h"
 
 struct fwctl_bpf;
 
@@ -28,6 +29,7 @@ struct harness {
 	struct fw_self_entry selves[HARNESS_MAX_SELVES];
 	size_t n_selves;
 	int ifaces[FW_IFACES_TABLES], selfaddrs; /* tables in place */
+	struct fw_counters stats, rule_stats;
 };
 
 /* What one run of one program did. */
@@ -45,6 +47,9 @@ struct outcome {
 
 /** @brief Unshare the network namespace, make interfaces, load; exits on error. */
 void harness_init(struct harness *h);
+
+/** @brief The same with counters for so many CPUs, and not for all. */
+void harness_init_for(struct harness *h, uint32_t cpus);
 void harness_done(struct harness *h);
 
 /**
