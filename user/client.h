@@ -43,6 +43,14 @@ struct fw_call {
 enum fw_exit fw_client_call(struct fw_cli *cli, const struct fw_call *call,
 			    json_t **ret_result);
 
+/**
+ * @brief Begin to start a daemon, if none runs, while the caller goes on.
+ *
+ * For a request that is going to need one: it waits as if another client had
+ * begun. Says nothing, whatever happens; the request does.
+ */
+void fw_client_wake(struct fw_cli *cli);
+
 /* A request that is on its way. */
 struct fw_conversation;
 

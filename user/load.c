@@ -63,7 +63,8 @@ bool fw_print_refusal(const struct fw_cli *cli, const char *name,
 struct job {
 	struct fw_rulefiles files;
 	struct fw_cli *cli;
-	/* Of a load: */
+	bool is_load;
+	size_t bytes; /* that were read for it so far */
 	struct fw_conversation *sent;
 	enum fw_exit status;	  /* of sending it */
 	struct fw_alias *aliases; /* of all texts that were sent */
@@ -74,8 +75,16 @@ static int read_file(void *ctx, const char *name, struct fw_text *ret,
 		     const char **reterr)
 {
 	struct job *job = ctx;
+	int r;
 
-	return fw_rulefile_read(&job->files, name, ret, reterr);
+	r = fw_rulefile_read(&job->files, name, ret, reterr);
+	if (r < 0 || !job->is_load)
+		return r;
+	/* It takes longer to parse much text than to start a daemon for it. */
+	if (job->bytes < MUCH_TEXT && job->bytes + ret->len >= MUCH_TEXT)
+		fw_client_wake(job->cli);
+	job->bytes += ret->len;
+	return r;
 }
 
 /* FW_EXIT_OK also if the job asked for no more than it has got. */
@@ -403,10 +412,12 @@ static void job_done(struct job *job)
 
 enum fw_exit fw_cmd_load(struct fw_cli *cli)
 {
-	struct job job = { .files = { .is_strict = true }, .cli = cli };
+	struct job job = { .files = { .is_strict = true },
+			   .cli = cli,
+			   .is_load = !cli->dry_run };
 	enum fw_exit status;
 
-	status = cli->dry_run ? check(&job) : load(&job);
+	status = job.is_load ? load(&job) : check(&job);
 	job_done(&job);
 	return status;
 }

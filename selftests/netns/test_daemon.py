@@ -240,6 +240,12 @@ def test_error_in_much_text(own_lab):
     assert result.exit == 1 and "no set 'nobody'" in result.err, result
     wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
     assert attached(lab) == [] and not lab.pin_dir.exists()
+    # The daemon is woken when the text has been read; what cannot be parsed it never sees.
+    bad = lab.rules(DENY + MANY + "accept inn\n")
+    result = lab.fwctl("load", bad, check=False)
+    assert result.exit == 1 and result.err.count("error: ") == 1, result
+    wait_for(lambda: lab.daemon_pid() is not None, 10, "fwctld to be there")
+    assert attached(lab) == [] and not lab.pin_dir.exists()
     lab.load(DENY + ECHO)
     programs, generation = attached(lab), lab.generation()
     bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
