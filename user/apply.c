@@ -157,7 +157,8 @@ static int put_image(struct fw_apply *apply, struct rules *next,
 		r = fw_datapath_grow(apply->dp, &need, reterr);
 	if (r < 0)
 		return r;
-	return fw_rulesets_make(image, need.image, &next->image_fd);
+	return fw_rulesets_make(image, fw_datapath_size(apply->dp).image,
+				&next->image_fd);
 }
 
 static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)

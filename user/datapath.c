@@ -47,6 +47,8 @@ struct fw_datapath {
 	struct fw_datapath_size size;
 	struct fwctl_bpf *next; /* programs that wait to take over */
 	struct fw_datapath_size next_size;
+	struct fwctl_bpf *spare; /* programs that may become the next ones */
+	struct fw_datapath_size spare_size;
 	struct fw_counters next_stats; /* of rules, if they have their own */
 	struct fw_attach *attach;
 	bool is_adopted;
@@ -333,23 +335,66 @@ static bool has_own_stats(const struct fw_datapath *dp)
 	return dp->next_size.slots != dp->size.slots;
 }
 
-static int load_next(struct fw_datapath *dp,
-		     const struct fw_datapath_size *size, char **reterr)
+static int load_beside(const struct fw_datapath *dp,
+		       const struct fw_datapath_size *size,
+		       struct fwctl_bpf **ret, char **reterr)
 {
 	bool had = fw_privileges_raised();
 	int maps[FW_MAP_MAX], r;
 
 	memcpy(maps, dp->map, sizeof(maps));
 	maps[FW_MAP_RULESETS] = -1;
-	if (has_own_stats(dp))
+	if (size->slots != dp->size.slots)
 		maps[FW_MAP_RULE_STATS] = -1;
 	/* If it does not suffice, the kernel says so, and reterr what for. */
 	if (!had)
 		(void)fw_privileges_raise();
-	r = fw_progs_load(size, maps, &dp->next, reterr);
+	r = fw_progs_load(size, maps, ret, reterr);
 	if (!had)
 		(void)fw_privileges_drop(false);
 	return r;
+}
+
+static bool suffices(const struct fw_datapath_size *size,
+		     const struct fw_datapath_size *need)
+{
+	return size->image >= need->image && size->slots >= need->slots;
+}
+
+void fw_datapath_expect(struct fw_datapath *dp,
+			const struct fw_datapath_size *size)
+{
+	_cleanup_free_ char *error = NULL;
+	struct fw_datapath_size larger = dp->size;
+
+	fw_datapath_expect_nothing(dp);
+	if (suffices(&dp->size, size))
+		return;
+	if (larger.image < size->image)
+		larger.image = size->image;
+	if (larger.slots < size->slots)
+		larger.slots = size->slots;
+	if (load_beside(dp, &larger, &dp->spare, &error) == 0)
+		dp->spare_size = larger;
+}
+
+void fw_datapath_expect_nothing(struct fw_datapath *dp)
+{
+	fwctl_bpf__destroy(dp->spare);
+	dp->spare = NULL;
+}
+
+static int load_next(struct fw_datapath *dp,
+		     const struct fw_datapath_size *size, char **reterr)
+{
+	if (dp->spare && suffices(&dp->spare_size, size)) {
+		dp->next = take_ptr(dp->spare);
+		dp->next_size = dp->spare_size;
+		return 0;
+	}
+	fw_datapath_expect_nothing(dp);
+	dp->next_size = *size;
+	return load_beside(dp, size, &dp->next, reterr);
 }
 
 /*
@@ -377,7 +422,6 @@ int fw_datapath_grow(struct fw_datapath *dp,
 	int r;
 
 	fw_datapath_shrink(dp);
-	dp->next_size = *size;
 	r = load_next(dp, size, reterr);
 	if (r < 0)
 		return r;
@@ -609,6 +653,7 @@ void fw_datapath_free(struct fw_datapath *dp)
 	if (!dp)
 		return;
 	fw_datapath_shrink(dp);
+	fw_datapath_expect_nothing(dp);
 	fw_attach_free(dp->attach);
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		fw_closep(&dp->map[i]);

@@ -77,6 +77,20 @@ bool fw_datapath_adopted(const struct fw_datapath *dp);
 struct fw_datapath_size fw_datapath_size(const struct fw_datapath *dp);
 
 /**
+ * @brief Load programs for rules that may turn out to be so large.
+ *
+ * Nobody sees them but fw_datapath_grow(), which takes them if they suffice. If
+ * they cannot be loaded, it tries once more, and says why.
+ *
+ * @param size  nothing happens if the running programs have room for it
+ */
+void fw_datapath_expect(struct fw_datapath *dp,
+			const struct fw_datapath_size *size);
+
+/** @brief Whatever was expected has come, or does not. */
+void fw_datapath_expect_nothing(struct fw_datapath *dp);
+
+/**
  * @brief Load programs for larger rules beside the running ones.
  *
  * They share all maps but the one for rules and, if `size` has more slots, the
@@ -84,7 +98,7 @@ struct fw_datapath_size fw_datapath_size(const struct fw_datapath *dp);
  * now on, and nobody looks at it, until either fw_datapath_grown() or
  * fw_datapath_shrink() is called.
  *
- * @param size  at least fw_datapath_size() in both
+ * @param size  at least fw_datapath_size() in both; they may become larger still
  */
 int fw_datapath_grow(struct fw_datapath *dp,
 		     const struct fw_datapath_size *size, char **reterr);

@@ -43,6 +43,8 @@ struct loading {
 
 static void loading_done(struct loading *loading)
 {
+	if (loading->daemon->datapath)
+		fw_datapath_expect_nothing(loading->daemon->datapath);
 	fw_compilation_free(loading->compilation);
 	free(loading->error);
 }
@@ -60,8 +62,13 @@ static int open_datapath(struct loading *loading)
 		.image = fw_rulesets_size(bytes + bytes / 2),
 		.slots = fw_slots_size(rules + FW_DIR_MAX),
 	};
+	struct fw_daemon *daemon = loading->daemon;
 
-	return fw_daemon_open(loading->daemon, &size, &loading->error);
+	if (daemon->datapath) {
+		fw_datapath_expect(daemon->datapath, &size);
+		return 0;
+	}
+	return fw_daemon_open(daemon, &size, &loading->error);
 }
 
 /* Never leave programs behind that have no rules. */
@@ -188,7 +195,7 @@ static int load(struct loading *loading, const json_t *args)
 		refuse_rules(loading, r);
 		return r;
 	}
-	if (r_open == 0)
+	if (r_open == 0 && !loading->daemon->datapath)
 		r_open = open_datapath(loading);
 	r = put_in_force(loading, program, r_open);
 	if (r == 0)

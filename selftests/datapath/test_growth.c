@@ -382,6 +382,71 @@ static void larger_images_share_the_counters(void **state)
 	stop(&d);
 }
 
+/* XDP programs of ours that are loaded, attached or not. */
+static unsigned int count_programs(void)
+{
+	unsigned int n = 0;
+	uint32_t id = 0;
+
+	while (bpf_prog_get_next_id(id, &id) == 0) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t len = sizeof(info);
+		int fd = bpf_prog_get_fd_by_id(id);
+
+		if (fd < 0)
+			continue;
+		if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+			n += strcmp(info.name, "fw_xdp") == 0;
+		(void)close(fd);
+	}
+	return n;
+}
+
+/* Programs may be loaded before anybody knows that they are needed. */
+static void what_was_expected_is_taken_if_it_suffices(void **state)
+{
+	struct daemon d = start();
+	unsigned int programs;
+	struct fw_datapath_size size;
+	uint32_t slot;
+
+	(void)state;
+	load_many(&d, "p", 100);
+	slot = slot_of(&d, "p50");
+	load_with(&d, slot, 100, 200, 300);
+	programs = count_programs();
+	size = fw_datapath_size(d.dp);
+	fw_datapath_expect(d.dp, &size);
+	assert_int_equal(count_programs(), programs);
+
+	/* Nobody sees them, and what turns out to be small does without. */
+	size.slots = 4 * FW_SLOTS_MIN;
+	fw_datapath_expect(d.dp, &size);
+	assert_int_equal(count_programs(), programs + 1);
+	assert_int_equal(slots(&d), FW_SLOTS_MIN);
+	load_many(&d, "p", 200);
+	assert_int_equal(slots(&d), FW_SLOTS_MIN);
+	fw_datapath_expect_nothing(d.dp);
+	assert_int_equal(count_programs(), programs);
+
+	/* More than needed is as good, with counters that were cleared since. */
+	fw_datapath_expect(d.dp, &size);
+	load_many(&d, "p", MANY);
+	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
+	assert_int_equal(count_programs(), programs);
+	load_with(&d, slot, 1000, 2000, 3000);
+	check_counter(&d, slot, 1102, 2202, 3302);
+
+	/* Too little is not. */
+	size.slots = 8 * FW_SLOTS_MIN;
+	fw_datapath_expect(d.dp, &size);
+	load_many(&d, "x", 8 * FW_SLOTS_MIN);
+	assert_int_equal(slots(&d), 16 * FW_SLOTS_MIN);
+	fw_datapath_expect_nothing(d.dp);
+	assert_int_equal(count_programs(), programs);
+	stop(&d);
+}
+
 static void failed_load_forgets_what_was_coming(void **state)
 {
 	_cleanup_free_ char *text = make_rules("xdp", "q", MANY);
@@ -752,6 +817,7 @@ int main(void)
 		TEST(counters_go_on_over_growths),
 		TEST(new_labels_begin_at_zero),
 		TEST(larger_images_share_the_counters),
+		TEST(what_was_expected_is_taken_if_it_suffices),
 		TEST(failed_load_forgets_what_was_coming),
 		TEST(not_a_packet_is_lost_under_traffic),
 		TEST(any_crash_is_made_good),
