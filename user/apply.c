@@ -146,15 +146,19 @@ static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 static int put_image(struct fw_apply *apply, struct rules *next,
 		     const struct fw_image *image, char **reterr)
 {
-	struct fw_datapath_size has = fw_datapath_size(apply->dp), need = has;
+	struct fw_datapath_size has = fw_datapath_size(apply->dp), size = has;
+	const struct fw_datapath_size least = {
+		.image = image->size,
+		.slots = fw_slots_needed(apply->slots),
+	};
 	int r = 0;
 
-	if (image->size > has.image)
-		need.image = fw_rulesets_size(image->size);
-	if (fw_slots_needed(apply->slots) > has.slots)
-		need.slots = fw_slots_needed(apply->slots);
-	if (need.image != has.image || need.slots != has.slots)
-		r = fw_datapath_grow(apply->dp, &need, reterr);
+	if (least.image > has.image)
+		size.image = fw_rulesets_size(least.image);
+	if (least.slots > has.slots)
+		size.slots = least.slots;
+	if (size.image != has.image || size.slots != has.slots)
+		r = fw_datapath_grow(apply->dp, &least, &size, reterr);
 	if (r < 0)
 		return r;
 	return fw_rulesets_make(image, fw_datapath_size(apply->dp).image,

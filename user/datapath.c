@@ -362,13 +362,14 @@ static bool suffices(const struct fw_datapath_size *size,
 }
 
 void fw_datapath_expect(struct fw_datapath *dp,
+			const struct fw_datapath_size *least,
 			const struct fw_datapath_size *size)
 {
 	_cleanup_free_ char *error = NULL;
 	struct fw_datapath_size larger = dp->size;
 
 	fw_datapath_expect_nothing(dp);
-	if (suffices(&dp->size, size))
+	if (suffices(&dp->size, least))
 		return;
 	if (larger.image < size->image)
 		larger.image = size->image;
@@ -385,9 +386,10 @@ void fw_datapath_expect_nothing(struct fw_datapath *dp)
 }
 
 static int load_next(struct fw_datapath *dp,
+		     const struct fw_datapath_size *least,
 		     const struct fw_datapath_size *size, char **reterr)
 {
-	if (dp->spare && suffices(&dp->spare_size, size)) {
+	if (dp->spare && suffices(&dp->spare_size, least)) {
 		dp->next = take_ptr(dp->spare);
 		dp->next_size = dp->spare_size;
 		return 0;
@@ -417,12 +419,13 @@ static int hand_on_counters(struct fw_datapath *dp, char **reterr)
 }
 
 int fw_datapath_grow(struct fw_datapath *dp,
+		     const struct fw_datapath_size *least,
 		     const struct fw_datapath_size *size, char **reterr)
 {
 	int r;
 
 	fw_datapath_shrink(dp);
-	r = load_next(dp, size, reterr);
+	r = load_next(dp, least, size, reterr);
 	if (r < 0)
 		return r;
 	r = hand_on_counters(dp, reterr);

@@ -82,9 +82,11 @@ struct fw_datapath_size fw_datapath_size(const struct fw_datapath *dp);
  * Nobody sees them but fw_datapath_grow(), which takes them if they suffice. If
  * they cannot be loaded, it tries once more, and says why.
  *
- * @param size  nothing happens if the running programs have room for it
+ * @param least  nothing happens if the running programs have room for it
+ * @param size   what they are to have room for
  */
 void fw_datapath_expect(struct fw_datapath *dp,
+			const struct fw_datapath_size *least,
 			const struct fw_datapath_size *size);
 
 /** @brief Whatever was expected has come, or does not. */
@@ -98,9 +100,12 @@ void fw_datapath_expect_nothing(struct fw_datapath *dp);
  * now on, and nobody looks at it, until either fw_datapath_grown() or
  * fw_datapath_shrink() is called.
  *
- * @param size  at least fw_datapath_size() in both; they may become larger still
+ * @param least  those that were expected are taken if they have room for it
+ * @param size   what others are to have room for: at least fw_datapath_size() in
+ *               both
  */
 int fw_datapath_grow(struct fw_datapath *dp,
+		     const struct fw_datapath_size *least,
 		     const struct fw_datapath_size *size, char **reterr);
 
 /** @brief Are there programs that wait to take over? */

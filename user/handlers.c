@@ -17,9 +17,6 @@
 #include "user/slots.h"
 #include "user/util.h"
 
-/* From here on the datapath is opened while the rules are compiled. */
-#define MUCH_TEXT (1u << 20)
-
 const struct fw_verb fw_daemon_verbs[] = {
 	{ "load", fw_handle_load },
 	{ "unload", fw_handle_unload },
@@ -39,6 +36,7 @@ struct loading {
 	struct fw_request *request;
 	struct fw_compilation *compilation;
 	char *error; /* of the kernel, or NULL */
+	uint64_t start_ns;
 };
 
 static void loading_done(struct loading *loading)
@@ -50,23 +48,27 @@ static void loading_done(struct loading *loading)
 }
 
 /*
- * An image holds the texts, and what they are compiled to needs two thirds to nine
- * tenths as much (IPv4, IPv6); each rule has a counter, and so has each default. If
- * it turns out to be more, programs are loaded once more; if less, a little
- * memory is wasted.
+ * An image holds the texts, and what they are compiled to needs half as much to
+ * nearly as much (IPv4, IPv6), for which there is room; each rule has a counter, and
+ * so has each default. If it turns out to be more, programs are loaded once
+ * more; if less, a little memory is wasted.
  */
 static int open_datapath(struct loading *loading)
 {
 	size_t bytes = fw_compilation_bytes(loading->compilation);
-	size_t rules = fw_compilation_rules(loading->compilation);
+	size_t labels = fw_compilation_rules(loading->compilation) + FW_DIR_MAX;
 	const struct fw_datapath_size size = {
-		.image = fw_rulesets_size(2 * bytes),
-		.slots = fw_slots_size(rules + FW_DIR_MAX),
+		.image = fw_rulesets_size(bytes + bytes / 2),
+		.slots = fw_slots_size(labels),
+	};
+	const struct fw_datapath_size least = {
+		.image = (uint32_t)(bytes + bytes / 2),
+		.slots = size.slots,
 	};
 	struct fw_daemon *daemon = loading->daemon;
 
 	if (daemon->datapath) {
-		fw_datapath_expect(daemon->datapath, &size);
+		fw_datapath_expect(daemon->datapath, &least, &size);
 		return 0;
 	}
 	return fw_daemon_open(daemon, &size, &loading->error);
@@ -189,7 +191,7 @@ static int load(struct loading *loading, const json_t *args)
 		return r;
 	}
 	/* Much text takes its time; of little an error is found sooner. */
-	if (fw_compilation_bytes(loading->compilation) >= MUCH_TEXT)
+	if (fw_compilation_bytes(loading->compilation) >= FW_PROTO_MUCH_TEXT)
 		r_open = open_datapath(loading);
 	r = fw_compilation_wait(loading->compilation, &program);
 	if (r < 0) {
@@ -199,16 +201,19 @@ static int load(struct loading *loading, const json_t *args)
 	if (r_open == 0 && !loading->daemon->datapath)
 		r_open = open_datapath(loading);
 	r = put_in_force(loading, program, r_open);
-	if (r == 0)
-		welcome(loading);
-	return r;
+	if (r < 0)
+		return r;
+	loading->daemon->last_load_ns = fw_now_ns() - loading->start_ns;
+	welcome(loading);
+	return 0;
 }
 
 void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 {
 	struct fw_daemon *daemon = data;
-	struct loading loading = { .daemon = daemon, .request = request };
-	uint64_t start_ns = fw_now_ns();
+	struct loading loading = { .daemon = daemon,
+				   .request = request,
+				   .start_ns = fw_now_ns() };
 	int r;
 
 	/* refused to a process with threads, so not when programs are opened */
@@ -223,7 +228,6 @@ void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 		return;
 	}
 	daemon->loads++;
-	daemon->last_load_ns = fw_now_ns() - start_ns;
 	daemon->last_load_time = time(NULL);
 	log_info("loaded '%s', generation %u",
 		 fw_apply_program(daemon->apply)->texts[0].name,

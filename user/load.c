@@ -11,9 +11,6 @@
 #include "user/rulefile.h"
 #include "user/util.h"
 
-/* Below that an error is found sooner than a daemon. */
-#define MUCH_TEXT (1u << 20)
-
 #define _cleanup_program_ __attribute__((cleanup(program_freep)))
 #define _cleanup_diag_	  __attribute__((cleanup(fw_diag_done)))
 
@@ -81,7 +78,8 @@ static int read_file(void *ctx, const char *name, struct fw_text *ret,
 	if (r < 0 || !job->is_load)
 		return r;
 	/* It takes longer to parse much text than to start a daemon for it. */
-	if (job->bytes < MUCH_TEXT && job->bytes + ret->len >= MUCH_TEXT)
+	if (job->bytes < FW_PROTO_MUCH_TEXT &&
+	    job->bytes + ret->len >= FW_PROTO_MUCH_TEXT)
 		fw_client_wake(job->cli);
 	job->bytes += ret->len;
 	return r;
@@ -351,11 +349,8 @@ static void send_texts(struct job *job, const struct fw_text *texts, size_t n)
 static bool on_read_all(void *ctx, const struct fw_text *texts, size_t n)
 {
 	struct job *job = ctx;
-	size_t bytes = 0;
 
-	for (size_t i = 0; i < n; i++)
-		bytes += texts[i].len;
-	if (bytes < MUCH_TEXT)
+	if (job->bytes < FW_PROTO_MUCH_TEXT)
 		return true;
 	send_texts(job, texts, n);
 	return false;

@@ -324,7 +324,7 @@ static void larger_programs_take_over(void **state)
 	assert_int_equal(fw_datapath_grown(dp, &error), 0);
 	assert_int_equal(native_xdp("dpa"), id);
 
-	assert_int_equal(fw_datapath_grow(dp, &large, &error), 0);
+	assert_int_equal(fw_datapath_grow(dp, &large, &large, &error), 0);
 	assert_int_equal(fw_datapath_size(dp).image, LARGE);
 	assert_int_not_equal(map_id(dp, FW_MAP_RULESETS), rulesets);
 	fw_datapath_shrink(dp);
@@ -332,7 +332,7 @@ static void larger_programs_take_over(void **state)
 	assert_int_equal(map_id(dp, FW_MAP_RULESETS), rulesets);
 	assert_int_equal(native_xdp("dpa"), id);
 
-	assert_int_equal(fw_datapath_grow(dp, &large, &error), 0);
+	assert_int_equal(fw_datapath_grow(dp, &large, &large, &error), 0);
 	assert_int_equal(fw_datapath_grown(dp, &error), 0);
 	assert_null(error);
 	assert_int_not_equal(native_xdp("dpa"), id);
@@ -379,7 +379,7 @@ static void half_taken_over_is_finished(void **state)
 
 	(void)state;
 	(void)attach(dp, "dpa", FW_MODE_XDP);
-	assert_int_equal(fw_datapath_grow(dp, &large, &error), 0);
+	assert_int_equal(fw_datapath_grow(dp, &large, &large, &error), 0);
 	assert_int_equal(fw_datapath_grown(dp, &error), 0);
 	id = native_xdp("dpa");
 	fw_datapath_free(dp);

@@ -368,13 +368,13 @@ static void larger_images_share_the_counters(void **state)
 
 	(void)state;
 	size.image *= 2;
-	assert_int_equal(fw_datapath_grow(d.dp, &size, &error), 0);
+	assert_int_equal(fw_datapath_grow(d.dp, &size, &size, &error), 0);
 	assert_int_equal(fw_datapath_grown(d.dp, &error), 0);
 	assert_int_equal(id_of_pin(STATS), id);
 	assert_int_equal(id_of_pin(BEFORE), 0);
 
 	size.slots *= 4;
-	assert_int_equal(fw_datapath_grow(d.dp, &size, &error), 0);
+	assert_int_equal(fw_datapath_grow(d.dp, &size, &size, &error), 0);
 	assert_int_equal(fw_datapath_grown(d.dp, &error), 0);
 	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
 	assert_int_equal(fw_datapath_size(d.dp).image, size.image);
@@ -406,8 +406,9 @@ static unsigned int count_programs(void)
 static void what_was_expected_is_taken_if_it_suffices(void **state)
 {
 	struct daemon d = start();
+	struct fw_datapath_size size, larger;
 	unsigned int programs;
-	struct fw_datapath_size size;
+	char *error = NULL;
 	uint32_t slot;
 
 	(void)state;
@@ -416,12 +417,12 @@ static void what_was_expected_is_taken_if_it_suffices(void **state)
 	load_with(&d, slot, 100, 200, 300);
 	programs = count_programs();
 	size = fw_datapath_size(d.dp);
-	fw_datapath_expect(d.dp, &size);
+	fw_datapath_expect(d.dp, &size, &size);
 	assert_int_equal(count_programs(), programs);
 
 	/* Nobody sees them, and what turns out to be small does without. */
 	size.slots = 4 * FW_SLOTS_MIN;
-	fw_datapath_expect(d.dp, &size);
+	fw_datapath_expect(d.dp, &size, &size);
 	assert_int_equal(count_programs(), programs + 1);
 	assert_int_equal(slots(&d), FW_SLOTS_MIN);
 	load_many(&d, "p", 200);
@@ -430,16 +431,26 @@ static void what_was_expected_is_taken_if_it_suffices(void **state)
 	assert_int_equal(count_programs(), programs);
 
 	/* More than needed is as good, with counters that were cleared since. */
-	fw_datapath_expect(d.dp, &size);
+	fw_datapath_expect(d.dp, &size, &size);
 	load_many(&d, "p", MANY);
 	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
 	assert_int_equal(count_programs(), programs);
 	load_with(&d, slot, 1000, 2000, 3000);
 	check_counter(&d, slot, 1102, 2202, 3302);
 
+	/* What has room is taken, even if others would have been given more. */
+	size.image *= 4;
+	fw_datapath_expect(d.dp, &size, &size);
+	larger = size;
+	larger.image *= 2;
+	assert_int_equal(fw_datapath_grow(d.dp, &size, &larger, &error), 0);
+	assert_int_equal(fw_datapath_size(d.dp).image, size.image);
+	fw_datapath_shrink(d.dp);
+	size = fw_datapath_size(d.dp);
+
 	/* Too little is not. */
 	size.slots = 8 * FW_SLOTS_MIN;
-	fw_datapath_expect(d.dp, &size);
+	fw_datapath_expect(d.dp, &size, &size);
 	load_many(&d, "x", 8 * FW_SLOTS_MIN);
 	assert_int_equal(slots(&d), 16 * FW_SLOTS_MIN);
 	fw_datapath_expect_nothing(d.dp);
