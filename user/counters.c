@@ -5,7 +5,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,18 +62,11 @@ int fw_counters_parse_cpus(const char *list, struct fw_cpus *ret)
 
 static int read_cpus(struct fw_cpus *ret)
 {
-	_cleanup_close_ int fd = -1;
 	char list[4096];
-	ssize_t n;
+	int r;
 
-	fd = open(FW_COUNTERS_POSSIBLE, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read(fd, list, sizeof(list) - 1);
-	if (n < 0)
-		return -errno;
-	list[n] = '\0';
-	return fw_counters_parse_cpus(list, ret);
+	r = fw_read_text(FW_COUNTERS_POSSIBLE, list, sizeof(list));
+	return r < 0 ? r : fw_counters_parse_cpus(list, ret);
 }
 
 int fw_counters_cpus(void)

@@ -25,21 +25,30 @@ void fw_errorf(char **ret_text, const char *format, ...)
 	*ret_text = n < 0 ? NULL : text;
 }
 
-int fw_read_number(const char *path, uint64_t *ret)
+int fw_read_text(const char *path, char *text, size_t size)
 {
 	_cleanup_close_ int fd = -1;
-	unsigned long long value;
-	char text[32];
 	ssize_t n;
-	char *end;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
+	n = read(fd, text, size - 1);
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
+	return 0;
+}
+
+int fw_read_number(const char *path, uint64_t *ret)
+{
+	unsigned long long value;
+	char text[32], *end;
+	int r;
+
+	r = fw_read_text(path, text, sizeof(text));
+	if (r < 0)
+		return r;
 	errno = 0;
 	value = strtoull(text, &end, 10);
 	if (errno)

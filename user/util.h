@@ -58,6 +58,14 @@ static inline uint64_t fw_now_ns(void)
 void fw_errorf(char **ret_text, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/**
+ * @brief Read a file of /proc or /sys, which is there at once, as text.
+ *
+ * @param size  bytes of `text`, the terminator's too; more of the file is left out
+ * @return 0 or a negative errno
+ */
+int fw_read_text(const char *path, char *text, size_t size);
+
 /** @brief Read the one number in a file of /proc or /sys; 0 or a negative errno. */
 int fw_read_number(const char *path, uint64_t *ret);
 

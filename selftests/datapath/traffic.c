@@ -5,21 +5,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "selftests/datapath/udp_frame.h"
 #include "user/util.h"
-
-struct frame {
-	struct ethhdr eth;
-	struct iphdr ip;
-	struct udphdr udp;
-	uint8_t data[18];
-} __attribute__((packed));
 
 static int open_sender(struct sockaddr_ll *ret_to)
 {
@@ -42,21 +33,7 @@ static int open_sender(struct sockaddr_ll *ret_to)
  */
 static bool send_one(int fd, const struct sockaddr_ll *to)
 {
-	const struct frame frame = {
-		.eth = { .h_dest = { 2, 0, 0, 0, 0, 1 },
-			 .h_source = { 2, 0, 0, 0, 0, 2 },
-			 .h_proto = htons(ETH_P_IP) },
-		.ip = { .ihl = 5,
-			.version = 4,
-			.ttl = 64,
-			.protocol = IPPROTO_UDP,
-			.tot_len = htons(sizeof(frame) - sizeof(frame.eth)),
-			.saddr = htonl(0xc0000201),
-			.daddr = htonl(0xc0000202) },
-		.udp = { .source = htons(1234),
-			 .dest = htons(9),
-			 .len = htons(sizeof(frame.udp) + sizeof(frame.data)) },
-	};
+	const struct udp_frame frame = UDP_FRAME(0xc0000201, 0xc0000202);
 
 	return sendto(fd, &frame, sizeof(frame), 0, (const void *)to,
 		      sizeof(*to)) < 0 &&

@@ -12,9 +12,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/if_ether.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +20,7 @@
 #include <bpf/libbpf.h>
 
 #include "harness.h"
+#include "selftests/datapath/udp_frame.h"
 #include "user/skel.h"
 #include "user/util.h"
 
@@ -31,30 +29,8 @@
 	"drop stateless in on wan proto udp to port 9 label a\n" \
 	"drop stateless out on wan proto udp to port 9 label b\n"
 
-struct frame {
-	struct ethhdr eth;
-	struct iphdr ip;
-	struct udphdr udp;
-	uint8_t data[18];
-} __attribute__((packed));
-
 /* What a rule drops on its way in and on its way out. */
-static const struct frame frame = {
-	.eth = { .h_dest = { 2, 0, 0, 0, 0, 1 },
-		 .h_source = { 2, 0, 0, 0, 0, 2 },
-		 .h_proto = __builtin_bswap16(ETH_P_IP) },
-	.ip = { .ihl = 5,
-		.version = 4,
-		.ttl = 64,
-		.protocol = IPPROTO_UDP,
-		.tot_len = __builtin_bswap16(sizeof(frame) - sizeof(frame.eth)),
-		.saddr = __builtin_bswap32(0xc6336401),
-		.daddr = __builtin_bswap32(0xc6336402) },
-	.udp = { .source = __builtin_bswap16(1234),
-		 .dest = __builtin_bswap16(9),
-		 .len = __builtin_bswap16(sizeof(frame.udp) +
-					  sizeof(frame.data)) },
-};
+static const struct udp_frame frame = UDP_FRAME(0xc6336401, 0xc6336402);
 
 /* ---- CPUs ----------------------------------------------------------------- */
 
