@@ -28,6 +28,22 @@ static __always_inline void ctx_copy(void *to, const void *from,
 		__builtin_memcpy(to, __builtin_assume_aligned(from, 4), len);
 }
 
+/* The linear part of the frame: from where on, */
+static __always_inline void *ctx_data(void *ctx, const enum fw_hook hook)
+{
+	return hook == FW_HOOK_XDP
+		       ? (void *)(long)((struct xdp_md *)ctx)->data
+		       : (void *)(long)((struct __sk_buff *)ctx)->data;
+}
+
+/* and up to where. */
+static __always_inline void *ctx_data_end(void *ctx, const enum fw_hook hook)
+{
+	return hook == FW_HOOK_XDP
+		       ? (void *)(long)((struct xdp_md *)ctx)->data_end
+		       : (void *)(long)((struct __sk_buff *)ctx)->data_end;
+}
+
 /*
  * `len` (constant) bytes at `off` of the frame, or NULL: where they are, if in the
  * linear part, or else in `room`, which the helper fills from a driver's fragments.
@@ -36,17 +52,10 @@ static __always_inline const void *ctx_at(void *ctx, const enum fw_hook hook,
 					  __u32 off, void *room,
 					  const __u32 len)
 {
-	void *data, *end;
+	void *data = ctx_data(ctx, hook), *end = ctx_data_end(ctx, hook);
 
 	if (unlikely(off > FW_MAX_HEADERS_OFF))
 		return NULL;
-	if (hook == FW_HOOK_XDP) {
-		data = (void *)(long)((struct xdp_md *)ctx)->data;
-		end = (void *)(long)((struct xdp_md *)ctx)->data_end;
-	} else {
-		data = (void *)(long)((struct __sk_buff *)ctx)->data;
-		end = (void *)(long)((struct __sk_buff *)ctx)->data_end;
-	}
 	if (likely(data + off + len <= end))
 		return data + off;
 	if (hook == FW_HOOK_XDP)

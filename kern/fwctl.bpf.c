@@ -24,6 +24,9 @@
 
 #include "kern/match.h"
 #include "kern/packet.h"
+#include "kern/plain.h"
+
+#include "kern/parse.h"
 #include "kern/tuple.h"
 
 #include "kern/host.h"

@@ -366,27 +366,33 @@ static __always_inline enum fw_reason parse_ipv6(struct pkt *p, void *ctx,
 	return parse_ext6(p, ctx, hook);
 }
 
-/*
- * Flags that no TCP sends (RFC 9293 section 3.1). Each of the scans that have
- * a name has a reason of its own.
- */
+/* Of a TCP segment (RFC 9293 section 3.1); <linux/tcp.h> has the flags as bits. */
+struct tcp_head {
+	__be16 sport, dport;
+	__be32 seq, ack;
+	__u8 doff;
+	__u8 flags;
+	__be16 window, check, urgent;
+};
+
+/* Of FIN, SYN, RST and ACK, what a TCP sends; FIN, PSH and URG may come with ACK. */
+static __always_inline bool tcp_flags_are_legal(__u8 flags)
+{
+	const __u32 legal = 1u << TCP_SYN | 1u << (TCP_SYN | TCP_ACK) |
+			    1u << TCP_ACK | 1u << TCP_RST |
+			    1u << (TCP_RST | TCP_ACK) |
+			    1u << (TCP_FIN | TCP_ACK);
+
+	return legal >> (flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) & 1;
+}
+
+/* Flags that no TCP sends. Each of the scans that have a name has its own reason. */
 static __always_inline enum fw_reason check_tcp_flags(__u8 flags)
 {
 	const __u8 xmas = TCP_FIN | TCP_PSH | TCP_URG;
-	__u8 f = flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK);
 
-	/* FIN, PSH and URG are legal together on an acknowledged stream */
-	switch (f) {
-	case TCP_SYN:
-	case TCP_SYN | TCP_ACK:
-	case TCP_ACK:
-	case TCP_RST:
-	case TCP_RST | TCP_ACK:
-	case TCP_FIN | TCP_ACK:
+	if (likely(tcp_flags_are_legal(flags)))
 		return FW_REASON_NONE;
-	default:
-		break;
-	}
 	if (!(flags & 0x3f))
 		return FW_REASON_DROP_TCP_NULL;
 	return (flags & xmas) == xmas ? FW_REASON_DROP_TCP_XMAS
@@ -396,14 +402,8 @@ static __always_inline enum fw_reason check_tcp_flags(__u8 flags)
 static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
 						const enum fw_hook hook)
 {
-	struct {
-		__be16 sport, dport;
-		__be32 seq, ack;
-		__u8 doff;
-		__u8 flags;
-		__be16 window, check, urgent;
-	} room;
-	const typeof(room) *th;
+	struct tcp_head room;
+	const struct tcp_head *th;
 
 	if (unlikely(p->l4_off + sizeof(*th) > p->l3_end))
 		return FW_REASON_DROP_TRUNCATED;
@@ -421,12 +421,19 @@ static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
 	return check_tcp_flags(th->flags);
 }
 
+/* By one of its ports: DHCP (RFC 2131 section 4.1), DHCPv6 (RFC 8415 section 7.2). */
+static __always_inline bool is_dhcp(__u16 port, bool v4)
+{
+	return (__u16)(port - (v4 ? 67 : 546)) <= 1;
+}
+
 static __always_inline enum fw_reason parse_udp(struct pkt *p, void *ctx,
 						const enum fw_hook hook)
 {
 	struct udphdr room;
 	const struct udphdr *uh;
 	__u32 len;
+	bool v4;
 
 	if (unlikely(p->l4_off + sizeof(*uh) > p->l3_end))
 		return FW_REASON_DROP_TRUNCATED;
@@ -441,12 +448,10 @@ static __always_inline enum fw_reason parse_udp(struct pkt *p, void *ctx,
 	p->key.sport = bpf_ntohs(uh->source);
 	p->key.dport = bpf_ntohs(uh->dest);
 	p->key.flags |= FW_KEY_PORTS;
-	/* DHCP (RFC 2131 section 4.1) and DHCPv6 (RFC 8415 section 7.2) */
-	if (p->key.family == FW_AF_IPV4
-		    ? (p->key.sport == 67 && p->key.dport == 68) ||
-			      (p->key.sport == 68 && p->key.dport == 67)
-		    : (p->key.sport == 547 && p->key.dport == 546) ||
-			      (p->key.sport == 546 && p->key.dport == 547))
+	/* from one of its two ports to the other */
+	v4 = p->key.family == FW_AF_IPV4;
+	if (is_dhcp(p->key.sport, v4) && is_dhcp(p->key.dport, v4) &&
+	    p->key.sport != p->key.dport)
 		p->key.flags |= FW_KEY_ESSENTIAL;
 	return FW_REASON_NONE;
 }
@@ -574,10 +579,6 @@ static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
 	enum fw_reason reason;
 	__u16 proto = 0;
 
-	p->len = ctx_near_len(ctx, hook);
-	if (hook != FW_HOOK_XDP)
-		p->has_l2 = ctx_has_l2(ctx, hook);
-	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	reason = parse_l2(p, ctx, hook, &proto);
 	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
@@ -596,19 +597,5 @@ static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
 	if (unlikely(reason == FW_REASON_DROP_TRUNCATED) &&
 	    p->frag == PKT_FRAG_FIRST)
 		return FW_REASON_DROP_FRAG_TINY;
-	return reason;
-}
-
-/*
- * Parse the frame. FW_REASON_NONE: `p` is complete. Anything else is the reason to
- * drop it, but for FW_REASON_NON_IP, with which the rules do as they please.
- */
-static __always_inline enum fw_reason parse(struct pkt *p, void *ctx,
-					    const enum fw_hook hook)
-{
-	enum fw_reason reason = parse_headers(p, ctx, hook);
-
-	if (hook == FW_HOOK_XDP && unlikely(reason != FW_REASON_NONE))
-		p->len = ctx_len(ctx, hook);
 	return reason;
 }
