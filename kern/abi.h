@@ -288,8 +288,7 @@ struct fw_image_head {
 
 /* ---- map keys and values ------------------------------------------------- */
 
-/* `ifaces`: a table (kern/host_abi.h) is there before its generation's image */
-#define FW_IFACES_TABLES 2
+/* `host`: interfaces (kern/host_abi.h), there before their generation's image */
 struct fw_iface_key {
 	__u32 ifindex;
 	__u16 vlan; /* 802.1Q VID of the outermost tag; 0: untagged or any */
@@ -302,7 +301,7 @@ struct fw_iface {
 	__u32 slot;    /* row of `stats`, below FW_MAX_IFSLOTS */
 };
 
-/* `selfaddrs`: what an address is in its table (kern/host_abi.h) */
+/* `host`: what an address is to us */
 #define FW_SELF_ADDRESS	  1u
 #define FW_SELF_BROADCAST 2u
 

@@ -17,7 +17,6 @@
 struct run {
 	const struct fw_image_head *head;    /* first in the image */
 	const struct fw_iface_table *ifaces; /* of its generation */
-	const struct fw_self_table *selves;
 	__u32 gen;
 };
 
@@ -104,10 +103,30 @@ static __always_inline bool offers_address(void *ctx, struct pkt *p)
 }
 
 /* Once for each pair of addresses that the packet is judged by. */
-static __always_inline void learn_selves(struct pkt *p, const struct run *r)
+static __always_inline void learn_selves(struct pkt *p)
 {
-	p->saddr_self = (__u8)self_find(r->selves, &p->key.saddr);
-	p->daddr_self = (__u8)self_find(r->selves, &p->key.daddr);
+	const struct fw_self_table *t = self_table();
+	const struct fw_key *k = &p->key;
+	__u8 src, dst;
+
+	if (k->family == FW_AF_IPV4) {
+		src = self4_find(&t->v4, k->saddr.w[3]);
+		dst = self4_find(&t->v4, k->daddr.w[3]);
+	} else {
+		src = self6_find(&t->v6, &k->saddr);
+		dst = self6_find(&t->v6, &k->daddr);
+	}
+	p->saddr_self = src;
+	p->daddr_self = dst;
+}
+
+/* The same for another pair, which is rare: the verifier walks it once. */
+__noinline int learn_selves_again(struct pkt *p)
+{
+	if (!p)
+		return -1;
+	learn_selves(p);
+	return 0;
 }
 
 /*
@@ -425,7 +444,7 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 			return reason;
 	} else {
 		key_from_tuple(&p->key, &f->orig);
-		learn_selves(p, r);
+		(void)learn_selves_again(p);
 		learn_loopback(p);
 	}
 	/* an answer whose way out is not ours came in by no zone either */
@@ -471,7 +490,6 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 {
 	enum fw_reason reason;
 
-	learn_selves(p, r);
 	if (hook != FW_HOOK_EGRESS) {
 		reason = check_addresses(p);
 		if (unlikely(reason != FW_REASON_NONE))
@@ -501,7 +519,6 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 					   void *ctx, const struct fw_meta *m)
 {
-	learn_selves(p, r);
 	p->res.slot = m->slot;
 	p->res.rule = m->rule;
 	p->res.verdict = m->verdict;
@@ -535,13 +552,10 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		return FW_REASON_DROP_NO_RULES;
 	r->gen = r->head->gen;
 	r->ifaces = iface_table(r->gen);
-	if (unlikely(!r->ifaces)) /* written before its image, removed after */
+	if (unlikely(!r->ifaces)) /* written before its image */
 		return FW_REASON_DROP_INTERNAL;
 	if (unlikely(!find_iface(p, r)))
 		return FW_REASON_UNCOVERED;
-	r->selves = self_table();
-	if (unlikely(!r->selves))
-		return FW_REASON_DROP_INTERNAL;
 	if (unlikely(parsed ==
 		     FW_REASON_NON_IP)) /* nobody is reachable without ARP */
 		return r->head->options & FW_OPT_NON_IP_DROP && !p->is_arp
@@ -551,6 +565,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		return parsed;
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
+	learn_selves(p);
 	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m))
 		reason = obey(p, r, ctx, &m);
 	else

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * Is this interface in the rules, is that address ours? Two loads and one
- * comparison (kern/host_abi.h); the tables are found once a packet. Looking
- * into a table compiles in user space too, where tests run it.
+ * Is this interface in the rules, is that address ours? One multiplication, two
+ * loads and one comparison (kern/host_abi.h). Looking into a table compiles in
+ * user space too, where tests run it.
  */
 #pragma once
 
@@ -16,56 +16,61 @@
 static __always_inline const struct fw_iface *
 iface_find(const struct fw_iface_table *t, __u32 ifindex, __u16 vlan)
 {
-	__u64 hash = fw_host_hash_iface(&t->head, ifindex, vlan);
-	__u32 i = fw_host_bucket(&t->head, hash) & (FW_IFACE_SLOTS - 1);
-	const struct fw_iface_entry *e;
+	__u64 word = fw_iface_word(ifindex, vlan);
+	__u64 hash = fw_iface_hash(t, word);
+	__u64 shift = t->shift[fw_host_bucket(hash)];
+	const struct fw_iface_slot *slot;
 
-	i = fw_host_place(&t->head, hash, t->shift[i]) & (FW_IFACE_SLOTS - 1);
-	e = &t->at[i];
-	if (e->key.ifindex != ifindex || e->key.vlan != vlan)
-		return 0;
-	return &e->value;
+	slot = &t->at[fw_host_place(hash, shift, FW_IFACE_SLOTS)];
+	return slot->key == word ? &slot->value : 0;
 }
 
-/* FW_SELF_* of an address. */
-static __always_inline __u32 self_find(const struct fw_self_table *t,
+/* FW_SELF_* of an IPv4 address. */
+static __always_inline __u8 self4_find(const struct fw_self4_table *t,
+				       __be32 addr)
+{
+	__u64 hash = fw_self4_hash(t, addr);
+	__u64 shift = t->shift[fw_host_bucket(hash)], slot;
+
+	if (!shift)
+		return 0;
+	slot = t->at[fw_host_place(hash, shift, FW_SELF_SLOTS)];
+	return (__be32)slot == addr ? (__u8)(slot >> 32) : 0;
+}
+
+/* FW_SELF_* of an IPv6 address. */
+static __always_inline __u8 self6_find(const struct fw_self6_table *t,
 				       const struct fw_addr *addr)
 {
 	const fw_addr_half *half = (const void *)addr, *own;
-	__u64 hash = fw_host_hash(&t->head, half[0], half[1]);
-	__u32 i = fw_host_bucket(&t->head, hash) & (FW_SELF_SLOTS - 1);
-	const struct fw_self_entry *e;
+	__u64 hash = fw_self6_hash(t, half[0], half[1]);
+	__u64 shift = t->shift[fw_host_bucket(hash)];
+	const struct fw_self6_slot *slot;
 
-	i = fw_host_place(&t->head, hash, t->shift[i]) & (FW_SELF_SLOTS - 1);
-	e = &t->at[i];
-	own = (const void *)&e->addr;
-	return own[1] == half[1] && own[0] == half[0] ? e->flags : 0;
+	if (!shift)
+		return 0;
+	slot = &t->at[fw_host_place(hash, shift, FW_SELF_SLOTS)];
+	own = (const void *)&slot->addr;
+	return own[1] == half[1] && own[0] == half[0] ? (__u8)slot->flags : 0;
 }
 
 #ifdef __bpf__
-/* The interfaces of a generation, or NULL; where user space prefers to put them first. */
+/*
+ * The interfaces of a generation, or NULL. Each address depends on what was read
+ * before it, so also a processor that reads ahead sees what is picked.
+ */
 static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 {
-	const struct fw_iface_table *t;
-	void *map;
+	const volatile __u8 *pick = &host.iface_pick[gen % FW_HOST_PICKS];
+	const struct fw_iface_table *t = &host.ifaces[*pick % FW_HOST_TABLES];
 
-	for (__u32 i = 0; i < FW_IFACES_TABLES; i++) {
-		__u32 index = (gen + i) % FW_IFACES_TABLES;
-
-		map = bpf_map_lookup_elem(&ifaces, &index);
-		if (unlikely(!map))
-			continue;
-		t = bpf_map_lookup_elem(map, &first);
-		if (likely(t && t->head.gen == gen))
-			return t;
-	}
-	return NULL;
+	return likely(t->gen == gen) ? t : NULL;
 }
 
 static __always_inline const struct fw_self_table *self_table(void)
 {
-	void *map = bpf_map_lookup_elem(&selfaddrs, &first);
+	const volatile __u8 *pick = &host.self_pick;
 
-	return map ? bpf_map_lookup_elem(map, &first) : NULL;
+	return &host.selves[*pick % FW_HOST_TABLES];
 }
 #endif

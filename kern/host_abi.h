@@ -2,19 +2,19 @@
 
 /*
  * Tables of what this host has, its interfaces and its addresses, that are
- * looked up for each packet.
+ * looked up for each packet: the only value of the map `host`.
  *
- * A table is the only value of an array map, written once, before its outer map
- * knows it, and never changed after. So it can be laid out with all its entries
- * in sight: a key is in one place or not at all. Its hash says where, moved on
- * by the shift that is common to the keys of one bucket; shifts are chosen so
- * that no two keys meet (hash and displace, Pagh 1999). No packet makes that
- * longer, whatever addresses it bears. A new table replaces the old one in one
- * update, which a packet sees or does not.
+ * A table has all its entries in sight: a key is in one place or not at all. The
+ * uppermost bits of its hash name its bucket, the next ones a place, moved on by
+ * the shift that is common to the keys of that bucket; shifts are chosen so that
+ * no two keys meet (hash and displace, Pagh 1999). No packet makes that longer,
+ * whatever addresses it bears. A bucket without keys has the shift 0, and most
+ * strangers end there, in 2 KiB that a cache holds.
  *
- * Hashes and places start at bits 51 and 38 of a hash: at most 8192 slots. Only
- * the first `mask` + 1 of them are in use, so that a small table stays small in
- * a cache.
+ * There are two tables of each kind, and a byte that says which one is looked
+ * into. User space writes the other one, then picks it with one store, which a
+ * packet sees or does not, and leaves the first alone until no packet can be at
+ * work with it (user/hosttab.c).
  */
 #pragma once
 
@@ -23,13 +23,13 @@
 #define FW_IFACE_SLOTS (FW_MAX_IFACES * 2)
 #define FW_SELF_SLOTS  (FW_MAX_SELF * 2)
 
-struct fw_host_head {
-	__u64 seed;
-	__u32 mask;
-	__u32 gen; /* interfaces: of the rules that they are for */
-};
+#define FW_HOST_TABLES	    2 /* of each kind */
+#define FW_HOST_PICKS	    4
+#define FW_HOST_BUCKET_BITS 11
+#define FW_HOST_BUCKETS	    (1 << FW_HOST_BUCKET_BITS)
+#define FW_HOST_PLACE_BITS  13 /* the next ones, or the lower part of them */
 
-/* An entry of zeroes is nobody's. */
+/* What user space puts into the tables. */
 struct fw_iface_entry {
 	struct fw_iface_key key;
 	struct fw_iface value;
@@ -40,49 +40,114 @@ struct fw_self_entry {
 	__u32 flags; /* FW_SELF_* */
 };
 
+/* A slot of zeroes is nobody's. Seeds are odd. */
+struct fw_iface_slot {
+	__u64 key; /* fw_iface_word() */
+	struct fw_iface value;
+};
+
 struct fw_iface_table {
-	struct fw_host_head head;
-	__u16 shift[FW_IFACE_SLOTS];
-	struct fw_iface_entry at[FW_IFACE_SLOTS];
+	__u64 seed;
+	__u32 gen; /* of the rules that it is for; 0: none */
+	__u32 pad;
+	__u8 shift[FW_HOST_BUCKETS];
+	struct fw_iface_slot at[FW_IFACE_SLOTS];
+};
+
+struct fw_self4_table {
+	__u64 seed;
+	__u8 shift[FW_HOST_BUCKETS];
+	__u64 at[FW_SELF_SLOTS]; /* the address as it lies in memory, flags << 32 */
+};
+
+struct fw_self6_slot {
+	struct fw_addr addr;
+	__u32 flags;
+	__u32 pad;
+};
+
+struct fw_self6_table {
+	__u64 seed[2];
+	__u8 shift[FW_HOST_BUCKETS];
+	struct fw_self6_slot at[FW_SELF_SLOTS];
 };
 
 struct fw_self_table {
-	struct fw_host_head head;
-	__u16 shift[FW_SELF_SLOTS];
-	struct fw_self_entry at[FW_SELF_SLOTS];
+	struct fw_self4_table v4;
+	struct fw_self6_table v6;
 };
 
-/* Of an address as two words, as it lies in memory. */
-static inline __u64 fw_host_hash(const struct fw_host_head *head, __u64 first,
-				 __u64 second)
-{
-	__u64 h = (second ^ head->seed) * 0x9e3779b97f4a7c15ull;
+struct fw_host {
+	/*
+	 * By generation, its last two bits: that of the next one is another byte,
+	 * also where the numbers begin again.
+	 */
+	__u8 iface_pick[FW_HOST_PICKS];
+	__u8 self_pick;
+	__u8 pad[3];
+	struct fw_iface_table ifaces[FW_HOST_TABLES];
+	struct fw_self_table selves[FW_HOST_TABLES];
+};
 
-	h ^= h >> 32;
-	return (h + first) * 0xd6e8feb86659fd93ull;
+static inline __u64 fw_iface_word(__u32 ifindex, __u16 vlan)
+{
+	return (__u64)vlan << 32 | ifindex;
 }
 
-static inline __u64 fw_host_hash_iface(const struct fw_host_head *head,
-				       __u32 ifindex, __u16 vlan)
+static inline __u64 fw_iface_hash(const struct fw_iface_table *t, __u64 word)
 {
-	return fw_host_hash(head, 0, (__u64)vlan << 32 | ifindex);
+	return word * t->seed;
 }
 
-/* Where its shift is. */
-static inline __u32 fw_host_bucket(const struct fw_host_head *head, __u64 hash)
+/* Of an address as it lies in memory. */
+static inline __u64 fw_self4_hash(const struct fw_self4_table *t, __be32 addr)
 {
-	return (__u32)(hash >> 51) & head->mask;
+	return addr * t->seed;
 }
 
-static inline __u32 fw_host_place(const struct fw_host_head *head, __u64 hash,
-				  __u32 shift)
+/*
+ * Of both halves. A product says little of the uppermost bits of what is
+ * multiplied. There are the last bytes of an address, where neighbours differ: so
+ * one half is folded, and the bytes of the other one change places.
+ */
+static inline __u64 fw_self6_hash(const struct fw_self6_table *t, __u64 first,
+				  __u64 second)
 {
-	return ((__u32)(hash >> 38) + shift) & head->mask;
+	__u64 hash = second * t->seed[0];
+
+	hash ^= hash >> 32;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	first = __builtin_bswap64(first);
+#endif
+	return (hash + first) * t->seed[1];
+}
+
+static inline __u64 fw_host_bucket(__u64 hash)
+{
+	return hash >> (64 - FW_HOST_BUCKET_BITS);
+}
+
+/* Among so many slots, a power of two. */
+static inline __u64 fw_host_place(__u64 hash, __u64 shift, __u64 slots)
+{
+	return ((hash >> (64 - FW_HOST_BUCKET_BITS - FW_HOST_PLACE_BITS)) +
+		shift) &
+	       (slots - 1);
 }
 
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_iface_key) == 8, "fw_iface_key");
 _Static_assert(sizeof(struct fw_iface_entry) == 24, "fw_iface_entry");
 _Static_assert(sizeof(struct fw_self_entry) == 24, "fw_self_entry");
-_Static_assert(FW_IFACE_SLOTS <= 8192 && FW_SELF_SLOTS <= 8192, "13 bits");
+_Static_assert(sizeof(struct fw_iface_slot) == 24, "fw_iface_slot");
+_Static_assert(sizeof(struct fw_self6_slot) == 24, "fw_self6_slot");
+_Static_assert(!(FW_IFACE_SLOTS & (FW_IFACE_SLOTS - 1)) &&
+		       FW_IFACE_SLOTS <= 1 << FW_HOST_PLACE_BITS,
+	       "places of interfaces");
+_Static_assert(!(FW_SELF_SLOTS & (FW_SELF_SLOTS - 1)) &&
+		       FW_SELF_SLOTS <= 1 << FW_HOST_PLACE_BITS,
+	       "places of addresses");
+_Static_assert(FW_MARK_GEN_MAX % FW_HOST_PICKS != 1 % FW_HOST_PICKS &&
+		       FW_HOST_PICKS > 1,
+	       "a generation and the next one have a byte each");
 #endif

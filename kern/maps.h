@@ -26,37 +26,11 @@ struct {
 } rulesets SEC(".maps");
 
 /*
- * Interfaces of the running and of the coming generation, in either slot; user
- * space writes.
+ * Interfaces of the running and of the coming generation, addresses of this host
+ * (kern/host_abi.h); user space writes, from rtnetlink. A variable: a program
+ * knows its address, and no other variable is beside it in this map.
  */
-struct fw_iface_map {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct fw_iface_table));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, FW_IFACES_TABLES);
-	__type(key, __u32);
-	__array(values, struct fw_iface_map);
-} ifaces SEC(".maps");
-
-/* Addresses of this host; user space writes, from rtnetlink. */
-struct fw_self_map {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct fw_self_table));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct fw_self_map);
-} selfaddrs SEC(".maps");
+struct fw_host host;
 
 /*
  * Packets by interface, hook and reason, FW_STATS_ENTRIES for each CPU, one CPU

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "user/cover.h"
+#include "user/hosttab.h"
 #include "user/iface.h"
 #include "user/log.h"
 #include "user/loop.h"
@@ -40,6 +41,7 @@ struct rules {
 
 struct fw_apply {
 	struct fw_datapath *dp;
+	struct fw_hosttab *tables;
 	struct fw_ifaces *ifaces;
 	struct fw_slots *slots;
 	struct fw_cover *cover;
@@ -261,7 +263,6 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 		fw_cover_trim(apply->cover, &now->cover);
 	}
 	fw_datapath_shrink(apply->dp);
-	fw_cover_keep(apply->cover, &now->cover);
 	if (!is_same(apply, next))
 		fw_slots_abort(apply->slots);
 	next->program = NULL;
@@ -273,7 +274,6 @@ static void on_forget(void *data)
 	const struct fw_apply *apply = data;
 
 	fw_rulesets_forget(apply->dp);
-	fw_cover_keep(apply->cover, &apply->now.cover);
 }
 
 /* The switch is done: what only the old rules needed goes. */
@@ -574,7 +574,6 @@ static int adopt(struct fw_apply *apply)
 
 static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 {
-	int selfaddrs = fw_datapath_map(apply->dp, FW_MAP_SELFADDRS);
 	int r;
 
 	apply->slots = fw_slots_new(fw_datapath_size(apply->dp).slots,
@@ -582,11 +581,15 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 	apply->forget_timer = fw_timer_new(loop, on_forget, apply);
 	if (!apply->slots || !apply->forget_timer)
 		return -ENOMEM;
-	r = fw_cover_new(apply->dp, &apply->cover);
+	r = fw_hosttab_open(fw_datapath_map(apply->dp, FW_MAP_HOST),
+			    &apply->tables);
 	if (r < 0)
 		return r;
-	r = fw_ifaces_new(loop, selfaddrs, &ifaces_ops, apply, &apply->ifaces,
-			  reterr);
+	r = fw_cover_new(apply->dp, apply->tables, &apply->cover);
+	if (r < 0)
+		return r;
+	r = fw_ifaces_new(loop, apply->tables, &ifaces_ops, apply,
+			  &apply->ifaces, reterr);
 	if (r < 0)
 		return r;
 	r = adopt(apply);
@@ -626,6 +629,7 @@ void fw_apply_free(struct fw_apply *apply)
 	fw_program_free(apply->now.program);
 	rules_done(&apply->now);
 	fw_cover_free(apply->cover);
+	fw_hosttab_free(apply->tables);
 	fw_slots_free(apply->slots);
 	free(apply);
 }

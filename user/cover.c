@@ -20,12 +20,9 @@
 
 struct fw_cover {
 	struct fw_datapath *dp;
+	struct fw_hosttab *tables;
 	uint32_t
 		owner[FW_MAX_IFSLOTS]; /* ifindex; 0: free. Slot 0 stays free */
-	struct {
-		uint32_t gen; /* 0: none */
-		int fd;
-	} table[FW_IFACES_TABLES];
 };
 
 /* ---- counters of interfaces ----------------------------------------------- */
@@ -60,7 +57,7 @@ static uint32_t slot_of(struct fw_cover *cover, uint32_t ifindex)
 	return free_slot;
 }
 
-/* ---- entries of the map ------------------------------------------------------ */
+/* ---- entries of the table ---------------------------------------------------- */
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -78,87 +75,32 @@ static bool equal_entries(const struct fw_cover_set *a,
 		       a->n_entries * sizeof(*a->entries)) == 0);
 }
 
-/* The place for the table of a generation while another one runs. */
-static uint32_t table_of(const struct fw_cover *cover, uint32_t gen,
-			 uint32_t running)
+int fw_cover_add(const struct fw_cover *cover, const struct fw_cover_set *have,
+		 struct fw_cover_set *want)
 {
-	uint32_t slot = gen % FW_IFACES_TABLES; /* programs look there first */
+	int r = 0;
 
-	for (uint32_t i = 0; i < FW_IFACES_TABLES; i++) {
-		if (cover->table[i].gen == gen)
-			return i;
+	if (!have->is_known || have->gen != want->gen ||
+	    !equal_entries(have, want)) {
+		r = fw_hosttab_put_ifaces(cover->tables, have->gen, want->gen,
+					  want->entries, want->n_entries);
 	}
-	if (running && cover->table[slot].gen == running)
-		slot = (slot + 1) % FW_IFACES_TABLES;
-	return slot;
-}
-
-int fw_cover_add(struct fw_cover *cover, const struct fw_cover_set *have,
-		 const struct fw_cover_set *want)
-{
-	uint32_t slot = table_of(cover, want->gen, have->gen);
-	int r;
-
-	if (cover->table[slot].gen == want->gen && have->gen == want->gen &&
-	    equal_entries(have, want))
-		return 0;
-	r = fw_hosttab_put_ifaces(fw_datapath_map(cover->dp, FW_MAP_IFACES),
-				  slot, want->gen, want->entries,
-				  want->n_entries, &cover->table[slot].fd);
-	if (r == 0)
-		cover->table[slot].gen = want->gen;
+	want->is_known = r == 0;
 	return r;
-}
-
-static void cut_table(struct fw_cover *cover, uint32_t slot)
-{
-	fw_hosttab_cut_ifaces(fw_datapath_map(cover->dp, FW_MAP_IFACES), slot,
-			      &cover->table[slot].fd);
-	cover->table[slot].gen = 0;
-}
-
-void fw_cover_keep(struct fw_cover *cover, const struct fw_cover_set *set)
-{
-	for (uint32_t i = 0; i < FW_IFACES_TABLES; i++) {
-		if (cover->table[i].gen && cover->table[i].gen != set->gen)
-			cut_table(cover, i);
-	}
-}
-
-static int adopt_table(struct fw_cover *cover, uint32_t slot, uint32_t gen,
-		       struct fw_cover_set *ret)
-{
-	_cleanup_free_ struct fw_iface_entry *entries = NULL;
-	uint32_t found;
-	size_t n;
-	int r;
-
-	r = fw_hosttab_get_ifaces(fw_datapath_map(cover->dp, FW_MAP_IFACES),
-				  slot, &found, &entries, &n,
-				  &cover->table[slot].fd);
-	if (r < 0)
-		return r;
-	cover->table[slot].gen = found;
-	if (found == gen && gen && !ret->entries) {
-		ret->entries = take_ptr(entries);
-		ret->n_entries = n;
-	} else if (cover->table[slot].fd >= 0) {
-		cut_table(cover, slot);
-	}
-	return 0;
 }
 
 int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
 		   struct fw_cover_set *ret)
 {
 	const struct fw_iface *value;
-	int r = 0;
+	int r;
 
 	*ret = (struct fw_cover_set){ .gen = gen };
-	for (uint32_t i = 0; i < FW_IFACES_TABLES && r == 0; i++)
-		r = adopt_table(cover, i, gen, ret);
-	if (r < 0)
+	r = fw_hosttab_get_ifaces(cover->tables, gen, &ret->entries,
+				  &ret->n_entries);
+	if (r < 0 && r != -ENOENT)
 		return r;
+	ret->is_known = r == 0;
 	for (size_t i = 0; i < ret->n_entries; i++) {
 		value = &ret->entries[i].value;
 		if (value->slot > 0 && value->slot < FW_MAX_IFSLOTS)
@@ -512,7 +454,8 @@ void fw_cover_gone(struct fw_cover *cover, uint32_t ifindex)
 
 /* ---- birth and death ---------------------------------------------------------------- */
 
-int fw_cover_new(struct fw_datapath *dp, struct fw_cover **ret)
+int fw_cover_new(struct fw_datapath *dp, struct fw_hosttab *tables,
+		 struct fw_cover **ret)
 {
 	struct fw_cover *cover;
 
@@ -520,18 +463,13 @@ int fw_cover_new(struct fw_datapath *dp, struct fw_cover **ret)
 	if (!cover)
 		return -ENOMEM;
 	cover->dp = dp;
-	for (size_t i = 0; i < FW_IFACES_TABLES; i++)
-		cover->table[i].fd = -1;
+	cover->tables = tables;
 	*ret = cover;
 	return 0;
 }
 
 void fw_cover_free(struct fw_cover *cover)
 {
-	if (!cover)
-		return;
-	for (size_t i = 0; i < FW_IFACES_TABLES; i++)
-		fw_closep(&cover->table[i].fd);
 	free(cover);
 }
 

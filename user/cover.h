@@ -16,24 +16,27 @@
 #include "user/iface.h"
 
 struct fw_cover;
+struct fw_hosttab;
 
 /* The interfaces of one rule set. */
 struct fw_cover_set {
 	struct fw_apply_iface *ifaces; /* names are borrowed, errors are not */
 	size_t n;
-	struct fw_iface_entry *entries; /* of the `ifaces` map, sorted by key */
+	struct fw_iface_entry *entries; /* of its table, sorted by key */
 	size_t n_entries;
-	uint32_t gen; /* 0: none */
+	uint32_t gen;  /* 0: none */
+	bool is_known; /* to the programs */
 };
 
-int fw_cover_new(struct fw_datapath *dp, struct fw_cover **ret);
+/** @param tables  borrowed, as the datapath is */
+int fw_cover_new(struct fw_datapath *dp, struct fw_hosttab *tables,
+		 struct fw_cover **ret);
 void fw_cover_free(struct fw_cover *cover);
 
 /**
- * @brief Take over the entries that the `ifaces` map holds for a generation.
+ * @brief Take over the entries that the programs know for a generation.
  *
- * Interfaces get their counters back. Tables of other generations are the rest
- * of a load that did not end; they are removed.
+ * Interfaces get their counters back.
  *
  * @param ret  only its entries and its generation are set
  */
@@ -58,12 +61,10 @@ int fw_cover_plan(struct fw_cover *cover, const struct fw_ifaces *links,
  * Those of another generation stay, those of the same one go, all at once.
  *
  * @param have  what runs now
+ * @param want  of that generation or of the next one
  */
-int fw_cover_add(struct fw_cover *cover, const struct fw_cover_set *have,
-		 const struct fw_cover_set *want);
-
-/** @brief Remove the entries of all generations but that of a set. */
-void fw_cover_keep(struct fw_cover *cover, const struct fw_cover_set *set);
+int fw_cover_add(const struct fw_cover *cover, const struct fw_cover_set *have,
+		 struct fw_cover_set *want);
 
 /**
  * @brief Attach to all interfaces of a set that exist.

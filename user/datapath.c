@@ -131,7 +131,7 @@ static bool is_map(const struct fw_datapath *dp, int fd,
 	uint32_t len = sizeof(*ret);
 
 	return want && fd >= 0 && bpf_obj_get_info_by_fd(fd, ret, &len) == 0 &&
-	       strcmp(ret->name, fw_progs_map_name(map)) == 0 &&
+	       strcmp(ret->name, bpf_map__name(want)) == 0 &&
 	       ret->type == bpf_map__type(want) &&
 	       ret->key_size == bpf_map__key_size(want) &&
 	       ret->value_size == bpf_map__value_size(want) &&
@@ -213,8 +213,8 @@ static uint32_t image_size_in(uint32_t map_id)
 }
 
 /*
- * A program has to be of our kind, to judge by the rules that we write, and to
- * count where we read.
+ * A program has to be of our kind, to judge by the rules and look into the tables
+ * that we write, and to count where we read.
  */
 static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 		     int i, const uint32_t maps[FW_MAP_MAX], char **reterr)
@@ -225,7 +225,7 @@ static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
 	uint32_t ids[64], size = 0;
-	bool judges = false, counts = false;
+	bool judges = false, looks = false, counts = false;
 
 	want = fw_progs_get(skel, (enum fw_hook)i);
 	dp->prog[i] = bpf_obj_get(path.text);
@@ -239,10 +239,11 @@ static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 		return refuse_pin(dp->pin_dir, name, reterr);
 	for (size_t k = 0; k < info.nr_map_ids && k < ARRAY_SIZE(ids); k++) {
 		judges |= ids[k] == maps[FW_MAP_RULESETS];
+		looks |= ids[k] == maps[FW_MAP_HOST];
 		counts |= ids[k] == maps[FW_MAP_RULE_STATS];
 		size = size ? size : image_size_in(ids[k]);
 	}
-	if (!judges || !counts || !size ||
+	if (!judges || !looks || !counts || !size ||
 	    (dp->size.image && dp->size.image != size))
 		return refuse_pin(dp->pin_dir, name, reterr);
 	dp->size.image = size;

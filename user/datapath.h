@@ -19,8 +19,7 @@ struct fw_datapath;
 
 enum fw_map {
 	FW_MAP_RULESETS,
-	FW_MAP_IFACES,
-	FW_MAP_SELFADDRS,
+	FW_MAP_HOST,
 	FW_MAP_STATS,
 	FW_MAP_RULE_STATS,
 	FW_MAP_XFLOWS,

@@ -3,10 +3,12 @@
 /* Lays out tables of interfaces and own addresses, and puts them in place. */
 #include "user/hosttab.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include <bpf/bpf.h>
@@ -14,24 +16,28 @@
 #include "user/util.h"
 
 #define MAX_SEEDS 1000 /* about one of two does */
+#define MAX_SHIFT 255  /* 0: no key is in the bucket */
 
-static const uint32_t zero;
+struct fw_hosttab {
+	struct fw_host *host; /* as the programs see it */
+	int inner, outer;     /* maps to wait with */
+	bool is_settled; /* no packet is at work with addresses not picked */
+};
 
 /* ---- layout --------------------------------------------------------------- */
 
 /* The keys of one bucket follow each other, those of the largest come first. */
 struct key {
 	uint64_t hash;
-	uint32_t bucket, in_bucket, entry;
+	uint32_t bucket, in_bucket, entry, place;
 };
 
 struct layout {
-	struct fw_host_head *head;
-	uint16_t *shift;
+	uint8_t *shift;
+	uint32_t slots;
 	struct key *keys;
 	size_t n;
-	uint32_t *place; /* of each entry */
-	bool *is_used;	 /* by place */
+	bool *is_used; /* by place */
 };
 
 static int compare_keys(const void *a, const void *b)
@@ -45,255 +51,409 @@ static int compare_keys(const void *a, const void *b)
 	return 0;
 }
 
-static bool all_free(const struct layout *l, size_t first, uint32_t shift)
+/* Move the keys of the bucket that starts with `k`; false: one is in the way. */
+static bool try_shift(const struct layout *l, struct key *k, uint32_t shift)
 {
-	const struct key *k = &l->keys[first];
-	uint32_t at;
-
 	for (uint32_t i = 0; i < k->in_bucket; i++) {
-		at = fw_host_place(l->head, k[i].hash, shift);
-		if (l->is_used[at])
+		k[i].place =
+			(uint32_t)fw_host_place(k[i].hash, shift, l->slots);
+		if (l->is_used[k[i].place])
 			return false;
 		for (uint32_t j = 0; j < i; j++)
-			if (fw_host_place(l->head, k[j].hash, shift) == at)
+			if (k[i].place == k[j].place)
 				return false;
 	}
 	return true;
 }
 
-/* Find the shift of the bucket that starts with a key; false: there is none. */
-static bool place_bucket(const struct layout *l, size_t first)
+/* Find the shift of the bucket that starts with `k`; false: there is none. */
+static bool place_bucket(const struct layout *l, struct key *k)
 {
-	const struct key *k = &l->keys[first];
-	uint32_t shift, at;
+	uint32_t shift = 1;
 
-	for (shift = 0; shift <= l->head->mask; shift++)
-		if (all_free(l, first, shift))
-			break;
-	if (shift > l->head->mask)
+	while (shift <= MAX_SHIFT && !try_shift(l, k, shift))
+		shift++;
+	if (shift > MAX_SHIFT)
 		return false;
-	l->shift[k->bucket] = (uint16_t)shift;
-	for (uint32_t i = 0; i < k->in_bucket; i++) {
-		at = fw_host_place(l->head, k[i].hash, shift);
-		l->is_used[at] = true;
-		l->place[k[i].entry] = at;
-	}
+	l->shift[k->bucket] = (uint8_t)shift;
+	for (uint32_t i = 0; i < k->in_bucket; i++)
+		l->is_used[k[i].place] = true;
 	return true;
 }
 
 /* All hashes are known: find a place for each, or say that the seed is bad. */
-static bool place_all(const struct layout *l, uint32_t *sizes)
+static bool place_all(const struct layout *l)
 {
-	size_t slots = (size_t)l->head->mask + 1;
+	uint32_t sizes[FW_HOST_BUCKETS] = { 0 };
 
-	memset(sizes, 0, slots * sizeof(*sizes));
-	memset(l->shift, 0, slots * sizeof(*l->shift));
-	memset(l->is_used, 0, slots * sizeof(*l->is_used));
+	memset(l->shift, 0, FW_HOST_BUCKETS);
+	memset(l->is_used, 0, l->slots * sizeof(*l->is_used));
 	for (size_t i = 0; i < l->n; i++) {
-		l->keys[i].bucket = fw_host_bucket(l->head, l->keys[i].hash);
+		l->keys[i].bucket = (uint32_t)fw_host_bucket(l->keys[i].hash);
 		sizes[l->keys[i].bucket]++;
 	}
 	for (size_t i = 0; i < l->n; i++)
 		l->keys[i].in_bucket = sizes[l->keys[i].bucket];
 	qsort(l->keys, l->n, sizeof(*l->keys), compare_keys);
 	for (size_t i = 0; i < l->n; i += l->keys[i].in_bucket)
-		if (!place_bucket(l, i))
+		if (!place_bucket(l, &l->keys[i]))
 			return false;
 	return true;
 }
 
-typedef uint64_t (*hash_fn)(const struct fw_host_head *head,
-			    const void *entries, size_t i);
+static int choose_seeds(__u64 *seeds, size_t n)
+{
+	size_t size = n * sizeof(*seeds);
+
+	if (getrandom(seeds, size, 0) != (ssize_t)size)
+		return -EIO;
+	for (size_t i = 0; i < n; i++)
+		seeds[i] |=
+			1; /* so that different keys are different products */
+	return 0;
+}
+
+typedef uint64_t (*hash_fn)(const void *table, const void *entries, size_t i);
 
 /*
- * Choose seed and shifts for `n` entries, at most half as many as slots, and
- * say where each of them goes. -EEXIST: two are equal.
+ * Choose seeds and shifts, both in the table, for `n` entries, at most half as
+ * many as slots. `*ret_keys` says where each of them goes. -EEXIST: two are
+ * equal.
  */
-static int lay_out(struct fw_host_head *head, uint16_t *shift, hash_fn hash,
-		   const void *entries, size_t n, uint32_t *place)
+static int lay_out(const void *table, __u64 *seeds, size_t n_seeds, __u8 *shift,
+		   uint32_t slots, hash_fn hash, const void *entries, size_t n,
+		   struct key **ret_keys)
 {
 	_cleanup_free_ struct key *keys = calloc(n + 1, sizeof(*keys));
-	_cleanup_free_ uint32_t *sizes = NULL;
-	_cleanup_free_ bool *is_used = NULL;
-	struct layout l = { head, shift, keys, n, place, NULL };
-	size_t slots = 8;
+	_cleanup_free_ bool *is_used = calloc(slots, sizeof(*is_used));
+	const struct layout l = { shift, slots, keys, n, is_used };
+	int r;
 
-	while (slots < 2 * n)
-		slots *= 2;
-	head->mask = (uint32_t)slots - 1;
-	sizes = calloc(slots, sizeof(*sizes));
-	is_used = calloc(slots, sizeof(*is_used));
-	if (!keys || !sizes || !is_used)
+	if (!keys || !is_used)
 		return -ENOMEM;
-	l.is_used = is_used;
 	for (int i = 0; i < MAX_SEEDS; i++) {
-		if (getrandom(&head->seed, sizeof(head->seed), 0) !=
-		    sizeof(head->seed))
-			return -EIO;
+		r = choose_seeds(seeds, n_seeds);
+		if (r < 0)
+			return r;
 		for (uint32_t k = 0; k < n; k++)
-			keys[k] = (struct key){ .hash = hash(head, entries, k),
-						.entry = k };
-		if (place_all(&l, sizes))
+			keys[k] = (struct key){
+				.hash = hash(table, entries, k),
+				.entry = k,
+			};
+		if (place_all(&l)) {
+			*ret_keys = take_ptr(keys);
 			return 0;
+		}
 	}
 	return -EEXIST;
 }
 
-static uint64_t hash_iface(const struct fw_host_head *head, const void *entries,
-			   size_t i)
+/* ---- tables of each kind -------------------------------------------------- */
+
+static uint64_t entry_word(const struct fw_iface_entry *entry)
+{
+	return fw_iface_word(entry->key.ifindex, entry->key.vlan);
+}
+
+static uint64_t hash_iface(const void *table, const void *entries, size_t i)
 {
 	const struct fw_iface_entry *e = entries;
 
-	return fw_host_hash_iface(head, e[i].key.ifindex, e[i].key.vlan);
+	return fw_iface_hash(table, entry_word(&e[i]));
 }
 
-static uint64_t hash_self(const struct fw_host_head *head, const void *entries,
-			  size_t i)
+static uint64_t hash_self4(const void *table, const void *entries, size_t i)
 {
 	const struct fw_self_entry *e = entries;
-	uint64_t words[2];
 
-	memcpy(words, &e[i].addr, sizeof(words));
-	return fw_host_hash(head, words[0], words[1]);
+	return fw_self4_hash(table, e[i].addr.w[3]);
+}
+
+static uint64_t hash_self6(const void *table, const void *entries, size_t i)
+{
+	const struct fw_self_entry *e = entries;
+	uint64_t half[2];
+
+	memcpy(half, &e[i].addr, sizeof(half));
+	return fw_self6_hash(table, half[0], half[1]);
+}
+
+static int make_ifaces(const struct fw_iface_entry *entries, size_t n,
+		       struct fw_iface_table *t)
+{
+	_cleanup_free_ struct key *keys = NULL;
+	const struct fw_iface_entry *e;
+	int r;
+
+	r = lay_out(t, &t->seed, 1, t->shift, FW_IFACE_SLOTS, hash_iface,
+		    entries, n, &keys);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		e = &entries[keys[i].entry];
+		t->at[keys[i].place] =
+			(struct fw_iface_slot){ entry_word(e), e->value };
+	}
+	return r;
+}
+
+static int make_selves4(const struct fw_self_entry *entries, size_t n,
+			struct fw_self4_table *t)
+{
+	_cleanup_free_ struct key *keys = NULL;
+	const struct fw_self_entry *e;
+	int r;
+
+	r = lay_out(t, &t->seed, 1, t->shift, FW_SELF_SLOTS, hash_self4,
+		    entries, n, &keys);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		e = &entries[keys[i].entry];
+		t->at[keys[i].place] = (uint64_t)e->flags << 32 | e->addr.w[3];
+	}
+	return r;
+}
+
+static int make_selves6(const struct fw_self_entry *entries, size_t n,
+			struct fw_self6_table *t)
+{
+	_cleanup_free_ struct key *keys = NULL;
+	const struct fw_self_entry *e;
+	int r;
+
+	r = lay_out(t, t->seed, ARRAY_SIZE(t->seed), t->shift, FW_SELF_SLOTS,
+		    hash_self6, entries, n, &keys);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		e = &entries[keys[i].entry];
+		t->at[keys[i].place] = (struct fw_self6_slot){
+			.addr = e->addr,
+			.flags = e->flags,
+		};
+	}
+	return r;
+}
+
+static bool is_ipv4(const struct fw_addr *addr)
+{
+	return !(addr->w[0] | addr->w[1]) && addr->w[2] == htonl(0xffff);
+}
+
+/* Both families: IPv4 from the start of a copy on, IPv6 from its end. */
+static int make_selves(const struct fw_self_entry *entries, size_t n,
+		       struct fw_self_table *t)
+{
+	_cleanup_free_ struct fw_self_entry *copy =
+		calloc(n + 1, sizeof(*copy));
+	size_t n4 = 0, first6 = n;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (is_ipv4(&entries[i].addr))
+			copy[n4++] = entries[i];
+		else
+			copy[--first6] = entries[i];
+	}
+	r = make_selves4(copy, n4, &t->v4);
+	return r < 0 ? r : make_selves6(copy + n4, n - n4, &t->v6);
 }
 
 /* ---- writing -------------------------------------------------------------- */
 
-/* Put a table of `size` bytes into a slot of the outer map. */
-static int put_table(int map, uint32_t slot, const char *name,
-		     const void *value, size_t size, int *table)
+/* The kernel waits after each update of a map of maps (maybe_wait_bpf_programs()). */
+static int wait_for_packets(const struct fw_hosttab *tables)
 {
-	_cleanup_close_ int fd = -1;
-	int r;
+	const uint32_t zero = 0;
 
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t),
-			    (uint32_t)size, 1, NULL);
-	if (fd < 0)
-		return fd;
-	r = bpf_map_update_elem(fd, &zero, value, BPF_ANY);
-	/* The kernel waits for the packets that look into the old one. */
-	if (r == 0)
-		r = bpf_map_update_elem(map, &slot, &fd, BPF_ANY);
-	if (r < 0)
-		return r;
-	fw_closep(table);
-	*table = take_fd(&fd);
-	return 0;
+	return bpf_map_update_elem(tables->outer, &zero, &tables->inner,
+				   BPF_ANY);
 }
 
-int fw_hosttab_put_ifaces(int map, uint32_t slot, uint32_t gen,
-			  const struct fw_iface_entry *entries, size_t n,
-			  int *table)
+/* Packets see all of a table with this, or nothing. */
+static void pick(__u8 *which, __u8 table)
+{
+	__atomic_store_n(which, table, __ATOMIC_RELEASE);
+}
+
+static __u8 other_than(__u8 picked)
+{
+	return (picked + 1u) % FW_HOST_TABLES;
+}
+
+static __u8 *iface_pick(struct fw_host *host, uint32_t gen)
+{
+	return &host->iface_pick[gen % FW_HOST_PICKS];
+}
+
+int fw_hosttab_put_ifaces(const struct fw_hosttab *tables, uint32_t running,
+			  uint32_t gen, const struct fw_iface_entry *entries,
+			  size_t n)
 {
 	_cleanup_free_ struct fw_iface_table *t = calloc(1, sizeof(*t));
-	_cleanup_free_ uint32_t *place = calloc(n + 1, sizeof(*place));
+	struct fw_host *host = tables->host;
+	__u8 other;
 	int r;
 
-	if (!t || !place)
+	if (!t)
 		return -ENOMEM;
 	if (n > FW_MAX_IFACES)
 		return -E2BIG;
-	t->head.gen = gen;
-	r = lay_out(&t->head, t->shift, hash_iface, entries, n, place);
+	t->gen = gen;
+	r = make_ifaces(entries, n, t);
+	/* for those with the last table of this generation, or with another one */
+	if (r == 0)
+		r = wait_for_packets(tables);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n; i++)
-		t->at[place[i]] = entries[i];
-	return put_table(map, slot, "fw_ifaces", t, sizeof(*t), table);
+	other = other_than(*iface_pick(host, running));
+	memcpy(&host->ifaces[other], t, sizeof(*t));
+	pick(iface_pick(host, gen), other);
+	return 0;
 }
 
-void fw_hosttab_cut_ifaces(int map, uint32_t slot, int *table)
-{
-	(void)bpf_map_delete_elem(map, &slot);
-	fw_closep(table);
-	*table = -1;
-}
-
-int fw_hosttab_put_selves(int map, const struct fw_self_entry *entries,
-			  size_t n, int *table)
+/*
+ * A new address is for packets that may be on their way already, so the wait
+ * comes after it, unless nobody knows whether there was one: the daemon before
+ * may have been killed.
+ */
+int fw_hosttab_put_selves(struct fw_hosttab *tables,
+			  const struct fw_self_entry *entries, size_t n)
 {
 	_cleanup_free_ struct fw_self_table *t = calloc(1, sizeof(*t));
-	_cleanup_free_ uint32_t *place = calloc(n + 1, sizeof(*place));
+	struct fw_host *host = tables->host;
+	__u8 other;
 	int r;
 
-	if (!t || !place)
+	if (!t)
 		return -ENOMEM;
 	if (n > FW_MAX_SELF)
 		return -E2BIG;
-	r = lay_out(&t->head, t->shift, hash_self, entries, n, place);
+	r = make_selves(entries, n, t);
+	if (r == 0 && !tables->is_settled)
+		r = wait_for_packets(tables);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n; i++)
-		t->at[place[i]] = entries[i];
-	return put_table(map, zero, "fw_selfaddrs", t, sizeof(*t), table);
+	other = other_than(host->self_pick);
+	memcpy(&host->selves[other], t, sizeof(*t));
+	pick(&host->self_pick, other);
+	tables->is_settled = wait_for_packets(tables) == 0;
+	return 0;
 }
 
 /* ---- reading -------------------------------------------------------------- */
 
-/* The value of the table in a slot; `*ret_table` is -1 if there is none. */
-static int get_table(int map, uint32_t slot, void *value, int *ret_table)
+int fw_hosttab_get_ifaces(const struct fw_hosttab *tables, uint32_t gen,
+			  struct fw_iface_entry **ret_entries, size_t *ret_n)
 {
-	_cleanup_close_ int fd = -1;
-	uint32_t id;
-	int r;
-
-	*ret_table = -1;
-	r = bpf_map_lookup_elem(map, &slot, &id);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
-		return r;
-	fd = bpf_map_get_fd_by_id(id);
-	if (fd < 0)
-		return fd;
-	r = bpf_map_lookup_elem(fd, &zero, value);
-	if (r == 0)
-		*ret_table = take_fd(&fd);
-	return r;
-}
-
-int fw_hosttab_get_ifaces(int map, uint32_t slot, uint32_t *ret_gen,
-			  struct fw_iface_entry **ret_entries, size_t *ret_n,
-			  int *ret_table)
-{
-	_cleanup_free_ struct fw_iface_table *t = calloc(1, sizeof(*t));
-	_cleanup_free_ struct fw_iface_entry *entries = NULL;
+	uint32_t picked = *iface_pick(tables->host, gen) % FW_HOST_TABLES;
+	const struct fw_iface_table *t = &tables->host->ifaces[picked];
+	struct fw_iface_entry *entries;
 	size_t n = 0;
-	int r;
 
+	if (!gen || t->gen != gen)
+		return -ENOENT;
 	entries = calloc(FW_IFACE_SLOTS, sizeof(*entries));
-	if (!t || !entries)
+	if (!entries)
 		return -ENOMEM;
-	r = get_table(map, slot, t, ret_table);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < FW_IFACE_SLOTS; i++)
-		if (t->at[i].key.ifindex)
-			entries[n++] = t->at[i];
-	*ret_gen = t->head.gen;
-	*ret_entries = take_ptr(entries);
+	for (size_t i = 0; i < FW_IFACE_SLOTS; i++) {
+		const struct fw_iface_slot *slot = &t->at[i];
+
+		if (!slot->key)
+			continue;
+		entries[n++] = (struct fw_iface_entry){
+			.key = { .ifindex = (uint32_t)slot->key,
+				 .vlan = (uint16_t)(slot->key >> 32) },
+			.value = slot->value,
+		};
+	}
+	*ret_entries = entries;
 	*ret_n = n;
 	return 0;
 }
 
-int fw_hosttab_get_selves(int map, struct fw_self_entry **ret_entries,
-			  size_t *ret_n, int *ret_table)
+int fw_hosttab_get_selves(const struct fw_hosttab *tables,
+			  struct fw_self_entry **ret_entries, size_t *ret_n)
 {
-	_cleanup_free_ struct fw_self_table *t = calloc(1, sizeof(*t));
-	_cleanup_free_ struct fw_self_entry *entries = NULL;
+	uint32_t picked = tables->host->self_pick % FW_HOST_TABLES;
+	const struct fw_self_table *t = &tables->host->selves[picked];
+	struct fw_self_entry *entries;
 	size_t n = 0;
-	int r;
 
-	entries = calloc(FW_SELF_SLOTS, sizeof(*entries));
-	if (!t || !entries)
+	entries = calloc(2 * (size_t)FW_SELF_SLOTS, sizeof(*entries));
+	if (!entries)
 		return -ENOMEM;
-	r = get_table(map, zero, t, ret_table);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < FW_SELF_SLOTS; i++)
-		if (t->at[i].flags)
-			entries[n++] = t->at[i];
-	*ret_entries = take_ptr(entries);
+	for (size_t i = 0; i < FW_SELF_SLOTS; i++) {
+		if (t->v4.at[i])
+			entries[n++] = (struct fw_self_entry){
+				.addr = { .w = { 0, 0, htonl(0xffff),
+						 (__be32)t->v4.at[i] } },
+				.flags = (uint32_t)(t->v4.at[i] >> 32),
+			};
+		if (t->v6.at[i].flags)
+			entries[n++] = (struct fw_self_entry){
+				.addr = t->v6.at[i].addr,
+				.flags = t->v6.at[i].flags,
+			};
+	}
+	*ret_entries = entries;
 	*ret_n = n;
 	return 0;
+}
+
+/* ---- opening -------------------------------------------------------------- */
+
+/* A map of maps with one map in it: what is in there is of no interest. */
+static int make_maps_to_wait(struct fw_hosttab *tables)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+
+	tables->inner =
+		bpf_map_create(BPF_MAP_TYPE_ARRAY, "fw_wait_inner",
+			       sizeof(uint32_t), sizeof(uint32_t), 1, NULL);
+	if (tables->inner < 0)
+		return tables->inner;
+	opts.inner_map_fd = (uint32_t)tables->inner;
+	tables->outer =
+		bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "fw_wait",
+			       sizeof(uint32_t), sizeof(uint32_t), 1, &opts);
+	return tables->outer < 0 ? tables->outer : 0;
+}
+
+static int map_tables(int map, struct fw_host **ret)
+{
+	void *host = mmap(NULL, sizeof(**ret), PROT_READ | PROT_WRITE,
+			  MAP_SHARED, map, 0);
+
+	if (host == MAP_FAILED)
+		return -errno;
+	*ret = host;
+	return 0;
+}
+
+int fw_hosttab_open(int map, struct fw_hosttab **ret)
+{
+	struct fw_hosttab *tables = calloc(1, sizeof(*tables));
+	int r;
+
+	if (!tables)
+		return -ENOMEM;
+	tables->inner = tables->outer = -1;
+	r = make_maps_to_wait(tables);
+	if (r == 0)
+		r = map_tables(map, &tables->host);
+	if (r < 0) {
+		fw_hosttab_free(tables);
+		return r;
+	}
+	*ret = tables;
+	return 0;
+}
+
+void fw_hosttab_free(struct fw_hosttab *tables)
+{
+	if (!tables)
+		return;
+	if (tables->host)
+		(void)munmap(tables->host, sizeof(*tables->host));
+	fw_closep(&tables->outer);
+	fw_closep(&tables->inner);
+	free(tables);
 }

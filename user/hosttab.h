@@ -2,10 +2,10 @@
 
 /*
  * The tables of interfaces and own addresses that the programs look into
- * (kern/host_abi.h): made as a whole, put in place by one update.
+ * (kern/host_abi.h): each made as a whole, put in place by one store.
  *
- * A packet may still look into the table that was replaced, so its descriptor
- * is kept until the kernel has waited for such packets.
+ * At any moment it may end here, by a crash, and leaves a table of before or of
+ * after.
  */
 #pragma once
 
@@ -14,37 +14,43 @@
 
 #include "kern/host_abi.h"
 
+struct fw_hosttab;
+
+/**
+ * @brief Open the tables; one who writes, as many as like who read.
+ *
+ * @param map  descriptor of the map `host`; not needed any longer
+ */
+int fw_hosttab_open(int map, struct fw_hosttab **ret);
+void fw_hosttab_free(struct fw_hosttab *tables);
+
 /**
  * @brief Make the interfaces of a generation known to the programs.
  *
- * @param map      descriptor of the map `ifaces`
- * @param slot     below FW_IFACES_TABLES; not that of the running generation,
- *                 unless it is `gen`
+ * What the running generation has is left alone, unless `gen` is that; any
+ * other table goes.
+ *
+ * @param running  the generation that packets may be at work with, 0: none
+ * @param gen      that, or the next one
  * @param entries  without doubles
- * @param table    descriptor of the table in the slot, -1: none; replaced
  * @return 0, -E2BIG with more than FW_MAX_IFACES, or another negative errno;
  *         then nothing has changed
  */
-int fw_hosttab_put_ifaces(int map, uint32_t slot, uint32_t gen,
-			  const struct fw_iface_entry *entries, size_t n,
-			  int *table);
-
-/** @brief Remove the table of a slot, `table` with it; none is fine. */
-void fw_hosttab_cut_ifaces(int map, uint32_t slot, int *table);
+int fw_hosttab_put_ifaces(const struct fw_hosttab *tables, uint32_t running,
+			  uint32_t gen, const struct fw_iface_entry *entries,
+			  size_t n);
 
 /**
- * @brief Read back the table in a slot.
+ * @brief Read back the interfaces of a generation.
  *
- * @param ret_gen      0: there is none
  * @param ret_entries  free() it
- * @param ret_table    descriptor of the table, -1: none
+ * @return 0, -ENOENT if there is no such table, or another negative errno
  */
-int fw_hosttab_get_ifaces(int map, uint32_t slot, uint32_t *ret_gen,
-			  struct fw_iface_entry **ret_entries, size_t *ret_n,
-			  int *ret_table);
+int fw_hosttab_get_ifaces(const struct fw_hosttab *tables, uint32_t gen,
+			  struct fw_iface_entry **ret_entries, size_t *ret_n);
 
 /** @brief The same for own addresses, of which there may be FW_MAX_SELF. */
-int fw_hosttab_put_selves(int map, const struct fw_self_entry *entries,
-			  size_t n, int *table);
-int fw_hosttab_get_selves(int map, struct fw_self_entry **ret_entries,
-			  size_t *ret_n, int *ret_table);
+int fw_hosttab_put_selves(struct fw_hosttab *tables,
+			  const struct fw_self_entry *entries, size_t n);
+int fw_hosttab_get_selves(const struct fw_hosttab *tables,
+			  struct fw_self_entry **ret_entries, size_t *ret_n);

@@ -65,8 +65,7 @@ struct selves {
 struct fw_ifaces {
 	struct mnl_socket *nl;
 	struct fw_watch *watch;
-	int selfaddrs;
-	int table; /* that of `selves` */
+	struct fw_hosttab *tables;
 	const struct fw_ifaces_ops *ops;
 	void *data;
 	struct links links;
@@ -543,8 +542,7 @@ static int read_selves(struct fw_ifaces *ifaces)
 	struct selves *ret = &ifaces->selves;
 	int r;
 
-	r = fw_hosttab_get_selves(ifaces->selfaddrs, &ret->base, &ret->n,
-				  &ifaces->table);
+	r = fw_hosttab_get_selves(ifaces->tables, &ret->base, &ret->n);
 	if (r == 0)
 		qsort(ret->base, ret->n, sizeof(*ret->base), compare_selves);
 	return r;
@@ -557,11 +555,12 @@ static bool equal_selves(const struct selves *a, const struct selves *b)
 		memcmp(a->base, b->base, a->n * sizeof(*a->base)) == 0);
 }
 
-static int write_selves(struct fw_ifaces *ifaces, const struct selves *want)
+static int write_selves(const struct fw_ifaces *ifaces,
+			const struct selves *want)
 {
 	size_t n = want->n;
 
-	if (ifaces->table >= 0 && equal_selves(&ifaces->selves, want))
+	if (equal_selves(&ifaces->selves, want))
 		return 0;
 	if (n > FW_MAX_SELF) {
 		log_warning(
@@ -569,8 +568,7 @@ static int write_selves(struct fw_ifaces *ifaces, const struct selves *want)
 			n - FW_MAX_SELF, FW_MAX_SELF);
 		n = FW_MAX_SELF;
 	}
-	return fw_hosttab_put_selves(ifaces->selfaddrs, want->base, n,
-				     &ifaces->table);
+	return fw_hosttab_put_selves(ifaces->tables, want->base, n);
 }
 
 static int update_selves(struct fw_ifaces *ifaces)
@@ -806,7 +804,7 @@ static int start(struct fw_ifaces *ifaces, struct fw_loop *loop)
 	return ifaces->watch ? 0 : -errno;
 }
 
-int fw_ifaces_new(struct fw_loop *loop, int selfaddrs,
+int fw_ifaces_new(struct fw_loop *loop, struct fw_hosttab *tables,
 		  const struct fw_ifaces_ops *ops, void *data,
 		  struct fw_ifaces **ret, char **reterr)
 {
@@ -816,8 +814,7 @@ int fw_ifaces_new(struct fw_loop *loop, int selfaddrs,
 	ifaces = calloc(1, sizeof(*ifaces));
 	if (!ifaces)
 		return -ENOMEM;
-	ifaces->selfaddrs = selfaddrs;
-	ifaces->table = -1;
+	ifaces->tables = tables;
 	ifaces->ops = ops;
 	ifaces->data = data;
 	r = start(ifaces, loop);
@@ -841,7 +838,6 @@ void fw_ifaces_free(struct fw_ifaces *ifaces)
 	free(ifaces->links.base);
 	free(ifaces->addrs.base);
 	free(ifaces->selves.base);
-	fw_closep(&ifaces->table);
 	free(ifaces);
 }
 

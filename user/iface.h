@@ -2,7 +2,7 @@
 
 /*
  * What rtnetlink says of this network namespace: its interfaces, and its own
- * addresses, of which the `selfaddrs` map holds a table.
+ * addresses, of which the programs have a table.
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct fw_hosttab;
 struct fw_ifaces;
 struct fw_loop;
 
@@ -38,10 +39,10 @@ struct fw_ifaces_ops {
  *
  * The own addresses are in the map when this returns; stale ones are not.
  *
- * @param selfaddrs  descriptor of the map, borrowed
+ * @param tables  where own addresses go, borrowed
  * @param ops        called from the loop and from fw_ifaces_sync()
  */
-int fw_ifaces_new(struct fw_loop *loop, int selfaddrs,
+int fw_ifaces_new(struct fw_loop *loop, struct fw_hosttab *tables,
 		  const struct fw_ifaces_ops *ops, void *data,
 		  struct fw_ifaces **ret, char **reterr);
 void fw_ifaces_free(struct fw_ifaces *ifaces);

@@ -24,11 +24,10 @@
 #define MAX_LOG	  (1 << 20)
 
 static const char *const map_names[FW_MAP_MAX] = {
-	[FW_MAP_RULESETS] = "rulesets",	    [FW_MAP_IFACES] = "ifaces",
-	[FW_MAP_SELFADDRS] = "selfaddrs",   [FW_MAP_STATS] = "stats",
-	[FW_MAP_RULE_STATS] = "rule_stats", [FW_MAP_XFLOWS] = "xflows",
-	[FW_MAP_FRAGS] = "frags",	    [FW_MAP_FLOW_INFO] = "flow_info",
-	[FW_MAP_EVENTS] = "events",
+	[FW_MAP_RULESETS] = "rulesets",	  [FW_MAP_HOST] = "host",
+	[FW_MAP_STATS] = "stats",	  [FW_MAP_RULE_STATS] = "rule_stats",
+	[FW_MAP_XFLOWS] = "xflows",	  [FW_MAP_FRAGS] = "frags",
+	[FW_MAP_FLOW_INFO] = "flow_info", [FW_MAP_EVENTS] = "events",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {
@@ -49,6 +48,9 @@ const char *fw_progs_name(enum fw_hook hook)
 
 struct bpf_map *fw_progs_map(const struct fwctl_bpf *skel, enum fw_map map)
 {
+	/* A variable, in a map that libbpf names. */
+	if (map == FW_MAP_HOST)
+		return skel->maps.bss;
 	return bpf_object__find_map_by_name(skel->obj, map_names[map]);
 }
 

@@ -9,7 +9,7 @@
 /** @brief Take over what libbpf prints; once, before anything else here. */
 void fw_progs_init(void);
 
-/** @brief Names of a map and of a program, in the object and as pins. */
+/** @brief Names of a map and of a program as pins. */
 const char *fw_progs_map_name(enum fw_map map);
 const char *fw_progs_name(enum fw_hook hook);
 

@@ -9,6 +9,8 @@
 
 #pragma GCC system_header
 
+#include "kern/host_abi.h" /* the skeleton names what is in it */
+
 #include "fwctl_bpf.skel.h"
 
 #include <errno.h>

@@ -3,10 +3,9 @@
 /* What the tests of rule sets look at: entries and tables of interfaces. */
 #include "selftests/datapath/apply_lab.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <bpf/bpf.h>
 
 #include "user/hosttab.h"
 #include "user/util.h"
@@ -35,25 +34,28 @@ const struct fw_apply_iface *iface(const struct daemon *d, const char *name)
 	return &none;
 }
 
+struct fw_hosttab *open_tables(const struct daemon *d)
+{
+	int fd = fw_datapath_map(d->dp, FW_MAP_HOST);
+	struct fw_hosttab *tables;
+
+	assert_int_equal(fw_hosttab_open(fd, &tables), 0);
+	return tables;
+}
+
 /* The entries of a generation; how many. */
 static size_t get_entries(const struct daemon *d, uint32_t gen,
 			  struct fw_iface_entry **ret)
 {
-	int fd = fw_datapath_map(d->dp, FW_MAP_IFACES), table;
-	uint32_t found;
-	size_t n;
+	struct fw_hosttab *tables = open_tables(d);
+	size_t n = 0;
+	int r;
 
-	for (uint32_t slot = 0; slot < FW_IFACES_TABLES; slot++) {
-		assert_int_equal(fw_hosttab_get_ifaces(fd, slot, &found, ret,
-						       &n, &table),
-				 0);
-		fw_closep(&table);
-		if (gen && found == gen)
-			return n;
-		free(*ret);
-	}
 	*ret = NULL;
-	return 0;
+	r = fw_hosttab_get_ifaces(tables, gen, ret, &n);
+	assert_true(r == 0 || r == -ENOENT);
+	fw_hosttab_free(tables);
+	return n;
 }
 
 size_t count_entries(const struct daemon *d)
@@ -61,17 +63,6 @@ size_t count_entries(const struct daemon *d)
 	_cleanup_free_ struct fw_iface_entry *entries = NULL;
 
 	return get_entries(d, fw_apply_gen(d->apply), &entries);
-}
-
-size_t count_tables(const struct daemon *d)
-{
-	int fd = fw_datapath_map(d->dp, FW_MAP_IFACES);
-	uint32_t id;
-	size_t n = 0;
-
-	for (uint32_t slot = 0; slot < FW_IFACES_TABLES; slot++)
-		n += bpf_map_lookup_elem(fd, &slot, &id) == 0;
-	return n;
 }
 
 bool find_entry(const struct daemon *d, const char *name, uint16_t vlan,

@@ -35,8 +35,8 @@ const struct fw_apply_iface *iface(const struct daemon *d, const char *name);
 /** @brief Entries of the generation in force. */
 size_t count_entries(const struct daemon *d);
 
-/** @brief Tables of interfaces, those of rules that are going included. */
-size_t count_tables(const struct daemon *d);
+/** @brief The tables of interfaces and addresses; fw_hosttab_free(). */
+struct fw_hosttab *open_tables(const struct daemon *d);
 
 /** @brief The entry of an interface and a tag in force; false: none. */
 bool find_entry(const struct daemon *d, const char *name, uint16_t vlan,

@@ -13,14 +13,11 @@
 
 static size_t get_selves(const struct daemon *d, struct fw_self_entry **ret)
 {
-	int table;
+	struct fw_hosttab *tables = open_tables(d);
 	size_t n;
 
-	assert_int_equal(
-		fw_hosttab_get_selves(fw_datapath_map(d->dp, FW_MAP_SELFADDRS),
-				      ret, &n, &table),
-		0);
-	fw_closep(&table);
+	assert_int_equal(fw_hosttab_get_selves(tables, ret, &n), 0);
+	fw_hosttab_free(tables);
 	return n;
 }
 
@@ -98,17 +95,14 @@ static void stale_addresses_are_removed_at_start(void **state)
 	const struct fw_self_entry stale = { { .w[3] = 1234 },
 					     FW_SELF_ADDRESS };
 	struct daemon d = start();
-	int table = -1;
+	struct fw_hosttab *tables = open_tables(&d);
 	size_t n;
 
 	(void)state;
 	n = count_selves(&d);
-	assert_int_equal(
-		fw_hosttab_put_selves(fw_datapath_map(d.dp, FW_MAP_SELFADDRS),
-				      &stale, 1, &table),
-		0);
+	assert_int_equal(fw_hosttab_put_selves(tables, &stale, 1), 0);
 	assert_int_equal(count_selves(&d), 1);
-	fw_closep(&table);
+	fw_hosttab_free(tables);
 	stop(&d);
 	d = start();
 	assert_int_equal(count_selves(&d), n);

@@ -215,14 +215,14 @@ static void foreign_pin_is_refused(void **state)
 	dp = open_datapath();
 	(void)attach(dp, "dpa", FW_MODE_XDP);
 	fw_datapath_free(dp);
-	assert_int_equal(unlink(PIN_DIR "/v1/maps/ifaces"), 0);
-	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "ifaces", 8, 8, 16, NULL);
+	assert_int_equal(unlink(PIN_DIR "/v1/maps/host"), 0);
+	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "host", 8, 8, 16, NULL);
 	assert_true(fd >= 0);
-	assert_int_equal(bpf_obj_pin(fd, PIN_DIR "/v1/maps/ifaces"), 0);
+	assert_int_equal(bpf_obj_pin(fd, PIN_DIR "/v1/maps/host"), 0);
 	assert_int_equal(
 		fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, &error),
 		-EBADMSG);
-	assert_non_null(strstr(error, "'ifaces'"));
+	assert_non_null(strstr(error, "'host'"));
 	assert_int_equal(count_tc("dpa", true), 1);
 
 	assert_int_equal(fw_datapath_purge(PIN_DIR, NULL), 0);

@@ -172,34 +172,32 @@ static void odd_addresses_are_left_out(void **state)
 
 /* ---- loss ----------------------------------------------------------------------- */
 
-static int make_map(void)
+static struct fw_hosttab *make_tables(void)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts);
-	_cleanup_close_ int inner = -1;
-	int fd;
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	_cleanup_close_ int fd = -1;
+	struct fw_hosttab *tables;
 
-	inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "inner", sizeof(uint32_t),
-			       sizeof(struct fw_self_table), 1, NULL);
-	assert_true(inner >= 0);
-	opts.inner_map_fd = (uint32_t)inner;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "selfaddrs",
-			    sizeof(uint32_t), sizeof(uint32_t), 1, &opts);
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "host", sizeof(uint32_t),
+			    sizeof(struct fw_host), 1, &opts);
 	assert_true(fd >= 0);
-	return fd;
+	assert_int_equal(fw_hosttab_open(fd, &tables), 0);
+	return tables;
 }
 
 static void lost_messages_are_made_up_for(void **state)
 {
 	struct fw_ifaces *ifaces = NULL;
+	struct fw_hosttab *tables;
 	struct fw_loop *loop;
-	int size = 1, map;
+	int size = 1;
 	size_t n;
 
 	(void)state;
 	make_pair("dpa", "dpb");
 	loop = fw_loop_new();
-	map = make_map();
-	assert_int_equal(fw_ifaces_new(loop, map, &ops, NULL, &ifaces, NULL),
+	tables = make_tables();
+	assert_int_equal(fw_ifaces_new(loop, tables, &ops, NULL, &ifaces, NULL),
 			 0);
 	n = fw_ifaces_self_count(ifaces);
 	assert_int_equal(setsockopt(mnl_socket_get_fd(ifaces->nl), SOL_SOCKET,
@@ -224,7 +222,7 @@ static void lost_messages_are_made_up_for(void **state)
 
 	fw_ifaces_free(ifaces);
 	fw_loop_free(loop);
-	(void)close(map);
+	fw_hosttab_free(tables);
 	run("ip link del dpc");
 }
 

@@ -57,11 +57,10 @@ static void map_counters(const struct bpf_map *map, uint32_t cpus,
 
 static void put_selves(struct harness *h)
 {
-	int r = fw_hosttab_put_selves(bpf_map__fd(h->skel->maps.selfaddrs),
-				      h->selves, h->n_selves, &h->selfaddrs);
+	int r = fw_hosttab_put_selves(h->tables, h->selves, h->n_selves);
 
 	if (r)
-		errx(1, "selfaddrs: %s", strerror(-r));
+		errx(1, "own addresses: %s", strerror(-r));
 }
 
 static uint32_t count_cpus(void)
@@ -112,10 +111,8 @@ void harness_init_for(struct harness *h, uint32_t cpus)
 		errx(1, "bases of counters");
 	map_counters(h->skel->maps.stats, cpus, &h->stats);
 	map_counters(h->skel->maps.rule_stats, cpus, &h->rule_stats);
-	for (unsigned int i = 0; i < FW_IFACES_TABLES; i++)
-		h->ifaces[i] = -1;
-	h->selfaddrs = -1;
-	put_selves(h);
+	if (fw_hosttab_open(bpf_map__fd(h->skel->maps.bss), &h->tables))
+		errx(1, "tables");
 }
 
 void harness_done(struct harness *h)
@@ -123,6 +120,7 @@ void harness_done(struct harness *h)
 	fw_program_free(h->program);
 	fw_counters_unmap(&h->stats);
 	fw_counters_unmap(&h->rule_stats);
+	fw_hosttab_free(h->tables);
 	fwctl_bpf__destroy(h->skel);
 }
 
@@ -170,10 +168,10 @@ static bool find_zones(const struct fw_program *program, unsigned int i,
 	return declared;
 }
 
-static void put_ifaces(struct harness *h, const struct fw_program *program)
+static void put_ifaces(const struct harness *h, uint32_t running,
+		       const struct fw_program *program)
 {
 	struct fw_iface_entry entries[HARNESS_MAX_IFACES] = { 0 };
-	uint32_t slot = h->gen % FW_IFACES_TABLES;
 	size_t n = 0;
 	int r;
 
@@ -185,15 +183,14 @@ static void put_ifaces(struct harness *h, const struct fw_program *program)
 		e->value.slot = i + 1;
 		n += find_zones(program, i, &e->value.zones);
 	}
-	r = fw_hosttab_put_ifaces(bpf_map__fd(h->skel->maps.ifaces), slot,
-				  h->gen, entries, n, &h->ifaces[slot]);
+	r = fw_hosttab_put_ifaces(h->tables, running, h->gen, entries, n);
 	if (r)
 		errx(1, "ifaces: %s", strerror(-r));
 }
 
 int harness_rules(struct harness *h, const char *text)
 {
-	uint32_t *slots, defaults[FW_DIR_MAX];
+	uint32_t *slots, defaults[FW_DIR_MAX], running = h->gen;
 	struct fw_program *program = NULL;
 	struct fw_image image = { 0 };
 	struct fw_diag diag = { 0 };
@@ -219,7 +216,7 @@ int harness_rules(struct harness *h, const char *text)
 	free(slots);
 	if (r < 0)
 		errx(1, "fw_emit: %s", strerror(-r));
-	put_ifaces(h, program);
+	put_ifaces(h, running, program);
 	r = put_image(h, &image);
 	if (r)
 		errx(1, "image: %s", strerror(errno));

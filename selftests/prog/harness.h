@@ -14,6 +14,7 @@
 #include "rules/rules.h"
 #include "user/counters.h"
 
+struct fw_hosttab;
 struct fwctl_bpf;
 
 /* Interfaces of the namespace, veth pairs whose peers nobody looks at. */
@@ -28,7 +29,7 @@ struct harness {
 	uint32_t ifindex[HARNESS_MAX_IFACES]; /* of if0, if1, ... */
 	struct fw_self_entry selves[HARNESS_MAX_SELVES];
 	size_t n_selves;
-	int ifaces[FW_IFACES_TABLES], selfaddrs; /* tables in place */
+	struct fw_hosttab *tables;
 	struct fw_counters stats, rule_stats;
 };
 

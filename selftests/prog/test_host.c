@@ -49,18 +49,6 @@ static uint32_t rnd(void)
 
 static const size_t sizes[] = { 0, 1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65, 1000 };
 
-/* The table in a slot, as the programs see it. */
-static void read_table(int outer, uint32_t slot, void *ret)
-{
-	_cleanup_close_ int fd = -1;
-	uint32_t id, zero = 0;
-
-	assert_int_equal(bpf_map_lookup_elem(outer, &slot, &id), 0);
-	fd = bpf_map_get_fd_by_id(id);
-	assert_true(fd >= 0);
-	assert_int_equal(bpf_map_lookup_elem(fd, &zero, ret), 0);
-}
-
 /* Neighbours, as hosts have them, of both families. */
 static struct fw_addr address(uint32_t i)
 {
@@ -71,81 +59,147 @@ static struct fw_addr address(uint32_t i)
 	return i % 2 ? v4 : v6;
 }
 
-static void check_selves(size_t n)
+/* As the programs look. */
+static uint32_t look(const struct fw_addr *addr)
 {
-	int outer = bpf_map__fd(h.skel->maps.selfaddrs), table = -1;
+	const struct fw_host *host = &h.skel->bss->host;
+	const struct fw_self_table *t = &host->selves[host->self_pick];
+	_Alignas(8) struct fw_addr key = *addr;
+
+	if (!(key.w[0] | key.w[1]) && key.w[2] == htonl(0xffff))
+		return self4_find(&t->v4, key.w[3]);
+	return self6_find(&t->v6, &key);
+}
+
+typedef struct fw_addr (*address_fn)(uint32_t i);
+
+static void check_selves(address_fn make, size_t n)
+{
 	_cleanup_free_ struct fw_self_entry *entries = NULL, *back = NULL;
-	_cleanup_free_ struct fw_self_table *t = calloc(1, sizeof(*t));
-	_Alignas(8) struct fw_addr addr;
+	struct fw_addr addr;
 	size_t n_back;
 
 	entries = calloc(n + 1, sizeof(*entries));
-	assert_true(t && entries);
+	assert_non_null(entries);
 	for (uint32_t i = 0; i < n; i++)
-		entries[i] = (struct fw_self_entry){ address(i), 1 + i % 3 };
-	assert_int_equal(fw_hosttab_put_selves(outer, entries, n, &table), 0);
-	read_table(outer, 0, t);
-	for (uint32_t i = 0; i < n; i++) {
-		addr = entries[i].addr;
-		assert_int_equal(self_find(t, &addr), 1 + i % 3);
-	}
+		entries[i] = (struct fw_self_entry){ make(i), 1 + i % 3 };
+	assert_int_equal(fw_hosttab_put_selves(h.tables, entries, n), 0);
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(look(&entries[i].addr), 1 + i % 3);
 	for (uint32_t i = 0; i < 10000; i++) {
-		addr = address((uint32_t)n + i);
-		assert_int_equal(self_find(t, &addr), 0);
+		addr = address(100000 + i);
+		assert_int_equal(look(&addr), 0);
 	}
 	addr = (struct fw_addr){ 0 };
-	assert_int_equal(self_find(t, &addr), 0);
-	fw_closep(&table);
-	assert_int_equal(fw_hosttab_get_selves(outer, &back, &n_back, &table),
-			 0);
+	assert_int_equal(look(&addr), 0);
+	addr.w[2] = htonl(0xffff);
+	assert_int_equal(look(&addr), 0);
+	assert_int_equal(fw_hosttab_get_selves(h.tables, &back, &n_back), 0);
 	assert_int_equal(n_back, n);
-	fw_closep(&table);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(look(&back[i].addr), back[i].flags);
 }
 
 static void own_addresses_are_found(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
-		check_selves(sizes[i]);
-	check_selves(FW_MAX_SELF);
+		check_selves(address, sizes[i]);
+	check_selves(address, FW_MAX_SELF);
+}
+
+/* A router: the first address of each of many networks, by either byte order. */
+static struct fw_addr router(uint32_t i)
+{
+	return (struct fw_addr){ .w = { htonl(0x20010db8), htonl(i), 0,
+					htonl(1) } };
+}
+
+/* As many networks as hosts in each, so that sums of their numbers are equal. */
+static struct fw_addr grid(uint32_t i)
+{
+	return (struct fw_addr){ .w = { htonl(0x20010db8), htonl(i / 64), 0,
+					htonl(i % 64) } };
+}
+
+/* The same in the bytes that a multiplication spreads least. */
+static struct fw_addr far_grid(uint32_t i)
+{
+	return (struct fw_addr){ .w = { htonl((i / 64 + 1) << 24), 0, 0,
+					htonl(i % 64) } };
+}
+
+static struct fw_addr one_host_number(uint32_t i)
+{
+	return (struct fw_addr){ .w = { 0, 0, htonl(0xffff),
+					htonl(i << 20 | 1) } };
+}
+
+static struct fw_addr any_network(uint32_t i)
+{
+	return (struct fw_addr){ .w = { i + 1, i * 77, 0, 0 } };
+}
+
+static struct fw_addr same_ends(uint32_t i)
+{
+	return (struct fw_addr){ .w = { 1, i, i, 1 } };
+}
+
+static void hostile_addresses_are_found(void **state)
+{
+	static const address_fn makers[] = {
+		router, grid, far_grid, one_host_number, any_network, same_ends,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
+		check_selves(makers[i], 17);
+		check_selves(makers[i], FW_MAX_SELF);
+	}
+}
+
+/* The table of a generation, as the programs see it. */
+static const struct fw_iface_table *table_of(uint32_t gen)
+{
+	const struct fw_host *host = &h.skel->bss->host;
+	uint32_t picked = host->iface_pick[gen % FW_HOST_PICKS];
+
+	return &host->ifaces[picked];
 }
 
 static void check_ifaces(size_t n)
 {
-	int outer = bpf_map__fd(h.skel->maps.ifaces), table = -1;
 	_cleanup_free_ struct fw_iface_entry *entries = NULL, *back = NULL;
-	_cleanup_free_ struct fw_iface_table *t = calloc(1, sizeof(*t));
 	const struct fw_iface *found;
-	uint32_t gen;
 	size_t n_back;
 
 	entries = calloc(n + 1, sizeof(*entries));
-	assert_true(t && entries);
+	assert_non_null(entries);
 	for (uint32_t i = 0; i < n; i++) {
 		entries[i].key.ifindex = 1 + i / 4;
 		entries[i].key.vlan = (uint16_t)(i % 4 * 100);
 		entries[i].value.ifindex = i;
 	}
-	assert_int_equal(
-		fw_hosttab_put_ifaces(outer, 1, 77, entries, n, &table), 0);
-	read_table(outer, 1, t);
-	assert_int_equal(t->head.gen, 77);
+	assert_int_equal(fw_hosttab_put_ifaces(h.tables, 77, 77, entries, n),
+			 0);
+	assert_int_equal(table_of(77)->gen, 77);
 	for (uint32_t i = 0; i < n; i++) {
-		found = iface_find(t, 1 + i / 4, (uint16_t)(i % 4 * 100));
+		found = iface_find(table_of(77), 1 + i / 4,
+				   (uint16_t)(i % 4 * 100));
 		assert_true(found && found->ifindex == i);
 	}
 	for (uint32_t i = 0; i < 10000; i++) {
-		assert_null(iface_find(t, 1 + i / 4, 1));
-		assert_null(iface_find(t, (uint32_t)n + 4 + i, 0));
+		assert_null(iface_find(table_of(77), 1 + i / 4, 1));
+		assert_null(iface_find(table_of(77), (uint32_t)n + 4 + i, 0));
 	}
-	fw_closep(&table);
-	assert_int_equal(
-		fw_hosttab_get_ifaces(outer, 1, &gen, &back, &n_back, &table),
-		0);
-	assert_int_equal(gen, 77);
+	assert_int_equal(fw_hosttab_get_ifaces(h.tables, 77, &back, &n_back),
+			 0);
 	assert_int_equal(n_back, n);
-	fw_hosttab_cut_ifaces(outer, 1, &table);
-	assert_int_equal(table, -1);
+	for (size_t i = 0; i < n; i++) {
+		found = iface_find(table_of(77), back[i].key.ifindex,
+				   back[i].key.vlan);
+		assert_true(found && found->ifindex == back[i].value.ifindex);
+	}
 }
 
 static void interfaces_are_found(void **state)
@@ -156,29 +210,72 @@ static void interfaces_are_found(void **state)
 	check_ifaces(FW_MAX_IFACES);
 }
 
+static void put_one_iface(uint32_t running, uint32_t gen, uint32_t ifindex)
+{
+	const struct fw_iface_entry entry = { .key = { .ifindex = ifindex } };
+
+	assert_int_equal(
+		fw_hosttab_put_ifaces(h.tables, running, gen, &entry, 1), 0);
+}
+
+static void expect_iface(uint32_t gen, uint32_t ifindex)
+{
+	const struct fw_iface_table *t = table_of(gen);
+
+	assert_int_equal(t->gen, gen);
+	assert_non_null(iface_find(t, ifindex, 0));
+}
+
+/* That of the running generation, whichever of both it is, is left alone. */
+static void two_generations_have_tables(void **state)
+{
+	_cleanup_free_ struct fw_iface_entry *back = NULL;
+	uint32_t next;
+	size_t n;
+
+	(void)state;
+	put_one_iface(0, 1, 1);
+	for (uint32_t gen = 1; gen <= FW_MARK_GEN_MAX; gen++) {
+		next = gen % FW_MARK_GEN_MAX + 1;
+		if (gen < 8 || gen == FW_MARK_GEN_MAX) {
+			put_one_iface(gen, gen, 1000 + gen);
+			expect_iface(gen, 1000 + gen);
+			/* a load that fails, and one that does not */
+			put_one_iface(gen, next, 2000 + next);
+			put_one_iface(gen, gen, 3000 + gen);
+			put_one_iface(gen, next, next);
+			expect_iface(gen, 3000 + gen);
+			expect_iface(next, next);
+		} else if (gen < FW_MARK_GEN_MAX - 1) {
+			gen = FW_MARK_GEN_MAX - 1;
+			put_one_iface(0, FW_MARK_GEN_MAX, 1);
+		}
+	}
+	assert_int_equal(fw_hosttab_get_ifaces(h.tables, 0, &back, &n),
+			 -ENOENT);
+	assert_int_equal(fw_hosttab_get_ifaces(h.tables, 9, &back, &n),
+			 -ENOENT);
+}
+
 /* Refused, and what was there stays. */
 static void what_does_not_fit_is_refused(void **state)
 {
-	int outer = bpf_map__fd(h.skel->maps.selfaddrs), table = -1;
 	_cleanup_free_ struct fw_self_entry *entries = NULL, *back = NULL;
 	size_t n;
 
 	(void)state;
-	check_selves(7);
+	check_selves(address, 7);
 	entries = calloc(FW_MAX_SELF + 1, sizeof(*entries));
 	assert_non_null(entries);
 	for (uint32_t i = 0; i <= FW_MAX_SELF; i++)
 		entries[i] = (struct fw_self_entry){ address(i), 1 };
 	assert_int_equal(
-		fw_hosttab_put_selves(outer, entries, FW_MAX_SELF + 1, &table),
+		fw_hosttab_put_selves(h.tables, entries, FW_MAX_SELF + 1),
 		-E2BIG);
 	entries[1] = entries[0];
-	assert_int_equal(fw_hosttab_put_selves(outer, entries, 2, &table),
-			 -EEXIST);
-	assert_int_equal(table, -1);
-	assert_int_equal(fw_hosttab_get_selves(outer, &back, &n, &table), 0);
+	assert_int_equal(fw_hosttab_put_selves(h.tables, entries, 2), -EEXIST);
+	assert_int_equal(fw_hosttab_get_selves(h.tables, &back, &n), 0);
 	assert_int_equal(n, 7);
-	fw_closep(&table);
 }
 
 /* ---- replaced under packets ------------------------------------------------- */
@@ -235,7 +332,6 @@ static void rewrite_tables(void)
 {
 	struct fw_iface_entry ifaces[200] = { 0 };
 	struct fw_self_entry selves[200] = { 0 };
-	uint32_t slot = h.gen % FW_IFACES_TABLES;
 	size_t n = 1 + rnd() % 199;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -251,14 +347,9 @@ static void rewrite_tables(void)
 		.slot = 1,
 	};
 	selves[n - 1] = h.selves[0];
-	assert_int_equal(fw_hosttab_put_ifaces(bpf_map__fd(h.skel->maps.ifaces),
-					       slot, h.gen, ifaces, n,
-					       &h.ifaces[slot]),
-			 0);
 	assert_int_equal(
-		fw_hosttab_put_selves(bpf_map__fd(h.skel->maps.selfaddrs),
-				      selves, n, &h.selfaddrs),
-		0);
+		fw_hosttab_put_ifaces(h.tables, h.gen, h.gen, ifaces, n), 0);
+	assert_int_equal(fw_hosttab_put_selves(h.tables, selves, n), 0);
 }
 
 static void no_packet_meets_half_a_table(void **state)
@@ -316,13 +407,11 @@ static void expect_reason(enum fw_reason reason)
 /* Which interfaces there are is not known: none of them is open. */
 static void without_tables_nothing_passes(void **state)
 {
-	int outer = bpf_map__fd(h.skel->maps.ifaces);
-
 	(void)state;
 	assert_int_equal(harness_rules(&h, RULES), 0);
 	expect_reason(FW_REASON_UNCOVERED); /* by if1, not in the rules */
-	for (uint32_t slot = 0; slot < FW_IFACES_TABLES; slot++)
-		fw_hosttab_cut_ifaces(outer, slot, &h.ifaces[slot]);
+	for (size_t i = 0; i < FW_HOST_TABLES; i++)
+		h.skel->bss->host.ifaces[i].gen = 0;
 	expect_reason(FW_REASON_DROP_INTERNAL);
 	assert_int_equal(harness_rules(&h, RULES), 0);
 	expect_reason(FW_REASON_UNCOVERED);
@@ -332,7 +421,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(own_addresses_are_found),
+		cmocka_unit_test(hostile_addresses_are_found),
 		cmocka_unit_test(interfaces_are_found),
+		cmocka_unit_test(two_generations_have_tables),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(no_packet_meets_half_a_table),
 		cmocka_unit_test(without_tables_nothing_passes),
