@@ -190,9 +190,9 @@ struct fw_key {
 	struct fw_addr daddr;
 	__u64 in_zones;	 /* zones of the interface it came in by; 0: none */
 	__u64 out_zones; /* zones of the interface it leaves by */
-	__u16 sport;	 /* host order; valid with FW_KEY_PORTS */
+	__u16 sport;	 /* host order; 0 without FW_KEY_PORTS */
 	__u16 dport;
-	__u16 icmp; /* type << 8 | code; valid with FW_KEY_ICMP */
+	__u16 icmp; /* type << 8 | code; 0 without FW_KEY_ICMP */
 	__u8 proto;
 	__u8 family; /* FW_AF_* */
 	__u8 dir;    /* enum fw_dir */
@@ -202,10 +202,10 @@ struct fw_key {
 
 #define FW_KEY_PORTS	   0x01 /* TCP or UDP with a complete header */
 #define FW_KEY_ICMP	   0x02 /* ICMP on IPv4 or ICMPv6 on IPv6 */
-#define FW_KEY_ESSENTIAL   0x04 /* see FW_REASON_ESSENTIAL */
-#define FW_KEY_OUT_UNKNOWN 0x08 /* forwarded, leaving interface not known yet */
-#define FW_KEY_SRC_SELF	   0x10 /* saddr is an address of this host */
-#define FW_KEY_DST_SELF	   0x20
+#define FW_KEY_SRC_SELF	   0x04 /* saddr is an address of this host */
+#define FW_KEY_DST_SELF	   0x08
+#define FW_KEY_ESSENTIAL   0x10 /* see FW_REASON_ESSENTIAL */
+#define FW_KEY_OUT_UNKNOWN 0x20 /* forwarded, leaving interface not known yet */
 
 /* What the rules say. */
 struct fw_result {

@@ -31,7 +31,7 @@ __noinline int classify_first(struct match_io *io, __u32 gen, __u32 stateless)
 {
 	const struct fw_image_head *head = image_of(gen);
 
-	return head ? match_first(head, head->match, io, stateless != 0) : -1;
+	return head ? match_first(head, head->match, io, stateless & 1) : -1;
 }
 
 /* match_rest() the same way. */
@@ -39,5 +39,5 @@ __noinline int classify_rest(struct match_io *io, __u32 gen, __u32 stateless)
 {
 	const struct fw_image_head *head = image_of(gen);
 
-	return head ? match_rest(head, head->match, io, stateless != 0) : -1;
+	return head ? match_rest(head, head->match, io, stateless & 1) : -1;
 }

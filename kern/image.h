@@ -13,7 +13,7 @@
 #include "kern/abi.h"
 
 /* No object read through image_at() is larger. */
-#define FW_IMAGE_SLACK 128
+#define FW_IMAGE_SLACK 512
 
 #ifdef __bpf__
 /*

@@ -17,26 +17,29 @@
 
 #include "kern/addrset.h"
 
-#define MATCH_MAX_STEPS	  (1u << 23) /* what bpf_loop() allows */
-#define MATCH_FIRST_STEPS 4	     /* without it */
+#define MATCH_MAX_STEPS	   (1u << 23) /* what bpf_loop() allows */
+#define MATCH_FIRST_TABLES 4	      /* without it */
 
-/* Where a walk is: not on the stack, which has little room. */
-struct match_state {
-	__u64 addr[4]; /* as struct fw_match_v4.addr, fw_match_v6.addr */
-	__u32 lack;    /* FW_NEED_* */
-	__u16 sport, dport;
-	__u32 table; /* offset of the next one */
-	__u32 pos;   /* offset of the next entry */
-	__u32 left;  /* entries from there on */
-	__u32 best;  /* rule that matches, FW_RULE_NONE: none yet */
-	__u32 slot;  /* its counter */
-	__u32 end;   /* how it ends, see FW_END_VERDICT_SHIFT */
-	__u32 asked; /* rule whose term is asked next; FW_RULE_NONE: none */
-	__u32 row;   /* offset of the asked rule's struct fw_match_row */
-	__u32 maybe; /* lowest rule that matches but for the leaving interface */
+/* Entries that a packet may match. */
+struct match_list {
+	__u32 pos; /* offset of the first one */
+	__u32 n;
 };
 
-/* What it works with and for, of the same packet. */
+/* Of a packet, and where its walk is. */
+struct match_state {
+	__u64 addr[4]; /* as struct fw_match_v4.addr, fw_match_v6.addr */
+	__u64 ports;   /* source << 32 | destination, or ICMP as that */
+	__u32 lack;    /* FW_NEED_* */
+	__u32 best;    /* end of the rule that matches, FW_END_NONE: none yet */
+	__u32 table;   /* offset of the next one */
+	__u32 next;    /* end of the first rule from there on */
+	struct match_list list; /* what is left of it */
+	__u32 asked; /* struct fw_match_row whose term is asked next; 0: none */
+	__u32 maybe; /* as `best`, but for the leaving interface */
+};
+
+/* What a walk works with and for; `state` is what match_first() left to do. */
 struct match_io {
 	struct fw_key key;
 	struct fw_result res;
@@ -46,11 +49,12 @@ struct match_io {
 struct match {
 	const void *base;
 	const struct fw_key *key;
+	struct fw_result *res;
 	struct match_state *s;
 };
 
-/* In `asked`: all of the term but its set of destinations agreed. */
-#define MATCH_ASK_DST 0x80000000u
+/* Beside the offset in `asked`: all of the term but its destinations agreed. */
+#define MATCH_ASK_DST 1u
 
 /* ---- what an entry cannot say --------------------------------------------- */
 
@@ -87,29 +91,37 @@ static __always_inline bool match_ports(const struct match *m,
 		d = m->key->family == FW_AF_IPV4 ? s : d;
 		s = 0;
 	}
-	return (!s || match_port(m->base, s, m->s->sport)) &&
-	       (!d || match_port(m->base, d, m->s->dport));
+	return (!s || match_port(m->base, s, (__u16)(m->s->ports >> 32))) &&
+	       (!d || match_port(m->base, d, (__u16)m->s->ports));
+}
+
+/* The rule that ends like this matches, and no better one did. */
+static __always_inline void take_rule(struct match *m, __u32 end, __u32 slot)
+{
+	m->s->best = end;
+	m->res->slot = slot;
+	m->res->rule = end >> FW_END_RULE_SHIFT;
+	m->res->verdict = (__u8)(end & (FW_END_TERM - 1));
+	m->res->flags = end >> FW_END_FLAGS_SHIFT & FW_END_FLAGS_MASK;
 }
 
 /* The rule matches, but for the leaving interface. */
-static __always_inline void accept_rule(struct match *m, __u32 rule,
+static __always_inline void accept_rule(struct match *m,
 					const struct fw_match_row *row,
 					const struct fw_match_term *t)
 {
 	const struct fw_key *k = m->key;
 
 	if (t->out_zones) {
-		if (rule < m->s->maybe)
-			m->s->maybe = rule;
+		if (row->end < m->s->maybe)
+			m->s->maybe = row->end;
 		if (k->flags & FW_KEY_OUT_UNKNOWN ||
 		    !match_zones(t->out_zones, k->out_zones,
 				 t->flags & FW_ROW_NOT_OUT))
 			return;
 	}
-	m->s->best = rule;
-	m->s->slot = row->slot;
-	m->s->end = row->end;
-	m->s->left = 0;
+	take_rule(m, row->end, row->slot);
+	m->s->list.n = 0;
 }
 
 /* Everything of a term but sets of addresses and the leaving interface. */
@@ -138,148 +150,163 @@ static __always_inline bool set_agrees(const struct match *m,
 }
 
 /*
- * The entry of rule `m->s->asked` agrees; does its term?  A step of the walk of its
- * own, or two where it has two sets, so that it is verified once.
+ * The entry of a rule agrees; does its term?  A step of the walk of its own, or
+ * two where it has two sets, so that it is verified once.
  */
 static __always_inline void ask_term(struct match *m)
 {
-	__u32 rule = m->s->asked & ~MATCH_ASK_DST;
-	bool again = m->s->asked & MATCH_ASK_DST;
+	__u32 asked = m->s->asked;
+	bool again = asked & MATCH_ASK_DST;
 	const struct fw_match_row *row =
-		image_at(m->base, m->s->row, struct fw_match_row);
+		image_at(m->base, asked & ~MATCH_ASK_DST, struct fw_match_row);
 	const struct fw_match_term *t =
 		image_at(m->base, row->term, struct fw_match_term);
 	bool dst = again || !(t->flags & FW_TERM_SRC);
 
-	m->s->asked = FW_RULE_NONE;
+	m->s->asked = 0;
 	if (!again && !simple_terms(m, t))
 		return;
 	if (t->flags & (dst ? FW_TERM_DST : FW_TERM_SRC) &&
 	    !set_agrees(m, t, dst))
 		return;
-	if (!dst && t->flags & FW_TERM_DST) {
-		m->s->asked = rule | MATCH_ASK_DST;
-		return;
-	}
-	accept_rule(m, rule, row, t);
+	if (!dst && t->flags & FW_TERM_DST)
+		m->s->asked = asked | MATCH_ASK_DST;
+	else
+		accept_rule(m, row, t);
 }
 
 /* ---- entries -------------------------------------------------------------- */
 
-/* Not 0 if the ports are not in their ranges. */
-static __always_inline __u64 ports_differ(const struct match *m,
-					  const struct fw_match_ports *p)
+/* Shifts by a register take the lower bits of it: spare the mask for that. */
+static __always_inline __u64 shift_right(__u64 v, __u64 n)
 {
-	__u32 s = p->sport_span - (__u32)(__u16)(m->s->sport - p->sport);
-	__u32 d = p->dport_span - (__u32)(__u16)(m->s->dport - p->dport);
+#ifdef __bpf__
+	asm("%0 >>= %1" : "+r"(v) : "r"(n));
+	return v;
+#else
+	return v >> (n & 63);
+#endif
+}
 
-	return (s | d) >> 31;
+/*
+ * Not 0 if the ports are not in their ranges: in either half, what is below 0 has
+ * upper bits. The upper half may be wrong by one, but then the lower one has them.
+ */
+static __always_inline __u64 ports_differ(const struct match *m, __u64 ports)
+{
+	__u64 lowest = ports & FW_MATCH_PORTS_MASK;
+	__u64 highest = ports >> 16 & FW_MATCH_PORTS_MASK;
+
+	return ((m->s->ports - lowest) | (highest - m->s->ports)) &
+	       ~FW_MATCH_PORTS_MASK;
 }
 
 static __always_inline __u64 v4_differs(const struct match *m,
-					const struct fw_match_v4 *e)
+					const struct fw_match_v4 *v4)
 {
-	__u64 differ = m->s->addr[0] ^ e->addr;
+	__u64 differ = m->s->addr[0] ^ v4->addr;
 
-	return differ >> 32 >> (e->sshift & 63) |
-	       (differ & 0xffffffff) >> (e->dshift & 63) |
-	       (m->s->lack & e->need) | ports_differ(m, &e->ports);
+	return shift_right(differ >> 32, v4->e.shift[0]) |
+	       shift_right((__u32)differ, v4->e.shift[1]);
 }
 
 static __always_inline __u64 v6_word(const struct match *m,
-				     const struct fw_match_v6 *e, const int i)
+				     const struct fw_match_v6 *v6, const int i)
 {
-	__u32 shift = e->shift[i];
+	__u64 shift = v6->e.shift[i];
 
-	return (m->s->addr[i] ^ e->addr[i]) >> (shift & 63) >> (shift >> 6 & 1);
+	return shift_right(shift_right(m->s->addr[i] ^ v6->addr[i], shift),
+			   shift >> 6);
 }
 
 static __always_inline __u64 v6_differs(const struct match *m,
-					const struct fw_match_v6 *e)
+					const struct fw_match_v6 *v6)
 {
-	__u64 differ = (m->s->lack & e->need) | ports_differ(m, &e->ports);
-
-	/* Entries of one slot differ here first, and it costs least. */
-	if (differ)
-		return differ;
-	return v6_word(m, e, 0) | v6_word(m, e, 1) | v6_word(m, e, 2) |
-	       v6_word(m, e, 3);
+	return v6_word(m, v6, 0) | v6_word(m, v6, 1) | v6_word(m, v6, 2) |
+	       v6_word(m, v6, 3);
 }
 
-/* What became of looking at an entry. */
+static __always_inline bool
+agrees(const struct match *m, const struct fw_match_entry *e, const bool v4)
+{
+	__u64 differ = (m->s->lack & e->need) | ports_differ(m, e->ports);
+
+	if (v4)
+		return !(differ | v4_differs(m, (const void *)e));
+	/* Entries of one slot differ in the former first, and it costs least. */
+	return !differ && !v6_differs(m, (const void *)e);
+}
+
+/* What became of looking at entries. */
 enum match_found {
-	MATCH_NOT, /* it does not agree */
-	MATCH_ASK, /* it does, but its term is to be asked */
-	MATCH_END, /* nothing better follows in the list */
+	MATCH_OVER, /* nothing better is in the list */
+	MATCH_ASK,  /* one agrees, but its term is to be asked */
+	MATCH_MORE, /* more entries than one step looks at */
 };
 
-/* The entry agrees, and nothing better did. */
-static __always_inline enum match_found take_entry(struct match *m, __u32 need,
-						   __u32 end, __u32 slot)
+/* The entry agrees. */
+static __always_inline enum match_found
+take_entry(struct match *m, const struct fw_match_entry *e)
 {
-	if (unlikely(need & FW_MATCH_HAS_TERM)) {
-		m->s->asked = end & FW_REF_RULE_MASK;
-		m->s->row = slot;
+	if (e->end >= m->s->best)
+		return MATCH_OVER;
+	if (unlikely(e->end & FW_END_TERM))
 		return MATCH_ASK;
-	}
-	m->s->best = end & FW_REF_RULE_MASK;
-	m->s->end = end;
-	m->s->slot = slot;
-	return MATCH_END;
+	take_rule(m, e->end, e->slot);
+	return MATCH_OVER;
 }
 
-static __always_inline enum match_found look_at(struct match *m, __u32 pos,
-						const bool v4)
-{
-	if (v4) {
-		const struct fw_match_v4 *e =
-			image_at(m->base, pos, struct fw_match_v4);
-
-		if ((e->end & FW_REF_RULE_MASK) >= m->s->best)
-			return MATCH_END;
-		return v4_differs(m, e)
-			       ? MATCH_NOT
-			       : take_entry(m, e->need, e->end, e->slot);
-	} else {
-		const struct fw_match_v6 *e =
-			image_at(m->base, pos, struct fw_match_v6);
-
-		if ((e->end & FW_REF_RULE_MASK) >= m->s->best)
-			return MATCH_END;
-		return v6_differs(m, e)
-			       ? MATCH_NOT
-			       : take_entry(m, e->need, e->end, e->slot);
-	}
-}
-
-/* Entries are in the order of their rules. */
-static __always_inline void scan(struct match *m, const bool v4)
+/* Look at a step's entries of a list, in the order of their rules; they leave it. */
+static __always_inline enum match_found
+scan(struct match *m, struct match_list *list, const bool v4)
 {
 	const __u32 size =
 		v4 ? sizeof(struct fw_match_v4) : sizeof(struct fw_match_v6);
-	enum match_found found = MATCH_NOT;
-	__u32 pos = m->s->pos, left = m->s->left;
-	int i;
+	const char *e = (const char *)image_at(m->base, list->pos,
+					       struct fw_match_entry);
+	const __u32 n = list->n;
+	__u32 i;
 
-	for (i = 0; i < FW_MATCH_STEP && left && found == MATCH_NOT; i++) {
-		found = look_at(m, pos, v4);
-		pos += size;
-		left--;
+	_Static_assert(FW_MATCH_STEP * sizeof(struct fw_match_v6) <=
+			       FW_IMAGE_SLACK,
+		       "slack");
+#pragma GCC unroll 1
+	for (i = 0; i < FW_MATCH_STEP; i++, e += size) {
+		if (i == n)
+			return MATCH_OVER;
+		if (agrees(m, (const void *)e, v4)) {
+			list->pos += (i + 1) * size;
+			list->n -= i + 1;
+			return take_entry(m, (const void *)e);
+		}
 	}
-	m->s->pos = pos;
-	m->s->left = found == MATCH_END ? 0 : left;
+	list->pos += i * size;
+	list->n -= i;
+	return MATCH_MORE;
 }
 
 /* ---- tables --------------------------------------------------------------- */
 
 static __always_inline __u32 ref_kind(__u64 ref)
 {
-	return (__u32)(ref >> FW_REF_KIND_SHIFT) & FW_REF_KIND_MASK;
+	return (__u32)ref & FW_REF_KIND_MASK;
+}
+
+/* Nothing behind the reference is better than what was found. */
+static __always_inline bool ref_is_worse(const struct match *m, __u64 ref)
+{
+	return ref >> FW_REF_END_SHIFT >= m->s->best;
 }
 
 static __always_inline __u32 ref_off(__u64 ref)
 {
-	return ((__u32)(ref >> FW_REF_OFF_SHIFT) & FW_REF_OFF_MASK) * 8;
+	return (__u32)ref & ~(FW_REF_ALIGN - 1u);
+}
+
+/* Not 0 if the hash is not that of the list. */
+static __always_inline __u32 signature_differs(__u64 ref, __u64 hash)
+{
+	return (__u32)((ref ^ hash) >> FW_REF_EXTRA_SHIFT) & FW_REF_EXTRA_MASK;
 }
 
 /* The reference that the packet's bits select. */
@@ -293,87 +320,120 @@ static __always_inline __u64 follow_cut(const struct match *m, __u64 ref)
 	return *image_at(m->base, ref_off(ref) + v * 8, __u64);
 }
 
-/* Find the entries for the packet in a table: none, or m->s->pos and m->s->left. */
-static __always_inline void probe(struct match *m,
-				  const struct fw_match_table *t, const bool v4)
+/* Go on to the reference behind cuts; false: to nothing better. */
+static __always_inline bool follow_cuts(const struct match *m, __u64 *ref)
 {
-	__u64 hash = fw_match_hash(m->s->addr, t->mask, v4), ref;
-	__u32 slot = (__u32)(hash >> (t->shift & 63));
-	__u32 kind, pos, signature;
-	int i;
+	for (int i = 0; i < FW_MATCH_MAX_CUTS; i++) {
+		if (ref_is_worse(m, *ref))
+			return false;
+		*ref = follow_cut(m, *ref);
+		if (ref_kind(*ref) != FW_REF_CUT)
+			return true;
+	}
+	return false; /* not an image of ours */
+}
 
-	ref = *image_at(m->base, t->slots + slot * 8, __u64);
-	kind = ref_kind(ref);
-	if (kind != FW_REF_CUT) {
-		signature = (__u32)(ref >> FW_REF_EXTRA_SHIFT);
-		if (signature && signature != FW_MATCH_SIGNATURE(hash))
-			return;
+/* The list for the packet in a table; false: none that is better. */
+static __always_inline bool probe(const struct match *m,
+				  const struct fw_match_table *t,
+				  struct match_list *list, const bool v4)
+{
+	__u64 hash = fw_match_hash(m->s->addr, t->mask, v4);
+	__u32 slot = (__u32)shift_right(hash, t->shift);
+	__u64 ref = *image_at(m->base, t->slots + slot * 8, __u64);
+
+	if (signature_differs(ref, hash) && !(ref & FW_REF_ANY))
+		return false;
+	if (ref_kind(ref) == FW_REF_CUT && !follow_cuts(m, &ref))
+		return false;
+	if (ref_is_worse(m, ref))
+		return false;
+	list->pos = ref_off(ref);
+	list->n = ref_kind(ref);
+	if (unlikely(list->n == FW_REF_LONG)) {
+		list->n = image_at(m->base, list->pos, struct fw_match_long)->n;
+		list->pos += (__u32)sizeof(struct fw_match_long);
 	}
-	for (i = 0; i < FW_MATCH_MAX_CUTS && kind == FW_REF_CUT; i++) {
-		if ((ref & FW_REF_RULE_MASK) >= m->s->best)
-			return;
-		ref = follow_cut(m, ref);
-		kind = ref_kind(ref);
-	}
-	if (!kind || (ref & FW_REF_RULE_MASK) >= m->s->best)
-		return;
-	pos = ref_off(ref);
-	if (unlikely(kind == FW_REF_LONG)) {
-		kind = image_at(m->base, pos, struct fw_match_long)->n;
-		pos += (__u32)sizeof(struct fw_match_long);
-	}
-	m->s->pos = pos;
-	m->s->left = kind;
+	return true;
+}
+
+/* The next entry, or the last one. */
+static __always_inline const struct fw_match_entry *
+entry_at(const struct match *m, __u32 pos)
+{
+	return image_at(m->base, pos, struct fw_match_entry);
 }
 
 /* Into a table, or on where the last step stopped in a list. */
-static __always_inline void match_list(struct match *m, const bool v4)
+static __always_inline void walk_on(struct match *m, const bool v4)
 {
-	if (!m->s->left) {
-		const struct fw_match_table *t =
-			image_at(m->base, m->s->table, struct fw_match_table);
+	const __u32 size =
+		v4 ? sizeof(struct fw_match_v4) : sizeof(struct fw_match_v6);
+	struct match_list *list = &m->s->list;
+	const struct fw_match_table *t;
 
+	if (list->n) {
+		if (entry_at(m, list->pos)->end >= m->s->best)
+			list->n = 0;
+	} else {
+		t = image_at(m->base, m->s->table, struct fw_match_table);
 		m->s->table += (__u32)sizeof(*t);
-		probe(m, t, v4);
+		m->s->next = t->next;
+		if (!probe(m, t, list, v4))
+			list->n = 0;
 	}
-	scan(m, v4);
+	switch (scan(m, list, v4)) {
+	case MATCH_OVER:
+		list->n = 0;
+		break;
+	case MATCH_ASK:
+		m->s->asked = entry_at(m, list->pos - size)->slot;
+		break;
+	case MATCH_MORE:
+		break;
+	}
 }
 
 /* Nothing can follow that is better than what was found. */
 static __always_inline bool is_over(const struct match *m)
 {
-	return !m->s->left && m->s->asked == FW_RULE_NONE &&
-	       image_at(m->base, m->s->table, struct fw_match_table)->first >=
-		       m->s->best;
+	return !m->s->list.n && !m->s->asked && m->s->next >= m->s->best;
 }
 
 static long match_step(__u32 i, struct match *m)
 {
 	(void)i;
-	if (m->s->asked != FW_RULE_NONE)
+	if (m->s->asked)
 		ask_term(m);
 	else if (m->key->family == FW_AF_IPV4)
-		match_list(m, true);
+		walk_on(m, true);
 	else
-		match_list(m, false);
+		walk_on(m, false);
 	return is_over(m);
 }
 
-/* The first steps, after which most walks are over; true if it is. */
-static __always_inline bool match_steps(struct match *m, const bool v4)
+/*
+ * The first tables, after which most walks are over; true if it is. A table whose
+ * list is long or has a term to be asked is left to match_rest().
+ */
+static __always_inline bool match_tables(struct match *m, const bool v4)
 {
+	const struct fw_match_table *t =
+		image_at(m->base, m->s->table, struct fw_match_table);
 	__u32 i;
 
-	/* a call for each step would cost more than it */
+	_Static_assert(MATCH_FIRST_TABLES * sizeof(*t) <= FW_IMAGE_SLACK,
+		       "slack");
 #pragma GCC unroll 1
-	for (i = 0; i < MATCH_FIRST_STEPS; i++) {
-		asm volatile("" ::: "memory"); /* no copies on the stack */
-		match_list(m, v4);
-		if (is_over(m))
-			return true;
-		if (m->s->asked != FW_RULE_NONE)
+	for (i = 0; i < MATCH_FIRST_TABLES; i++, t++) {
+		struct match_list list;
+
+		if (probe(m, t, &list, v4) && scan(m, &list, v4) != MATCH_OVER)
 			break;
+		if (t->next >= m->s->best)
+			return true;
 	}
+	m->s->table += i * (__u32)sizeof(*t);
 	return false;
 }
 
@@ -395,7 +455,8 @@ static __always_inline __u64 match_word(const __be32 *w, const __be32 *next)
 	return (__u64)ADDRSET_HOST32(*w) << 32 | ADDRSET_HOST32(*next);
 }
 
-static __always_inline void match_addresses(struct match *m, const bool v4)
+/* What of a packet is looked at for each table and entry. */
+static __always_inline void match_packet(struct match *m, const bool v4)
 {
 	const __be32 *s = m->key->saddr.w, *d = m->key->daddr.w;
 
@@ -407,42 +468,44 @@ static __always_inline void match_addresses(struct match *m, const bool v4)
 		m->s->addr[2] = match_word(&d[0], &d[1]);
 		m->s->addr[3] = match_word(&d[2], &d[3]);
 	}
+	/* one of the latter two is 0 */
+	m->s->ports = (__u64)m->key->sport << 32 |
+		      (__u32)(m->key->dport | m->key->icmp);
 }
 
 /* Of the flags of a packet; without branches, which would be hard to predict. */
 static __always_inline __u32 match_lack_flags(__u32 flags)
 {
+	const __u32 needed = FW_NEED_PORTS | FW_NEED_ICMP | FW_NEED_SRC_SELF |
+			     FW_NEED_DST_SELF;
+	const __u32 unwanted =
+		FW_KEY_SRC_SELF | FW_KEY_DST_SELF | FW_KEY_ESSENTIAL;
+
 	_Static_assert(FW_NEED_PORTS == FW_KEY_PORTS &&
 			       FW_NEED_ICMP == FW_KEY_ICMP &&
-			       FW_NEED_PLAIN == FW_KEY_ESSENTIAL &&
-			       FW_NEED_SRC_NOT_SELF == FW_KEY_SRC_SELF &&
-			       FW_NEED_SRC_SELF == FW_KEY_SRC_SELF >> 1 &&
+			       FW_NEED_SRC_SELF == FW_KEY_SRC_SELF &&
 			       FW_NEED_DST_SELF == FW_KEY_DST_SELF &&
-			       FW_NEED_DST_NOT_SELF == FW_KEY_DST_SELF << 1,
+			       FW_NEED_SRC_NOT_SELF == FW_KEY_SRC_SELF << 2 &&
+			       FW_NEED_DST_NOT_SELF == FW_KEY_DST_SELF << 2 &&
+			       FW_NEED_PLAIN == FW_KEY_ESSENTIAL << 2,
 		       "bits that are moved here");
 
-	return (~flags & (FW_KEY_PORTS | FW_KEY_ICMP | FW_KEY_DST_SELF)) |
-	       (flags & (FW_KEY_ESSENTIAL | FW_KEY_SRC_SELF)) |
-	       (~flags & FW_KEY_SRC_SELF) >> 1 | (flags & FW_KEY_DST_SELF) << 1;
+	return (~flags & needed) | (flags & unwanted) << 2;
 }
 
 /* FW_NEED_* that the packet does not fulfil. */
-static __always_inline __u32 match_lack(const void *base,
-					const struct fw_match_head *h,
+static __always_inline __u32 match_lack(const struct fw_match_head *h,
 					const struct fw_key *k)
 {
-	__u32 lack = *image_at(base, h->classes + k->proto, __u8);
+	__u32 lack = h->in_wanted | match_lack_flags(k->flags) |
+		     (__u32)h->classes[k->proto] << FW_MATCH_CLASS_SHIFT;
 	__u32 i;
 
-	lack = lack << FW_MATCH_CLASS_SHIFT | match_lack_flags(k->flags);
+	if (likely(!h->n_in_zones))
+		return lack;
 	for (i = 0; i < FW_MATCH_MAX_ZONES && i < h->n_in_zones; i++) {
-		const struct fw_match_zones *z =
-			image_at(base, h->in_zones + i * (__u32)sizeof(*z),
-				 struct fw_match_zones);
-		__u32 is_in = (z->zones & k->in_zones) != 0;
-
-		lack = forget(lack | (__u32)(is_in == (__u32)z->is_negated)
-					     << (i + FW_MATCH_ZONES_SHIFT));
+		if (h->in_zones[i] & k->in_zones)
+			lack ^= 1u << (i + FW_MATCH_ZONES_SHIFT);
 	}
 	return lack;
 }
@@ -451,7 +514,7 @@ static __always_inline void match_default(struct fw_result *res,
 					  const struct fw_match_head *h,
 					  const struct fw_key *k)
 {
-	__u32 dir = k->dir;
+	__u32 dir = k->dir & 3u; /* Linux 6.1 forgets what is compared */
 
 	if (dir >= FW_DIR_MAX)
 		return;
@@ -468,50 +531,35 @@ static __always_inline void match_default(struct fw_result *res,
 	}
 }
 
-static __always_inline void match_result(const struct match *m,
-					 const struct fw_match_head *h,
-					 bool stateless, struct fw_result *res)
+/* No rule matches: the default decides, in the stateless pass nobody. */
+static __always_inline void
+match_none(struct match *m, const struct fw_match_head *h, bool stateless)
 {
-	if (m->s->maybe != FW_RULE_NONE && m->s->maybe <= m->s->best)
-		res->flags |= FW_RESULT_MAYBE;
-	res->rule = m->s->best;
-	if (m->s->best != FW_RULE_NONE) {
-		res->slot = m->s->slot;
-		res->verdict =
-			m->s->end >> FW_END_VERDICT_SHIFT & FW_END_VERDICT_MASK;
-		res->flags |= (__u8)(m->s->end >> FW_END_FLAGS_SHIFT);
-	} else if (!stateless) {
-		match_default(res, h, m->key);
-	}
+	m->res->slot = 0;
+	m->res->verdict = 0;
+	m->res->flags = 0;
+	if (!stateless)
+		match_default(m->res, h, m->key);
 }
 
-/* The tables of the packet's kind, direction and family; 0: none. */
-static __always_inline __u32 match_chain(const struct fw_match_head *h,
-					 const struct fw_key *key,
-					 bool stateless)
+/* Read anew, so that the verifier does not hold on to which rule it was. */
+static __always_inline bool match_found_none(const struct match *m)
 {
-	__u32 v6 = key->family != FW_AF_IPV4;
-
-	return h->chain[(stateless * 6u + (key->dir & 3) * 2u + v6) & 15];
+	return *(const volatile __u32 *)&m->res->rule == FW_RULE_NONE;
 }
 
-/* To where there are rules to look at; false: there are none. */
-static __always_inline bool
-match_begin(struct match *m, const struct fw_match_head *h, bool stateless)
+/* The tables of the packet's kind, direction and family; true if that is all. */
+static __always_inline bool match_chain(struct match *m,
+					const struct fw_match_head *h,
+					__u32 stateless, const bool v4)
 {
-	const struct fw_key *key = m->key;
+	__u32 chain = FW_MATCH_CHAIN(stateless, !v4, m->key->dir & 3u);
 
-	m->s->best = FW_RULE_NONE;
-	m->s->maybe = FW_RULE_NONE;
-	m->s->asked = FW_RULE_NONE;
-	m->s->left = 0;
-	m->s->table = match_chain(h, key, stateless);
+	m->s->table = h->chain[chain % 16];
 	if (!m->s->table)
-		return false;
-	m->s->lack = match_lack(m->base, h, key);
-	m->s->sport = key->sport;
-	m->s->dport = key->flags & FW_KEY_ICMP ? key->icmp : key->dport;
-	return true;
+		return true;
+	match_packet(m, v4);
+	return match_tables(m, v4);
 }
 
 #define MATCH_UNFINISHED 1
@@ -520,54 +568,63 @@ match_begin(struct match *m, const struct fw_match_head *h, bool stateless)
  * What the rules at `off` (struct fw_match_head) of the image say of io->key, in
  * io->res. Stateless pass: io->res.rule is FW_RULE_NONE if no rule matched. 0, -1
  * for no image, or MATCH_UNFINISHED: match_rest() has to go on from here.
+ * `stateless` is 0 or 1, which the verifier need not know.
  */
 static __always_inline int match_first(const void *base, __u32 off,
-				       struct match_io *io, bool stateless)
+				       struct match_io *io, __u32 stateless)
 {
 	const struct fw_match_head *h;
-	struct match m = { .base = base };
+	struct match_state s;
+	struct match m = { .base = base, .s = &s };
 	bool is_over;
 
 	if (!base || !io)
 		return -1;
 	m.key = &io->key;
-	m.s = &io->state;
-	__builtin_memset(&io->res, 0, sizeof(io->res));
+	m.res = &io->res;
 	h = image_at(base, off, struct fw_match_head);
-	if (!match_begin(&m, h, stateless)) {
-		is_over = true;
-	} else if (m.key->family == FW_AF_IPV4) {
-		match_addresses(&m, true);
-		is_over = match_steps(&m, true);
-	} else {
-		match_addresses(&m, false);
-		is_over = match_steps(&m, false);
-	}
-	if (unlikely(!is_over))
+	m.res->rule = FW_RULE_NONE;
+	s.best = h->none;
+	s.lack = match_lack(h, m.key);
+	if (m.key->family == FW_AF_IPV4)
+		is_over = match_chain(&m, h, stateless, true);
+	else
+		is_over = match_chain(&m, h, stateless, false);
+	if (unlikely(!is_over)) {
+		s.list.n = 0;
+		s.asked = 0;
+		s.maybe = FW_END_NONE;
+		io->state = s;
 		return MATCH_UNFINISHED;
-	match_result(&m, h, stateless, &io->res);
+	}
+	if (match_found_none(&m))
+		match_none(&m, h, stateless);
 	return 0;
 }
 
 /* What match_first() has left to do, with the same image and key. */
 static __always_inline int match_rest(const void *base, __u32 off,
-				      struct match_io *io, bool stateless)
+				      struct match_io *io, __u32 stateless)
 {
 	struct match m = { .base = base };
 
 	if (!base || !io)
 		return -1;
 	m.key = &io->key;
+	m.res = &io->res;
 	m.s = &io->state;
 	match_more_steps(&m);
-	match_result(&m, image_at(base, off, struct fw_match_head), stateless,
-		     &io->res);
+	if (match_found_none(&m))
+		match_none(&m, image_at(base, off, struct fw_match_head),
+			   stateless);
+	if (m.s->maybe != FW_END_NONE && m.s->maybe <= m.s->best)
+		m.res->flags |= FW_RESULT_MAYBE;
 	return 0;
 }
 
 /* Both. */
 static __always_inline int match(const void *base, __u32 off,
-				 struct match_io *io, bool stateless)
+				 struct match_io *io, __u32 stateless)
 {
 	int r = match_first(base, off, io, stateless);
 

@@ -19,29 +19,40 @@
 
 #include "kern/abi.h"
 
-/* Number of a chain: kind * 6 + direction * 2 + (IPv6). */
 #define FW_MATCH_CHAINS 12
+#define FW_MATCH_CHAIN(is_stateless, is_v6, dir) \
+	((is_stateless) * 6u + (is_v6) * 3u + (dir))
+#define FW_MATCH_CHAIN_IS_V6(number) ((number) / 3 & 1)
+
+/* Ways to ask for the entering interface; entries name each by a bit. */
+#define FW_MATCH_MAX_ZONES 16
 
 struct fw_match_head {
 	__u32 chain[FW_MATCH_CHAINS]; /* struct fw_match_table[]; 0: no rule */
 	__u32 slots; /* __u32[]: counters by rule number, for a later daemon */
-	__u32 classes;	/* __u8[256]: bit of FW_MATCH_CLASS, by protocol */
-	__u32 in_zones; /* struct fw_match_zones[] */
-	__u32 n_in_zones;
+	__u32 none;  /* FW_END_NONE, but the verifier does not know it */
 	__u32 default_slot[FW_DIR_MAX];
 	__u8 default_verdict[FW_DIR_MAX]; /* enum fw_verdict */
 	__u8 default_log;		  /* bit per enum fw_dir */
+	__u32 n_in_zones;
+	__u32 in_wanted; /* FW_MATCH_ZONES_SHIFT: ways that are not negated */
+	__u64 in_zones[FW_MATCH_MAX_ZONES];
+	__u8 classes[256]; /* bit of FW_MATCH_CLASS, by protocol */
 };
 
 /*
- * How a rule ends.
- *   31..24  FW_RESULT_LOG, FW_RESULT_STATELESS
- *   23..20  enum fw_verdict
- *   19..0   number of the rule
+ * How a rule ends. As numbers, ends are in the order of their rules.
+ *   31..12  number of the rule
+ *   11..8   FW_RESULT_LOG, FW_RESULT_STATELESS
+ *   7       FW_END_TERM
+ *   6..0    enum fw_verdict
  */
-#define FW_END_VERDICT_SHIFT 20
-#define FW_END_VERDICT_MASK  0xfu
-#define FW_END_FLAGS_SHIFT   24
+#define FW_END_RULE_SHIFT  12
+#define FW_END_FLAGS_SHIFT 8
+#define FW_END_FLAGS_MASK  0xfu
+#define FW_END_TERM	   0x80u	/* the rule has a term: ask its row */
+#define FW_END_NONE	   FW_RULE_NONE /* behind all rules */
+#define FW_MATCH_MAX_RULES (1u << (32 - FW_END_RULE_SHIFT))
 
 /* A rule with a term. */
 struct fw_match_row {
@@ -50,18 +61,12 @@ struct fw_match_row {
 	__u32 end;
 };
 
-/* One way to ask for the entering interface; entries name it by a bit. */
-struct fw_match_zones {
-	__u64 zones;
-	__u64 is_negated; /* 0 or 1 */
-};
-
 /*
- * `first` of the last, which has no slots, is FW_RULE_NONE. IPv4 uses mask[0],
- * of {saddr << 32 | daddr}; IPv6 all: saddr, daddr, two words each.
+ * IPv4 uses mask[0], of {saddr << 32 | daddr}; IPv6 all: saddr, daddr, two words
+ * each.
  */
 struct fw_match_table {
-	__u32 first; /* lowest rule number */
+	__u32 next;  /* end of the first rule in the next one, or FW_END_NONE */
 	__u32 slots; /* __u64[]: references */
 	__u32 shift; /* of the hash that leaves the number of the slot */
 	__u32 pad;
@@ -76,31 +81,30 @@ struct fw_match_table {
 
 /*
  * A reference, 0: nothing.
- *   63..52  of a list that a slot holds alone: signature of its hash, odd
+ *   63..44  number of the first rule, as in its end
+ *   43..32  of a list that a slot holds alone: signature, bits of its hash
  *           of a cut: byte of struct fw_key, lowest bit, number of bits less one
- *   51..46  entries, or one of the kinds
- *   45..20  offset / 8 of entries, or of the references of a cut
- *   19..0   lowest rule number
+ *   31..4   offset of entries, or of the references of a cut
+ *   3       0: the signature has to agree
+ *   2..0    entries, or one of the kinds
  */
-#define FW_REF_RULE_MASK	 0xfffffu
-#define FW_REF_OFF_SHIFT	 20
-#define FW_REF_OFF_MASK		 0x3ffffffu
-#define FW_REF_KIND_SHIFT	 46
-#define FW_REF_KIND_MASK	 0x3fu
-#define FW_REF_EXTRA_SHIFT	 52
-#define FW_REF_LONG		 62 /* entries behind a struct fw_match_long */
-#define FW_REF_CUT		 63
-#define FW_REF_MAX_ENTRIES	 61
-#define FW_CUT_BYTE_SHIFT	 6
-#define FW_CUT_BIT_SHIFT	 3
-#define FW_MATCH_MAX_CUTS	 8 /* one after the other */
-#define FW_MATCH_MAX_RULES	 (FW_REF_RULE_MASK + 1)
-#define FW_MATCH_SIGNATURE(hash) (((__u32)((hash) >> 8) & 0xfff) | 1)
+#define FW_REF_END_SHIFT   32
+#define FW_REF_EXTRA_SHIFT 32
+#define FW_REF_EXTRA_MASK  0xfffu
+#define FW_REF_ALIGN	   16
+#define FW_REF_ANY	   8 /* whatever the hash is */
+#define FW_REF_KIND_MASK   7u
+#define FW_REF_MAX_ENTRIES 5
+#define FW_REF_LONG	   6 /* entries behind a struct fw_match_long */
+#define FW_REF_CUT	   7
+#define FW_CUT_BYTE_SHIFT  6
+#define FW_CUT_BIT_SHIFT   3
+#define FW_MATCH_MAX_CUTS  8 /* one after the other */
 
 /* The entries of a list that is too long for its reference. */
 struct fw_match_long {
 	__u32 n;
-	__u32 pad;
+	__u32 pad[3];
 };
 
 /*
@@ -109,46 +113,45 @@ struct fw_match_long {
  */
 #define FW_NEED_PORTS	     0x01
 #define FW_NEED_ICMP	     0x02
-#define FW_NEED_PLAIN	     0x04 /* not an essential message */
-#define FW_NEED_SRC_SELF     0x08
+#define FW_NEED_SRC_SELF     0x04
+#define FW_NEED_DST_SELF     0x08
 #define FW_NEED_SRC_NOT_SELF 0x10
-#define FW_NEED_DST_SELF     0x20
-#define FW_NEED_DST_NOT_SELF 0x40
+#define FW_NEED_DST_NOT_SELF 0x20
+#define FW_NEED_PLAIN	     0x40 /* not an essential message */
 #define FW_MATCH_HAS_TERM    0x80 /* nothing lacks it: the row has a term */
 #define FW_MATCH_CLASS_SHIFT 8	  /* 8 bits: this class of protocols not */
 #define FW_MATCH_CLASSES     8
 #define FW_MATCH_ZONES_SHIFT 16 /* 16 bits: this way to ask must agree */
-#define FW_MATCH_MAX_ZONES   16
-
-/* Ports, or type << 8 | code in `dport` with FW_NEED_ICMP: lowest, and more. */
-struct fw_match_ports {
-	__u16 sport, sport_span;
-	__u16 dport, dport_span;
-};
 
 /*
- * Entries. A prefix is compared by shifting out what is behind it. `slot` is the
- * counter of the rule, with FW_MATCH_HAS_TERM the offset of its struct
- * fw_match_row.
+ * Ports of an entry, or type << 8 | code as destination with FW_NEED_ICMP: the
+ * lowest and the highest of the source, then of the destination, from the
+ * uppermost 16 bits on (see fw_match_ports()).
  */
-struct fw_match_v4 {
-	__u64 addr; /* saddr << 32 | daddr */
-	struct fw_match_ports ports;
+#define FW_MATCH_PORTS_MASK 0x0000ffff0000ffffull
+
+/*
+ * What entries of both families begin with. A prefix is compared by shifting out
+ * what is behind it. `slot` is the counter of the rule, with FW_END_TERM the
+ * offset of its struct fw_match_row.
+ */
+struct fw_match_entry {
+	__u64 ports;
 	__u32 need;
 	__u32 end;
 	__u32 slot;
-	__u8 sshift, dshift; /* 32: any address */
-	__u8 pad[2];
+	__u8 shift[4]; /* IPv4: of source and destination, 32: any address */
+};
+
+struct fw_match_v4 {
+	struct fw_match_entry e;
+	__u64 addr; /* saddr << 32 | daddr */
 };
 
 struct fw_match_v6 {
-	__u64 addr[4]; /* as struct fw_match_table.mask */
-	struct fw_match_ports ports;
-	__u32 need;
-	__u32 end;
-	__u32 slot;
-	__u8 shift[4]; /* of each word: FW_MATCH_SHIFT_ALL or below 64 */
+	struct fw_match_entry e; /* shift: FW_MATCH_SHIFT_ALL or below 64 */
 	__u64 pad;
+	__u64 addr[4]; /* as struct fw_match_table.mask */
 };
 
 /* First by the lower six bits, then by those above: 63 and one more. */
@@ -180,13 +183,24 @@ struct fw_match_bounds {
 };
 #define FW_MATCH_MAX_BOUNDS_LOG 17
 
-/* Of addresses as struct fw_match_v4.addr and fw_match_v6.addr have them. */
+static inline __u64 fw_match_ports(__u16 sport_lo, __u16 sport_hi,
+				   __u16 dport_lo, __u16 dport_hi)
+{
+	return (__u64)sport_hi << 48 | (__u64)sport_lo << 32 |
+	       (__u32)dport_hi << 16 | dport_lo;
+}
+
+/*
+ * Of addresses as struct fw_match_v4.addr and fw_match_v6.addr have them. The
+ * uppermost bits number the slot, those of FW_REF_EXTRA are the signature.
+ */
 static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
 				  int is_v4)
 {
-	__u64 h = (addr[0] & mask[0]) * 0x9e3779b97f4a7c15ull;
+	__u64 h = addr[0] & mask[0];
 
 	if (!is_v4) {
+		h *= 0x9e3779b97f4a7c15ull;
 		h += (addr[1] & mask[1]) * 0xd6e8feb86659fd93ull;
 		h ^= h >> 32;
 		h += (addr[2] & mask[2]) * 0xff51afd7ed558ccdull;
@@ -197,9 +211,8 @@ static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
 }
 
 #ifndef __cplusplus
-_Static_assert(sizeof(struct fw_match_head) == 80, "fw_match_head");
+_Static_assert(sizeof(struct fw_match_head) == 464, "fw_match_head");
 _Static_assert(sizeof(struct fw_match_row) == 12, "fw_match_row");
-_Static_assert(sizeof(struct fw_match_zones) == 16, "fw_match_zones");
 _Static_assert(sizeof(struct fw_match_table) == 48, "fw_match_table");
 _Static_assert(sizeof(struct fw_match_v4) == 32, "fw_match_v4");
 _Static_assert(sizeof(struct fw_match_v6) == 64, "fw_match_v6");

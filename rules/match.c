@@ -92,35 +92,26 @@ static int write_rows(struct fw_match_builder *b)
 	return 0;
 }
 
-static int write_classes(struct fw_match_builder *b, uint32_t *ret_off)
+static void set_classes(struct fw_match_head *head)
 {
 	unsigned int proto;
-	uint8_t *classes;
-	uint32_t off;
 
-	off = fw_bytes_reserve(b->bytes, 256, 64);
-	if (off == FW_BYTES_FAILED)
-		return -ENOMEM;
-	classes = fw_bytes_at(b->bytes, off);
-	for (proto = 0; proto < 256; proto++)
-		classes[proto] =
+	for (proto = 0; proto < ARRAY_SIZE(head->classes); proto++)
+		head->classes[proto] =
 			(uint8_t)(1u << fw_match_class((uint8_t)proto));
-	*ret_off = off;
-	return 0;
 }
 
-static int write_zones(struct fw_match_builder *b, struct fw_match_head *head)
+static void set_zones(const struct fw_match_builder *b,
+		      struct fw_match_head *head)
 {
-	uint32_t off;
+	uint32_t i;
 
-	off = fw_bytes_reserve(b->bytes, b->n_zones * sizeof(*b->zones), 16);
-	if (off == FW_BYTES_FAILED)
-		return -ENOMEM;
-	memcpy(fw_bytes_at(b->bytes, off), b->zones,
-	       b->n_zones * sizeof(*b->zones));
-	head->in_zones = off;
 	head->n_in_zones = b->n_zones;
-	return 0;
+	for (i = 0; i < b->n_zones; i++) {
+		head->in_zones[i] = b->zones[i].zones;
+		if (!b->zones[i].is_negated)
+			head->in_wanted |= 1u << (FW_MATCH_ZONES_SHIFT + i);
+	}
 }
 
 static int write_chains(struct fw_match_builder *b, struct fw_match_head *head)
@@ -129,8 +120,8 @@ static int write_chains(struct fw_match_builder *b, struct fw_match_head *head)
 	int r;
 
 	for (i = 0; i < FW_MATCH_CHAINS; i++) {
-		r = fw_match_add_chain(b, i & 1, &b->chains[i],
-				       &head->chain[i]);
+		r = fw_match_add_chain(b, FW_MATCH_CHAIN_IS_V6(i),
+				       &b->chains[i], &head->chain[i]);
 		if (r < 0)
 			return r;
 	}
@@ -147,12 +138,8 @@ static int build(struct fw_match_builder *b, struct fw_match_head *head)
 	r = fw_match_take_apart(b);
 	if (r < 0)
 		return r;
-	r = write_classes(b, &head->classes);
-	if (r < 0)
-		return r;
-	r = write_zones(b, head);
-	if (r < 0)
-		return r;
+	set_classes(head);
+	set_zones(b, head);
 	r = write_slots(b, &head->slots);
 	if (r < 0)
 		return r;
@@ -172,7 +159,10 @@ int fw_match_build(const struct fw_program *program, const uint32_t *slots,
 		.slots = slots,
 		.bytes = bytes,
 	};
-	struct fw_match_head head = { .default_log = program->default_log };
+	struct fw_match_head head = {
+		.none = FW_END_NONE,
+		.default_log = program->default_log,
+	};
 	uint32_t off;
 	int r;
 

@@ -6,16 +6,6 @@
 
 #include "match_part.h"
 
-static struct fw_match_ports ports_of(const struct fw_match_part *p)
-{
-	return (struct fw_match_ports){
-		.sport = p->port_lo[0],
-		.sport_span = (uint16_t)(p->port_hi[0] - p->port_lo[0]),
-		.dport = p->port_lo[1],
-		.dport_span = (uint16_t)(p->port_hi[1] - p->port_lo[1]),
-	};
-}
-
 /* A counter, or where the rest of the rule is. */
 static uint32_t slot_of(const struct fw_match_builder *b,
 			const struct fw_match_part *p)
@@ -24,18 +14,31 @@ static uint32_t slot_of(const struct fw_match_builder *b,
 					   : b->slots[p->rule];
 }
 
+static struct fw_match_entry entry_of(const struct fw_match_builder *b,
+				      const struct fw_match_part *p)
+{
+	uint32_t end = fw_match_end(b, p->rule);
+
+	if (p->need & FW_MATCH_HAS_TERM)
+		end |= FW_END_TERM;
+	return (struct fw_match_entry){
+		.ports = fw_match_ports(p->port_lo[0], p->port_hi[0],
+					p->port_lo[1], p->port_hi[1]),
+		.need = p->need,
+		.end = end,
+		.slot = slot_of(b, p),
+	};
+}
+
 static void write_v4(const struct fw_match_builder *b,
 		     const struct fw_match_part *p, struct fw_match_v4 *out)
 {
 	*out = (struct fw_match_v4){
+		.e = entry_of(b, p),
 		.addr = p->addr[0][0] | p->addr[1][0] >> 32,
-		.ports = ports_of(p),
-		.need = p->need,
-		.end = fw_match_end(b, p->rule),
-		.slot = slot_of(b, p),
-		.sshift = (uint8_t)(32 - p->len[0]),
-		.dshift = (uint8_t)(32 - p->len[1]),
 	};
+	out->e.shift[0] = (uint8_t)(32 - p->len[0]);
+	out->e.shift[1] = (uint8_t)(32 - p->len[1]);
 }
 
 /* What to shift out of a word of an address, the first bits of which count. */
@@ -50,21 +53,20 @@ static void write_v6(const struct fw_match_builder *b,
 		     const struct fw_match_part *p, struct fw_match_v6 *out)
 {
 	*out = (struct fw_match_v6){
+		.e = entry_of(b, p),
 		.addr = { p->addr[0][0], p->addr[0][1], p->addr[1][0],
 			  p->addr[1][1] },
-		.ports = ports_of(p),
-		.need = p->need,
-		.end = fw_match_end(b, p->rule),
-		.slot = slot_of(b, p),
-		.shift = { word_shift(p->len[0]), word_shift(p->len[0] - 64),
-			   word_shift(p->len[1]), word_shift(p->len[1] - 64) },
 	};
+	out->e.shift[0] = word_shift(p->len[0]);
+	out->e.shift[1] = word_shift(p->len[0] - 64);
+	out->e.shift[2] = word_shift(p->len[1]);
+	out->e.shift[3] = word_shift(p->len[1] - 64);
 }
 
 __u64 fw_match_ref(uint32_t kind, uint32_t off, uint32_t rule)
 {
-	return (__u64)kind << FW_REF_KIND_SHIFT |
-	       (__u64)(off / 8) << FW_REF_OFF_SHIFT | rule;
+	return (__u64)rule << (FW_REF_END_SHIFT + FW_END_RULE_SHIFT) | off |
+	       FW_REF_ANY | kind;
 }
 
 /* Room for a list, with its length before it if a reference cannot say it. */
@@ -75,7 +77,7 @@ static uint32_t reserve(struct fw_match_builder *b, size_t n, size_t size)
 
 	if (n <= FW_REF_MAX_ENTRIES)
 		return fw_bytes_reserve(b->bytes, n * size, size);
-	off = fw_bytes_reserve(b->bytes, sizeof(head) + n * size, 8);
+	off = fw_bytes_reserve(b->bytes, sizeof(head) + n * size, FW_REF_ALIGN);
 	if (off != FW_BYTES_FAILED)
 		memcpy(fw_bytes_at(b->bytes, off), &head, sizeof(head));
 	return off;

@@ -485,7 +485,7 @@ static int limit_product(struct taken *t)
 static bool find_zones(struct fw_match_builder *b, const struct fw_ir_row *row,
 		       uint32_t *need)
 {
-	uint64_t is_negated = !!(row->flags & FW_ROW_NOT_IN);
+	bool is_negated = row->flags & FW_ROW_NOT_IN;
 	uint32_t i;
 
 	for (i = 0; i < b->n_zones; i++) {
@@ -599,8 +599,9 @@ static int append_part(struct taken *t, const struct fw_match_part *part)
 	for (dir = 0; dir < FW_DIR_MAX; dir++) {
 		if (!(t->row->dirs >> dir & 1))
 			continue;
-		r = append(&t->b->chains[stateless * 6u + dir * 2 + t->is_v6],
-			   part);
+		r = append(
+			&t->b->chains[FW_MATCH_CHAIN(stateless, t->is_v6, dir)],
+			part);
 		if (r < 0)
 			return r;
 		t->b->stats.parts++;

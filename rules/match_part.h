@@ -25,6 +25,12 @@ struct fw_match_chain {
 	size_t n;
 };
 
+/* One way to ask for the entering interface. */
+struct fw_match_zones {
+	uint64_t zones;
+	bool is_negated;
+};
+
 /* Everything that is known while an image is built. */
 struct fw_match_builder {
 	const struct fw_program *program;
@@ -66,8 +72,8 @@ static inline uint32_t fw_match_end(const struct fw_match_builder *b,
 
 	if (row->flags & FW_ROW_STATELESS)
 		flags |= FW_RESULT_STATELESS;
-	return flags << FW_END_FLAGS_SHIFT |
-	       (uint32_t)row->verdict << FW_END_VERDICT_SHIFT | rule;
+	return rule << FW_END_RULE_SHIFT | flags << FW_END_FLAGS_SHIFT |
+	       row->verdict;
 }
 
 /* ---- match_part.c ---- */

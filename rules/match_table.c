@@ -417,19 +417,19 @@ static int fill_slots(const struct writer *w, const struct table *t,
 	return sort_slots(t, s);
 }
 
-/* A slot of one key only carries its signature. */
-static uint64_t signature_of(const uint64_t *hashes, size_t n, uint64_t ref)
+/* A list of one key only carries its signature. */
+static uint64_t sign(const uint64_t *hashes, size_t n, uint64_t ref)
 {
-	uint32_t kind = (uint32_t)(ref >> FW_REF_KIND_SHIFT) & FW_REF_KIND_MASK;
+	const uint64_t mask = (uint64_t)FW_REF_EXTRA_MASK << FW_REF_EXTRA_SHIFT;
 	size_t i;
 
-	if (kind == FW_REF_CUT)
-		return 0;
+	if ((ref & FW_REF_KIND_MASK) == FW_REF_CUT)
+		return ref;
 	for (i = 1; i < n; i++) {
 		if (hashes[i] != hashes[0])
-			return 0;
+			return ref;
 	}
-	return (uint64_t)FW_MATCH_SIGNATURE(hashes[0]) << FW_REF_EXTRA_SHIFT;
+	return (ref & ~(uint64_t)FW_REF_ANY) | (hashes[0] & mask);
 }
 
 static int write_slots(struct writer *w, const struct table *t, size_t room,
@@ -450,7 +450,7 @@ static int write_slots(struct writer *w, const struct table *t, size_t room,
 				      n, room * n / t->n, &ref, depth);
 		if (r < 0)
 			return r;
-		ref |= signature_of(&s->sorted[start], n, ref);
+		ref = sign(&s->sorted[start], n, ref);
 		memcpy(fw_bytes_at(w->b->bytes, off + (uint32_t)i * 8), &ref,
 		       sizeof(ref));
 	}
@@ -542,6 +542,11 @@ static size_t room_of(const struct chooser *c, const struct table *t)
 	return t->n / 10 + shared / c->n_tables;
 }
 
+static uint32_t end_of_first(const struct writer *w, const struct table *t)
+{
+	return fw_match_end(w->b, w->parts[t->list[0]].rule);
+}
+
 static int write_tables(struct writer *w, const struct chooser *c,
 			uint32_t *ret_off)
 {
@@ -551,7 +556,7 @@ static int write_tables(struct writer *w, const struct chooser *c,
 	size_t i;
 	int r;
 
-	off = fw_bytes_reserve(w->b->bytes, (c->n_tables + 1) * size, 16);
+	off = fw_bytes_reserve(w->b->bytes, c->n_tables * size, 16);
 	if (off == FW_BYTES_FAILED)
 		return -ENOMEM;
 	for (i = 0; i < c->n_tables; i++) {
@@ -559,15 +564,14 @@ static int write_tables(struct writer *w, const struct chooser *c,
 		struct fw_match_depth depth = { 0 };
 		uint32_t at = off + (uint32_t)i * size;
 
-		out = fw_bytes_at(w->b->bytes, at);
-		out->first = w->parts[t->list[0]].rule;
 		r = write_table(w, t, room_of(c, t), at, &depth);
 		if (r < 0)
 			return r;
+		out = fw_bytes_at(w->b->bytes, at);
+		out->next = i + 1 < c->n_tables ? end_of_first(w, &t[1])
+						: FW_END_NONE;
 		record(w, &depth);
 	}
-	out = fw_bytes_at(w->b->bytes, off + (uint32_t)i * size);
-	out->first = FW_RULE_NONE;
 	w->b->stats.tables += c->n_tables;
 	if (c->n_tables > w->b->stats.most_tables)
 		w->b->stats.most_tables = (uint32_t)c->n_tables;

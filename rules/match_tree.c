@@ -623,7 +623,7 @@ static int write_cut(struct tree *tree, const uint32_t *list, size_t n,
 	uint32_t off;
 	size_t i;
 
-	off = fw_bytes_reserve(tree->b->bytes, 8ul << w->bits, 8);
+	off = fw_bytes_reserve(tree->b->bytes, 8ul << w->bits, FW_REF_ALIGN);
 	if (off == FW_BYTES_FAILED)
 		return -ENOMEM;
 	*ret_ref = fw_match_ref(FW_REF_CUT, off, tree->parts[list[0]].rule) |

@@ -44,8 +44,8 @@ struct {
 
 const volatile __u32 match_off;
 
-bool is_stateless;
-__u32 at; /* the next key */
+__u32 is_stateless; /* 0 or 1 */
+__u32 at;	    /* the next key */
 
 static __always_inline int answer(int done)
 {

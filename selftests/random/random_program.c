@@ -384,6 +384,10 @@ void pick_key(const struct fw_program *p, struct fw_key *key)
 		key->flags |= FW_KEY_PORTS;
 	else if (row->flags & FW_ROW_ICMP || chance(10))
 		key->flags |= FW_KEY_ICMP;
+	if (!(key->flags & FW_KEY_PORTS))
+		key->sport = key->dport = 0;
+	if (!(key->flags & FW_KEY_ICMP))
+		key->icmp = 0;
 	key->flags |= chance(15) ? FW_KEY_ESSENTIAL : 0;
 	key->flags |= chance(30) ? FW_KEY_OUT_UNKNOWN : 0;
 	key->flags |= chance(20) ? FW_KEY_SRC_SELF : 0;

@@ -74,7 +74,7 @@ static void assert_judged(const struct fw_program *p, const struct built *b,
 {
 	struct match_io io = { .key = *key };
 	struct fw_result right;
-	int stateless;
+	__u32 stateless;
 
 	for (stateless = 0; stateless < 2; stateless++) {
 		fw_interpret(p, key, stateless, &right);
