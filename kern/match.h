@@ -18,7 +18,7 @@
 #include "kern/addrset.h"
 
 #define MATCH_MAX_STEPS	   (1u << 23) /* what bpf_loop() allows */
-#define MATCH_FIRST_TABLES 4	      /* without it */
+#define MATCH_FIRST_TABLES 3	      /* without it */
 
 /* Entries that a packet may match. */
 struct match_list {
@@ -548,16 +548,31 @@ static __always_inline bool match_found_none(const struct match *m)
 	return *(const volatile __u32 *)&m->res->rule == FW_RULE_NONE;
 }
 
-/* The tables of the packet's kind, direction and family; true if that is all. */
-static __always_inline bool match_chain(struct match *m,
-					const struct fw_match_head *h,
-					__u32 stateless, const bool v4)
+/* The tables for the packet, by whether an address of it is in a set. */
+static __always_inline __u32 match_split(const struct match *m, __u32 chain)
 {
-	__u32 chain = FW_MATCH_CHAIN(stateless, !v4, m->key->dir & 3u);
+	const struct fw_match_split *c = image_at(
+		m->base, chain & ~FW_CHAIN_SPLIT, struct fw_match_split);
 
-	m->s->table = h->chain[chain % 16];
-	if (!m->s->table)
-		return true;
+	return addrset_has(m->base, c->set, m->key, c->is_dst) ? c->tables[1]
+							       : c->tables[0];
+}
+
+/* The tables of the packet's kind, family and direction; 0: none. */
+static __always_inline __u32 match_chain(const struct match *m,
+					 const struct fw_match_head *h,
+					 __u32 stateless)
+{
+	__u32 number = FW_MATCH_CHAIN(stateless, m->key->family != FW_AF_IPV4,
+				      m->key->dir & 3u);
+	__u32 chain = h->chain[number % 16];
+
+	return unlikely(chain & FW_CHAIN_SPLIT) ? match_split(m, chain) : chain;
+}
+
+/* The walk, as far as it goes here; true if that is all. */
+static __always_inline bool match_walk(struct match *m, const bool v4)
+{
 	match_packet(m, v4);
 	return match_tables(m, v4);
 }
@@ -586,10 +601,13 @@ static __always_inline int match_first(const void *base, __u32 off,
 	m.res->rule = FW_RULE_NONE;
 	s.best = h->none;
 	s.lack = match_lack(h, m.key);
-	if (m.key->family == FW_AF_IPV4)
-		is_over = match_chain(&m, h, stateless, true);
+	s.table = match_chain(&m, h, stateless);
+	if (!s.table)
+		is_over = true;
+	else if (m.key->family == FW_AF_IPV4)
+		is_over = match_walk(&m, true);
 	else
-		is_over = match_chain(&m, h, stateless, false);
+		is_over = match_walk(&m, false);
 	if (unlikely(!is_over)) {
 		s.list.n = 0;
 		s.asked = 0;

@@ -28,7 +28,8 @@
 #define FW_MATCH_MAX_ZONES 16
 
 struct fw_match_head {
-	__u32 chain[FW_MATCH_CHAINS]; /* struct fw_match_table[]; 0: no rule */
+	/* struct fw_match_table[], or FW_CHAIN_SPLIT; 0: no rule */
+	__u32 chain[FW_MATCH_CHAINS];
 	__u32 slots; /* __u32[]: counters by rule number, for a later daemon */
 	__u32 none;  /* FW_END_NONE, but the verifier does not know it */
 	__u32 default_slot[FW_DIR_MAX];
@@ -38,6 +39,16 @@ struct fw_match_head {
 	__u32 in_wanted; /* FW_MATCH_ZONES_SHIFT: ways that are not negated */
 	__u64 in_zones[FW_MATCH_MAX_ZONES];
 	__u8 classes[256]; /* bit of FW_MATCH_CLASS, by protocol */
+};
+
+/* In the offset of a chain: it is that of a struct fw_match_split. */
+#define FW_CHAIN_SPLIT 1u
+
+/* A set of addresses is asked first, and decides on the tables. */
+struct fw_match_split {
+	__u32 set; /* of kern/addrset.h */
+	__u32 is_dst;
+	__u32 tables[2]; /* not a member, a member; 0: no rule */
 };
 
 /*

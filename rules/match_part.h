@@ -117,16 +117,27 @@ uint8_t fw_match_class(uint8_t proto);
  */
 uint8_t fw_match_row_classes(const uint64_t protos[4], bool *ret_exact);
 
-/* ---- match_table.c ---- */
+/* ---- match_split.c ---- */
 
 /**
- * @brief Write the tables of a chain.
+ * @brief Write a chain: its tables, or those of both sides of a split.
  *
- * @param ret_off  offset of the first one; 0: there is no part
+ * @param ret_off  what the head of the image says of it
  * @return 0, -E2BIG or -ENOMEM
  */
 int fw_match_add_chain(struct fw_match_builder *b, bool is_v6,
 		       const struct fw_match_chain *chain, uint32_t *ret_off);
+
+/* ---- match_table.c ---- */
+
+/**
+ * @brief Write the tables of some parts, in the order of their rules.
+ *
+ * @param ret_off  offset of the first one; 0: there is no part
+ * @return 0, -E2BIG or -ENOMEM
+ */
+int fw_match_add_tables(struct fw_match_builder *b, bool is_v6,
+			const struct fw_match_chain *chain, uint32_t *ret_off);
 
 /* ---- match_entry.c ---- */
 

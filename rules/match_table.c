@@ -631,8 +631,8 @@ static int list_parts(const struct fw_match_builder *b,
 	return 0;
 }
 
-int fw_match_add_chain(struct fw_match_builder *b, bool is_v6,
-		       const struct fw_match_chain *chain, uint32_t *ret_off)
+int fw_match_add_tables(struct fw_match_builder *b, bool is_v6,
+			const struct fw_match_chain *chain, uint32_t *ret_off)
 {
 	__attribute__((cleanup(chooser_done))) struct chooser c = {
 		.parts = chain->parts,

@@ -342,6 +342,107 @@ static void test_long_lists(void **state)
 	assert_true(stats.parts <= 100 * 2 * 8);
 }
 
+/* Row `at` of a random program asks for a long list of addresses, and for no more. */
+static struct fw_ir_row *ask_set(struct fw_program *p, size_t at, bool dst)
+{
+	struct fw_ir_row *row = &p->rows[at];
+	struct fw_ir_set *s;
+	uint32_t i;
+
+	*row = (struct fw_ir_row){
+		.rule = row->rule,
+		.dirs = 1u << FW_DIR_IN,
+		.families = FW_FAMILY_IPV4 | FW_FAMILY_IPV6,
+		.verdict = FW_ACCEPT,
+		.src = -1,
+		.dst = -1,
+		.l4a = -1,
+		.l4b = -1,
+	};
+	s = add_set(p, dst ? &row->dst : &row->src);
+	for (i = 0; i < 300; i++) {
+		struct fw_u128 v4 = { 0, i * 0x9e3779b1u };
+		struct fw_u128 v6 = { 0x2001ull << 48 | i % 7, rnd() };
+
+		add_range(&s->v4, v4, v4);
+		add_range(&s->v6, v6, v6);
+	}
+	fw_ranges_merge(&s->v4);
+	fw_ranges_merge(&s->v6);
+	return row;
+}
+
+/* All keys are judged as they should be; is the chain split by a set? */
+static bool is_split(struct fw_program *p, bool is_v6)
+{
+	const struct fw_match_head *head;
+	struct fw_key key;
+	struct built b;
+	uint32_t chain;
+	int i;
+
+	build(p, &b);
+	for (i = 0; i < 2000; i++) {
+		pick_key(p, &key);
+		assert_judged(p, &b, &key);
+	}
+	head = fw_bytes_at(&b.bytes, b.off);
+	chain = head->chain[FW_MATCH_CHAIN(0, is_v6, FW_DIR_IN)];
+	built_done(&b);
+	program_done(p);
+	return chain & FW_CHAIN_SPLIT;
+}
+
+/* A set that nearly all packets have to be asked for is asked first. */
+static void test_set_before_all(void **state)
+{
+	struct fw_program p;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 128; i++) {
+		bool dst = i & 1, v6 = i & 2, accepts = i & 4, later = i & 8;
+		bool zones = i & 16, is_alone;
+		struct fw_ir_row *row;
+
+		rnd_seed = 100 + i;
+		random_program(&p, i & 32 ? 4 : 100);
+		row = ask_set(&p, later ? 3 : 0, dst);
+		row->verdict = accepts ? FW_ACCEPT : FW_DROP;
+		row->in_zones = zones ? 5 : 0;
+		/* what members may still meet is there twice, if it is little */
+		is_alone = accepts && !later && !zones;
+		assert_true(is_split(&p, v6) >= is_alone);
+	}
+}
+
+/* It is not if few packets would be asked for it, or it says what is not in it. */
+static void test_set_behind_others(void **state)
+{
+	struct fw_program p;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 12; i++) {
+		struct fw_ir_row *row;
+
+		rnd_seed = 200 + i;
+		random_program(&p, 100);
+		row = ask_set(&p, i % 6 ? 0 : 60, i >= 6);
+		if (i % 6 == 1)
+			row->flags = i >= 6 ? FW_ROW_NOT_DST : FW_ROW_NOT_SRC;
+		else if (i % 6 == 2)
+			row->l4b = port_set(&p, 22, 22);
+		else if (i % 6 == 3)
+			row->protos[0] = 1ull << 6;
+		else if (i % 6 == 4)
+			row->out_zones = 2;
+		else if (i % 6 == 5)
+			p.sets[i >= 6 ? row->dst : row->src].has_self = true;
+		assert_false(is_split(&p, i & 1));
+	}
+}
+
 static void test_too_many_rules(void **state)
 {
 	const struct fw_program p = { .n_rows = FW_MATCH_MAX_RULES + 1ul };
@@ -411,6 +512,8 @@ int main(void)
 		cmocka_unit_test(test_wide_ranges),
 		cmocka_unit_test(test_one_long_list),
 		cmocka_unit_test(test_long_lists),
+		cmocka_unit_test(test_set_before_all),
+		cmocka_unit_test(test_set_behind_others),
 		cmocka_unit_test(test_too_many_rules),
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_no_memory),
