@@ -176,9 +176,10 @@ static int compile(struct fw_compiler *c, struct fw_program *program)
 
 	if (is_right(c)) {
 		fw_parse(c, &ast);
-		if (!tell_read_all(c))
+		if (!tell_read_all(c) ||
+		    (c->options->only_texts && is_right(c)))
 			return -ECANCELED;
-		if (!fw_report_is_full(&c->rep))
+		if (!fw_report_is_full(&c->rep) && !c->options->only_texts)
 			places = understand(c, &ast, program);
 	}
 	if (is_right(c)) {

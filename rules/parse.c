@@ -452,6 +452,30 @@ static bool parse_statement(struct fw_parser *p)
 	return !stmt->is_broken;
 }
 
+/*
+ * Pass over a rule that ends with its line, for whoever wants the files only.
+ * That is sure without a brace or semicolon, be the rule right or wrong.
+ */
+static bool skip_rule(struct fw_parser *p)
+{
+	struct fw_lexer *lex = &p->lex;
+	const char *rest = lex->data + lex->off;
+	size_t n = lex->len - lex->off;
+	const char *end = memchr(rest, '\n', n);
+	const struct fw_keyword *k = verdict_words;
+
+	while (k->word && !fw_parser_at_word(p, k->word))
+		k++;
+	if (!k->word)
+		return false;
+	n = end ? (size_t)(end - rest) : n;
+	if (memchr(rest, '{', n) || memchr(rest, ';', n))
+		return false;
+	lex->off += (uint32_t)n;
+	fw_parser_take(p);
+	return true;
+}
+
 static void parse_statements(struct fw_parser *p)
 {
 	p->token = fw_lex_next(&p->lex);
@@ -460,6 +484,8 @@ static void parse_statements(struct fw_parser *p)
 		if (fw_parser_accept(p, FW_TOKEN_NEWLINE))
 			continue;
 		p->open = 0;
+		if (p->c->options->only_texts && skip_rule(p))
+			continue;
 		if (!parse_statement(p)) {
 			recover(p);
 		} else if (p->token.kind != FW_TOKEN_NEWLINE &&

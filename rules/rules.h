@@ -251,8 +251,11 @@ struct fw_options {
 	 * error: the program is complete, and what follows only looks for warnings,
 	 * which may take long. Meanwhile others may read the program, all but its
 	 * `decided_by`; it is theirs when fw_compile_with() returns it, which it does.
-	 * Either may return false: that is enough.
+	 * Either may return false: that is enough. With `only_texts` reading all
+	 * files is enough in any case, and rules are passed over where they stand
+	 * on a line of their own: they name no files, and may be wrong.
 	 */
+	bool only_texts;
 	bool (*read_all)(void *ctx, const struct fw_text *texts, size_t n);
 	bool (*accepted)(void *ctx, struct fw_program *program);
 };

@@ -85,6 +85,29 @@ static int read_file(void *ctx, const char *name, struct fw_text *ret,
 	return r;
 }
 
+/*
+ * Much text of a load is compiled by the daemon: here it is enough to find the
+ * files. What is wrong with them is told together with what is wrong with rules.
+ */
+static int compile_text(struct job *job, const struct fw_options *options,
+			const struct fw_text *text, struct fw_diag *diag,
+			struct fw_program **ret)
+{
+	struct fw_options passing = *options;
+	int r = -EINVAL;
+
+	passing.only_texts = job->is_load && text->len >= FW_PROTO_MUCH_TEXT;
+	if (passing.only_texts) {
+		r = fw_compile_with(&passing, text->name, text->data, text->len,
+				    read_file, job, diag, ret);
+	}
+	if (r != -EINVAL)
+		return r;
+	fw_diag_done(diag);
+	return fw_compile_with(options, text->name, text->data, text->len,
+			       read_file, job, diag, ret);
+}
+
 /* FW_EXIT_OK also if the job asked for no more than it has got. */
 static enum fw_exit compile(struct job *job, const struct fw_options *options,
 			    struct fw_diag *diag, struct fw_program **ret)
@@ -103,8 +126,7 @@ static enum fw_exit compile(struct job *job, const struct fw_options *options,
 		fw_complain("cannot read '%s': %s", operand, error);
 		return FW_EXIT_REQUEST;
 	}
-	r = fw_compile_with(options, name, data, text.len, read_file, job, diag,
-			    ret);
+	r = compile_text(job, options, &text, diag, ret);
 	if (r == -EINVAL) {
 		fw_print_errors(job->cli, name, diag);
 		return FW_EXIT_REQUEST;

@@ -235,15 +235,18 @@ def test_killed_while_loading(lab):
 def test_error_in_much_text(own_lab):
     """What is tried for nothing leaves nothing, running rules least of all."""
     lab = own_lab
-    bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
+    for rule, error in (("accept in from @nobody\n", "no set 'nobody'"),
+                        ("accept inn\n", "found 'inn'")):
+        bad = lab.rules(DENY + MANY + rule)
+        result = lab.fwctl("load", bad, check=False)
+        assert result.exit == 1 and error in result.err, result
+        wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
+        assert attached(lab) == [] and not lab.pin_dir.exists()
+    # The daemon is woken when the text has been read; errors in what is no rule are found
+    # before it sees it, and told with those of the rules.
+    bad = lab.rules(DENY + MANY + "accept inn\ndropping\n")
     result = lab.fwctl("load", bad, check=False)
-    assert result.exit == 1 and "no set 'nobody'" in result.err, result
-    wait_for(lambda: lab.daemon_pid() is None, 10, "fwctld to be gone")
-    assert attached(lab) == [] and not lab.pin_dir.exists()
-    # The daemon is woken when the text has been read; what cannot be parsed it never sees.
-    bad = lab.rules(DENY + MANY + "accept inn\n")
-    result = lab.fwctl("load", bad, check=False)
-    assert result.exit == 1 and result.err.count("error: ") == 1, result
+    assert result.exit == 1 and result.err.count("error: ") == 2, result
     wait_for(lambda: lab.daemon_pid() is not None, 10, "fwctld to be there")
     assert attached(lab) == [] and not lab.pin_dir.exists()
     lab.load(DENY + ECHO)
@@ -272,7 +275,7 @@ def test_load_says_what_check_says(own_lab, text, tmp_path, monkeypatch):
                 for verb in ("check", "load")]
     assert messages[0] == messages[1] and len(messages[0]) == 4, messages
     more.write_text("accept in from @nobody\naccept in to port 70000\naccept in from 1.2.3.4/\n")
-    # What cannot be parsed the client finds, and of much text the daemon the rest.
+    # The client finds all that is wrong with little text, the daemon with rules of much.
     for lines, error in ((3, "3:24: error: '' is not"), (1, "1:16: error: there is no set")):
         more.write_text("".join(more.read_text().splitlines(True)[:lines]))
         checked, loaded = (lab.fwctl(verb, "main.conf", check=False)

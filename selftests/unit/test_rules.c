@@ -322,6 +322,47 @@ static void test_enough(void **state)
 	assert_int_equal(told.n_read, 0);
 }
 
+/* Rules are passed over, right or wrong, but not what may name a file. */
+static void test_only_texts(void **state)
+{
+	static const struct test_file files[] = {
+		{ "a.conf", "drop inn\nset s { file \"s.txt\" }" },
+		{ "b.conf", "drop in log \"}" },
+		{ "s.txt", "10.0.0.0/8\n" },
+		{ NULL, NULL },
+	};
+	const struct fw_options options = { .read_all = on_read_all,
+					    .only_texts = true };
+	static const struct {
+		const char *text;
+		int result;
+		size_t n_texts;
+	} cases[] = {
+		{ "accept inn\ninclude \"a.conf\"\nreject", -ECANCELED, 3 },
+		{ "accept in; include \"a.conf\"\n", -ECANCELED, 3 },
+		{ "drop in from {\ninclude \"a.conf\"\n}\n", -EINVAL, 0 },
+		{ "drop in from { 10.0.0.1,\n10.0.0.2 }\ninclude \"b.conf\"",
+		  -ECANCELED, 2 },
+		{ "drop in # }\ndropping\n", -EINVAL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *text = cases[i].text;
+		struct fw_program *program = NULL;
+		struct told told = { .files = files };
+		struct fw_diag diag = { 0 };
+
+		assert_int_equal(fw_compile_with(&options, "t", text,
+						 strlen(text), read_told, &told,
+						 &diag, &program),
+				 cases[i].result);
+		assert_int_equal(told.n_texts, cases[i].n_texts);
+		assert_null(program);
+		fw_diag_done(&diag);
+	}
+}
+
 /* The file of a set of ports has ports. */
 static void test_file_of_ports(void **state)
 {
@@ -576,6 +617,7 @@ int main(void)
 		cmocka_unit_test(test_without_reader),
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_enough),
+		cmocka_unit_test(test_only_texts),
 		cmocka_unit_test(test_file_of_ports),
 		cmocka_unit_test(test_never_now),
 		cmocka_unit_test(test_named_sets),
