@@ -4,13 +4,18 @@
 #include "arena.h"
 
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Large blocks are fresh pages: what is not used costs nothing. */
-#define BLOCK_SIZE ((size_t)1 << 20)
-#define ALIGN	   alignof(max_align_t)
+/*
+ * Large blocks are fresh pages: what is not used costs nothing. Each is twice the
+ * one before: large ones can be backed by huge pages.
+ */
+#define FIRST_BLOCK   ((size_t)1 << 20)
+#define LARGEST_BLOCK ((size_t)16 << 20)
+#define ALIGN	      alignof(max_align_t)
 
 struct fw_arena_block {
 	struct fw_arena_block *next;
@@ -30,20 +35,30 @@ static struct fw_arena_block *new_block(size_t size)
 	return block;
 }
 
+static size_t next_size(const struct fw_arena *arena)
+{
+	if (!arena->head)
+		return FIRST_BLOCK;
+	return arena->head->size < LARGEST_BLOCK ? arena->head->size * 2
+						 : LARGEST_BLOCK;
+}
+
 static void *take(struct fw_arena *arena, size_t size, size_t align)
 {
 	struct fw_arena_block *block = arena->head;
 	size_t off = block ? (block->used + align - 1) / align * align : 0;
+	size_t usual = next_size(arena);
+	bool is_large = size > usual / 4;
 
 	if (block && off <= block->size && block->size - off >= size) {
 		block->used = off + size;
 		return block->data + off;
 	}
-	block = new_block(size > BLOCK_SIZE / 4 ? size : BLOCK_SIZE);
+	block = new_block(is_large ? size : usual);
 	if (!block)
 		return NULL;
 	block->used = size;
-	if (size > BLOCK_SIZE / 4 && arena->head) {
+	if (is_large && arena->head) {
 		/* A block of its own; the last one has room still. */
 		block->next = arena->head->next;
 		arena->head->next = block;

@@ -37,6 +37,8 @@ static void exec_daemon(const struct fw_paths *paths, int ready_fd)
 	char *slash = NULL;
 	ssize_t n;
 
+	/* Huge pages where the kernel gives them if asked; as fwctld.service. */
+	(void)setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
 	(void)snprintf(fd_text, sizeof(fd_text), "%d", ready_fd);
 	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (n > 0) {
