@@ -95,28 +95,40 @@ struct fw_u128 fw_addr_prefix_first(const struct fw_address *address,
 	return host;
 }
 
+/* Without leading zeros; returns where the text ends. */
+static char *put_octet(char *s, unsigned int octet)
+{
+	if (octet >= 100)
+		*s++ = (char)('0' + octet / 100);
+	if (octet >= 10)
+		*s++ = (char)('0' + octet / 10 % 10);
+	*s++ = (char)('0' + octet % 10);
+	return s;
+}
+
 static void print_v4(struct fw_str *str, uint32_t value)
 {
+	char text[INET_ADDRSTRLEN];
+	char *s = text;
 	int shift;
 
 	for (shift = 24; shift >= 0; shift -= 8) {
-		fw_str_put_number(str, value >> shift & 0xff);
-		if (shift)
-			fw_str_add(str, ".", 1);
+		s = put_octet(s, value >> shift & 0xff);
+		*s++ = '.';
 	}
+	fw_str_add(str, text, (size_t)(s - 1 - text));
 }
 
-/* One group of four hexadecimal digits, without leading zeros. */
-static void print_group(struct fw_str *str, unsigned int group)
+/* Four hexadecimal digits without leading zeros; returns where the text ends. */
+static char *put_group(char *s, unsigned int group)
 {
-	char digits[4];
-	size_t i = sizeof(digits);
+	int shift = 12;
 
-	do {
-		digits[--i] = "0123456789abcdef"[group & 0xf];
-		group >>= 4;
-	} while (group);
-	fw_str_add(str, digits + i, sizeof(digits) - i);
+	while (shift && group >> shift == 0)
+		shift -= 4;
+	for (; shift >= 0; shift -= 4)
+		*s++ = "0123456789abcdef"[group >> shift & 0xf];
+	return s;
 }
 
 /* The first longest run of zero groups, if there are two at least: "::". */
@@ -138,7 +150,9 @@ static int longest_zeros(const unsigned int groups[8], int *ret_len)
 
 static void print_v6(struct fw_str *str, struct fw_u128 value)
 {
+	char text[INET6_ADDRSTRLEN];
 	unsigned int groups[8];
+	char *s = text;
 	int i, zeros, len;
 
 	for (i = 0; i < 4; i++) {
@@ -148,14 +162,16 @@ static void print_v6(struct fw_str *str, struct fw_u128 value)
 	zeros = longest_zeros(groups, &len);
 	for (i = 0; i < 8; i++) {
 		if (i == zeros) {
-			fw_str_add(str, "::", 2);
+			*s++ = ':';
+			*s++ = ':';
 			i += len - 1;
 			continue;
 		}
 		if (i && i != zeros + len)
-			fw_str_add(str, ":", 1);
-		print_group(str, groups[i]);
+			*s++ = ':';
+		s = put_group(s, groups[i]);
 	}
+	fw_str_add(str, text, (size_t)(s - text));
 }
 
 /* ::a.b.c.d and ::ffff:a.b.c.d are as the library prints them. */

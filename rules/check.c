@@ -298,12 +298,15 @@ void fw_check_statements(struct fw_scope *scope, const struct fw_ast *ast,
 {
 	const struct fw_span start = { .len = 1 };
 	struct once once = { 0 };
+	size_t n_left = ast->n_others;
 	const struct fw_stmt *stmt;
 
-	for (stmt = ast->first; stmt; stmt = stmt->next) {
+	/* Behind the last of them there may be many rules. */
+	for (stmt = ast->first; stmt && n_left; stmt = stmt->next) {
 		if (fw_report_is_full(&scope->c->rep))
 			return;
 		check_statement(scope, ast, stmt, &once, program);
+		n_left -= stmt->kind != FW_STMT_RULE;
 	}
 	fw_resolve_names(scope);
 	if (scope->zones.n == 0 && scope->c->rep.diag->errors == 0) {

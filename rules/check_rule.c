@@ -133,23 +133,32 @@ static enum fw_field field_of(const struct check *check, enum fw_term_id id)
 	return field;
 }
 
-static bool check_term(struct check *check, enum fw_term_id id,
-		       enum fw_field field)
+/* Understand a term that is there; `ret` is freed by fw_parts_done(), always. */
+static bool read_term(struct check *check, enum fw_term_id id,
+		      enum fw_field field, struct fw_parts *ret)
 {
 	const struct fw_ast_term *ast = &check->rule->ast->terms[id];
 	struct fw_term *term = &check->rule->terms[id];
-	struct fw_parts parts = { 0 };
-	bool is_good;
 
-	term->set = -1;
-	if (!ast->item)
-		return true;
+	*ret = (struct fw_parts){ 0 };
 	term->at = ast->at;
 	term->is_given = true;
 	term->is_negated = ast->is_negated;
-	is_good = check_empty(check, ast) &&
-		  fw_resolve(check->scope, field, ast->item, &parts) &&
-		  fill_term(check, field, &parts, term);
+	if (!check_empty(check, ast) ||
+	    !fw_resolve(check->scope, field, ast->item, ret))
+		return false;
+	fw_set_pool_expect(check->pool, field, ret);
+	return true;
+}
+
+static bool check_term(struct check *check, enum fw_term_id id,
+		       enum fw_field field)
+{
+	struct fw_parts parts;
+	bool is_good;
+
+	is_good = read_term(check, id, field, &parts) &&
+		  fill_term(check, field, &parts, &check->rule->terms[id]);
 	fw_parts_done(&parts);
 	return is_good;
 }
@@ -587,26 +596,61 @@ static bool check_family(struct check *check)
 	return narrow(check, ast->families, ast->family_at, "'family'", false);
 }
 
-static bool check_terms(struct check *check)
-{
-	static const enum fw_term_id plain[] = {
-		FW_TERM_IN,    FW_TERM_OUT, FW_TERM_PROTO, FW_TERM_SRC,
-		FW_TERM_SPORT, FW_TERM_DST, FW_TERM_DPORT,
-	};
-	bool is_good = true;
+static const enum fw_term_id plain[] = {
+	FW_TERM_IN,    FW_TERM_OUT, FW_TERM_PROTO, FW_TERM_SRC,
+	FW_TERM_SPORT, FW_TERM_DST, FW_TERM_DPORT,
+};
+
+/* A term that was read, of which the value or set is to be found. */
+struct reading {
+	enum fw_term_id id;
 	enum fw_field field;
-	size_t i;
+	bool is_good;
+	struct fw_parts parts;
+};
+
+/* All but those with pairs; returns how many. */
+static size_t read_terms(struct check *check, struct reading *ret)
+{
+	struct fw_checked_rule *rule = check->rule;
+	size_t i, n = 0;
 
 	for (i = 0; i < ARRAY_SIZE(plain); i++) {
-		field = field_of(check, plain[i]);
-		if (field != FW_FIELD_PAIR)
-			is_good &= check_term(check, plain[i], field);
+		struct reading *r = &ret[n];
+
+		rule->terms[plain[i]].set = -1;
+		if (!rule->ast->terms[plain[i]].item)
+			continue;
+		r->id = plain[i];
+		r->field = field_of(check, plain[i]);
+		if (r->field == FW_FIELD_PAIR)
+			continue;
+		r->is_good = read_term(check, r->id, r->field, &r->parts);
+		n++;
+	}
+	return n;
+}
+
+/* All are read before the set of the first is sought: memory takes its time. */
+static bool check_terms(struct check *check)
+{
+	const struct fw_ast_term *terms = check->rule->ast->terms;
+	struct reading readings[ARRAY_SIZE(plain)];
+	size_t i, n = read_terms(check, readings);
+	bool is_good = true;
+
+	for (i = 0; i < n; i++) {
+		struct reading *r = &readings[i];
+
+		is_good &= r->is_good && fill_term(check, r->field, &r->parts,
+						   &check->rule->terms[r->id]);
+		fw_parts_done(&r->parts);
 	}
 	/* They need to know the ports of the rule. */
 	for (i = 0; i < ARRAY_SIZE(plain); i++) {
-		field = field_of(check, plain[i]);
-		if (field == FW_FIELD_PAIR)
-			is_good &= check_term(check, plain[i], field);
+		if (terms[plain[i]].item &&
+		    field_of(check, plain[i]) == FW_FIELD_PAIR)
+			is_good &= check_term(check, plain[i], FW_FIELD_PAIR);
 	}
 	return is_good;
 }
@@ -644,7 +688,9 @@ void fw_checked_rule_done(struct fw_checked_rule *rule)
 {
 	int i;
 
-	for (i = 0; i < FW_TERM_MAX; i++)
-		fw_value_done(&rule->terms[i].value);
-	*rule = (struct fw_checked_rule){ 0 };
+	for (i = 0; i < FW_TERM_MAX; i++) {
+		/* Most terms have none. */
+		if (rule->terms[i].at.len)
+			fw_value_done(&rule->terms[i].value);
+	}
 }

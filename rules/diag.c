@@ -58,6 +58,19 @@ static bool is_control(unsigned char c)
 	return (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f;
 }
 
+#define BLOCK 64
+
+/* Is a block plain?  Without a branch for each byte. */
+static bool is_plain(const unsigned char p[BLOCK])
+{
+	unsigned char other = 0;
+	int i;
+
+	for (i = 0; i < BLOCK; i++)
+		other |= (p[i] >= 0x7f) | ((p[i] < 0x20) & (p[i] != '\n'));
+	return !other;
+}
+
 int64_t fw_text_find_binary(const char *s, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)s;
@@ -67,6 +80,8 @@ int64_t fw_text_find_binary(const char *s, size_t len)
 		size_t n;
 
 		/* Nearly everything is plain. */
+		while (len - i >= BLOCK && is_plain(p + i))
+			i += BLOCK;
 		while (i < len && p[i] < 0x7f && (p[i] >= 0x20 || p[i] == '\n'))
 			i++;
 		if (i == len)

@@ -346,8 +346,9 @@ static bool read_file(struct fw_scope *scope, enum fw_field field,
 void fw_parts_done(struct fw_parts *parts)
 {
 	free(parts->refs);
+	parts->refs = NULL;
+	parts->n_refs = 0;
 	fw_value_done(&parts->literals);
-	*parts = (struct fw_parts){ 0 };
 }
 
 /* A set that holds something else than what is wanted. */

@@ -15,10 +15,11 @@
 
 void fw_value_done(struct fw_value *value)
 {
-	fw_ranges_done(&value->v4);
-	fw_ranges_done(&value->v6);
+	free(value->v4.r);
+	free(value->v6.r);
 	fw_pairs_free(value->pairs);
-	*value = (struct fw_value){ 0 };
+	value->v4 = value->v6 = (struct fw_ranges){ 0 };
+	value->pairs = NULL;
 }
 
 void fw_value_merge(struct fw_value *value)

@@ -44,18 +44,18 @@ static uint64_t hash_ranges(uint64_t hash, const struct fw_ranges *ranges)
 				 ranges->n * sizeof(*ranges->r));
 }
 
-static uint64_t hash_set(const struct fw_ir_set *set)
+static uint32_t hash_set(const struct fw_ir_set *set)
 {
 	uint64_t hash = FW_HASH_SEED + set->has_self;
 
 	hash = hash_ranges(hash, &set->v4);
 	hash = hash_ranges(hash, &set->v6);
-	return hash_ranges(hash, &set->port);
+	return (uint32_t)hash_ranges(hash, &set->port);
 }
 
 /* Where a set is in the table, or the free place where it belongs. */
 static struct fw_set_slot *find_slot(const struct fw_set_pool *pool,
-				     uint64_t hash, const struct fw_ir_set *set)
+				     uint32_t hash, const struct fw_ir_set *set)
 {
 	size_t i = hash & (pool->n_slots - 1);
 
@@ -151,7 +151,7 @@ static bool has_room(struct fw_set_pool *pool, struct fw_scope *scope,
 int32_t fw_set_pool_add(struct fw_set_pool *pool, struct fw_scope *scope,
 			const struct fw_ir_set *set, struct fw_span at)
 {
-	uint64_t hash = hash_set(set);
+	uint32_t hash = hash_set(set);
 	struct fw_set_slot *slot;
 
 	if (pool->n * 2 >= pool->n_slots && !widen(pool))
@@ -416,6 +416,18 @@ static int32_t build_once(struct fw_set_pool *pool, struct fw_scope *scope,
 				 (uint32_t)number) < 0)
 		return out_of_memory(scope);
 	return number;
+}
+
+void fw_set_pool_expect(const struct fw_set_pool *pool, enum fw_field field,
+			const struct fw_parts *parts)
+{
+	struct fw_ir_set set;
+
+	if ((field != FW_FIELD_ADDRESS && field != FW_FIELD_PORT) ||
+	    parts->n_refs || !pool->n_slots)
+		return;
+	set = set_of(field, &parts->literals);
+	__builtin_prefetch(&pool->slots[hash_set(&set) & (pool->n_slots - 1)]);
 }
 
 int32_t fw_set_pool_get(struct fw_set_pool *pool, struct fw_scope *scope,

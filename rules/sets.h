@@ -10,7 +10,7 @@
 
 /* A place of the table by content. */
 struct fw_set_slot {
-	uint64_t hash;
+	uint32_t hash;
 	uint32_t number; /* of the set + 1; 0: free */
 };
 
@@ -44,6 +44,13 @@ struct fw_set_pool {
 int32_t fw_set_pool_get(struct fw_set_pool *pool, struct fw_scope *scope,
 			enum fw_field field, const struct fw_parts *parts,
 			struct fw_span at);
+
+/**
+ * @brief The set of that value will be asked for soon: its place in a table that
+ *        no cache holds is fetched meanwhile.
+ */
+void fw_set_pool_expect(const struct fw_set_pool *pool, enum fw_field field,
+			const struct fw_parts *parts);
 
 /**
  * @brief Add a set; its ranges are copied.

@@ -31,18 +31,13 @@ static bool reserve(struct fw_str *str, size_t more)
 	return true;
 }
 
-void fw_str_add(struct fw_str *str, const char *s, size_t n)
+void fw_str_grow(struct fw_str *str, const char *s, size_t n)
 {
 	if (!reserve(str, n))
 		return;
 	memcpy(str->s + str->n, s, n);
 	str->n += n;
 	str->s[str->n] = '\0';
-}
-
-void fw_str_puts(struct fw_str *str, const char *s)
-{
-	fw_str_add(str, s, strlen(s));
 }
 
 void fw_str_put_number(struct fw_str *str, uint64_t n)
