@@ -70,6 +70,86 @@ static int compare(const void *a, const void *b)
 	return (x->host < y->host) - (x->host > y->host);
 }
 
+/* ---- sorting ------------------------------------------------------------- */
+
+#define DIGIT_BITS 16
+#define MANY	   4096 /* as many pay for counters of a digit */
+#define FEW	   16	/* as few are put in order one by one */
+
+/* Where the digit begins: with the highest bit in which two of them differ. */
+static unsigned int digit_shift(const struct entry *e, size_t n)
+{
+	uint64_t hi = 0, lo = 0;
+	unsigned int bits = 0;
+	size_t i;
+
+	for (i = 1; i < n; i++) {
+		hi |= e[i].prefix.hi ^ e[0].prefix.hi;
+		lo |= e[i].prefix.lo ^ e[0].prefix.lo;
+	}
+	if (hi) {
+		bits = 128 - (unsigned int)__builtin_clzll(hi);
+	} else if (lo) {
+		bits = 64 - (unsigned int)__builtin_clzll(lo);
+	}
+	return bits > DIGIT_BITS ? bits - DIGIT_BITS : 0;
+}
+
+static size_t digit_of(const struct entry *e, unsigned int shift)
+{
+	uint64_t word = e->prefix.hi >> (shift & 63);
+
+	if (shift < 64) {
+		word = e->prefix.lo >> shift;
+		if (shift)
+			word |= e->prefix.hi << (64 - shift);
+	}
+	return word & ((1u << DIGIT_BITS) - 1);
+}
+
+static void sort_few(struct entry *e, size_t n)
+{
+	size_t i, k;
+
+	if (n > FEW) {
+		qsort(e, n, sizeof(*e), compare);
+		return;
+	}
+	for (i = 1; i < n; i++) {
+		struct entry moving = e[i];
+
+		for (k = i; k > 0 && compare(&moving, &e[k - 1]) < 0; k--)
+			e[k] = e[k - 1];
+		e[k] = moving;
+	}
+}
+
+/* Into heaps by one digit, then each heap by itself; `ret` is as long as `e`. */
+static int sort(const struct entry *e, size_t n, struct entry *ret)
+{
+	_cleanup_free_ uint32_t *ends = NULL;
+	unsigned int shift = digit_shift(e, n);
+	size_t n_digits = (size_t)1 << DIGIT_BITS;
+	size_t i, start = 0;
+
+	ends = calloc(n_digits, sizeof(*ends));
+	if (!ends)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
+		ends[digit_of(&e[i], shift)]++;
+	for (i = 0; i < n_digits; i++) {
+		start += ends[i];
+		ends[i] = (uint32_t)start - ends[i];
+	}
+	for (i = 0; i < n; i++)
+		ret[ends[digit_of(&e[i], shift)]++] = e[i];
+	for (start = 0, i = 0; i < n_digits; start = ends[i++])
+		sort_few(ret + start, ends[i] - start);
+	return 0;
+}
+
+/* ---- the tree ------------------------------------------------------------ */
+
 static bool contains(const struct fw_prefix *outer,
 		     const struct fw_prefix *inner)
 {
@@ -105,21 +185,29 @@ static void link_sorted(struct fw_prefixes *prefixes,
 
 int fw_prefixes_link(struct fw_prefixes *prefixes)
 {
-	_cleanup_free_ struct entry *entries = NULL;
+	_cleanup_free_ struct entry *entries = NULL, *sorted = NULL;
 	_cleanup_free_ struct fw_prefix *nodes = NULL;
 	size_t n = prefixes->n;
 	size_t i;
 
 	entries = calloc(n + 1, sizeof(*entries));
+	sorted = calloc(n + 1, sizeof(*sorted));
 	nodes = calloc(n + 1, sizeof(*nodes));
 	prefixes->node = calloc(n + 1, sizeof(*prefixes->node));
 	prefixes->parent = calloc(n + 1, sizeof(*prefixes->parent));
-	if (!entries || !nodes || !prefixes->node || !prefixes->parent)
+	if (!entries || !sorted || !nodes || !prefixes->node ||
+	    !prefixes->parent)
 		return -ENOMEM;
 	for (i = 0; i < n; i++)
 		entries[i] = (struct entry){ prefixes->p[i], (uint32_t)i };
-	qsort(entries, n, sizeof(*entries), compare);
-	link_sorted(prefixes, entries, nodes);
+	if (n < MANY) {
+		sort_few(entries, n);
+		link_sorted(prefixes, entries, nodes);
+		return 0;
+	}
+	if (sort(entries, n, sorted) < 0)
+		return -ENOMEM;
+	link_sorted(prefixes, sorted, nodes);
 	return 0;
 }
 
