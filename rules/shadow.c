@@ -37,11 +37,12 @@ enum dimension {
 	DIM_MAX
 };
 
-#define MAX_GROUPS 8  /* places of one list */
-#define MAX_COPIES 16 /* entries of one row and family, for its addresses */
-#define FEW_COPIES 4  /* and for its ports: they tell less */
-#define MAX_LOOK   64 /* ranges among which the narrowest is sought */
-#define MAX_SLOTS  (4u << 20) /* in use; what the table may take of memory */
+#define MAX_GROUPS  8  /* places of one list */
+#define MAX_COPIES  16 /* entries of one row and family, for its addresses */
+#define FEW_COPIES  4  /* and for its ports: they tell less */
+#define MAX_LOOK    64 /* ranges among which the narrowest is sought */
+#define FEW_PARENTS 8  /* to be fetched together */
+#define MAX_SLOTS   (3u << 20) /* in use; what the table may take of memory */
 
 /* Where a set is in a tree: numbers as entered. */
 struct set_places {
@@ -52,11 +53,22 @@ struct set_places {
 	uint32_t gap;	    /* some of what is not in it; 0: not entered */
 };
 
-/* Either a step on the way, or at the last one a list of rows. */
+/*
+ * Either a step on the way, or at the last one a list of rows. As long as there is
+ * one row alone behind a step, the steps to it stand here, too.
+ */
 struct slot {
 	uint32_t from, node; /* the key; from 0: free */
-	uint32_t id;
-	uint32_t head, tail; /* of `entries`, + 1 */
+	uint32_t id;	     /* `from` of the next steps; 0: one row alone */
+	union {
+		struct {
+			uint32_t head, tail; /* of `entries`, + 1 */
+		};
+		struct {
+			uint32_t row;
+			uint32_t path[DIM_MAX - 1]; /* its last nodes */
+		};
+	};
 };
 
 struct entry {
@@ -314,11 +326,17 @@ static uint32_t list_of(const struct fw_ir_row *row, bool is_v6)
 
 /* ---- the table ----------------------------------------------------------- */
 
+static size_t first_place(size_t n, uint32_t from, uint32_t node)
+{
+	uint64_t key = ((uint64_t)from << 32 | node) * 0x9e3779b97f4a7c15u;
+
+	return (key ^ key >> 32) & (n - 1);
+}
+
 static struct slot *find_slot(struct slot *slots, size_t n, uint32_t from,
 			      uint32_t node)
 {
-	uint64_t key = ((uint64_t)from << 32 | node) * 0x9e3779b97f4a7c15u;
-	size_t i = (key ^ key >> 32) & (n - 1);
+	size_t i = first_place(n, from, node);
 
 	while (slots[i].from &&
 	       (slots[i].from != from || slots[i].node != node))
@@ -332,7 +350,7 @@ static bool widen(struct search *s)
 	struct slot *slots;
 	size_t i;
 
-	/* Most rows take a few; moving them costs more than room. */
+	/* Most rows take one or two; moving them costs more than room. */
 	while (!s->n_slots && n < s->program->n_rows * 4)
 		n *= 2;
 	slots = calloc(n, sizeof(*slots));
@@ -350,21 +368,12 @@ static bool widen(struct search *s)
 	return true;
 }
 
-/* The slot of a key, made if there was none; NULL without memory. */
+/* The slot of a key, free if there was none; NULL without memory. */
 static struct slot *need_slot(struct search *s, uint32_t from, uint32_t node)
 {
-	struct slot *slot;
-
 	if (s->n_used * 2 >= s->n_slots && !widen(s))
 		return NULL;
-	slot = find_slot(s->slots, s->n_slots, from, node);
-	if (!slot->from) {
-		s->n_used++;
-		*slot = (struct slot){ .from = from,
-				       .node = node,
-				       .id = s->n_ids++ };
-	}
-	return slot;
+	return find_slot(s->slots, s->n_slots, from, node);
 }
 
 static bool append(struct search *s, struct slot *slot, uint32_t row)
@@ -423,20 +432,89 @@ static void nodes_of(const struct search *s, const struct fw_ir_row *row,
 	}
 }
 
+/* One way leads on from a step. */
+static bool is_single(const struct nodes *nodes, int dim)
+{
+	while (++dim < DIM_MAX) {
+		if (nodes->n[dim] != 1)
+			return false;
+	}
+	return true;
+}
+
+static void take_slot(struct search *s, struct slot *slot, uint32_t from,
+		      uint32_t node)
+{
+	s->n_used++;
+	*slot = (struct slot){ .from = from, .node = node };
+}
+
+/* A row alone behind a step. */
+static void put_alone(struct slot *slot, const struct nodes *nodes, int dim,
+		      uint32_t row)
+{
+	int i;
+
+	slot->row = row;
+	for (i = dim + 1; i < DIM_MAX; i++)
+		slot->path[i - 1] = nodes->node[i][0];
+}
+
+/* Behind a step there was one row alone: it goes a step further. */
+static bool push_on(struct search *s, struct slot *slot, int dim)
+{
+	struct slot old = *slot, *next;
+
+	slot->id = s->n_ids++;
+	next = need_slot(s, s->n_ids - 1, old.path[dim]);
+	if (!next)
+		return false;
+	take_slot(s, next, s->n_ids - 1, old.path[dim]);
+	if (dim + 2 == DIM_MAX)
+		return append(s, next, old.row);
+	next->row = old.row;
+	memcpy(next->path, old.path, sizeof(next->path));
+	return true;
+}
+
+static bool store_below(struct search *s, uint32_t from,
+			const struct nodes *nodes, int dim, uint32_t row);
+
+/* One of the nodes in a dimension. */
+static bool store_at(struct search *s, uint32_t from, uint32_t node,
+		     const struct nodes *nodes, int dim, uint32_t row)
+{
+	struct slot *slot = need_slot(s, from, node);
+	bool is_new;
+	uint32_t id;
+
+	if (!slot)
+		return false;
+	is_new = !slot->from;
+	if (is_new)
+		take_slot(s, slot, from, node);
+	if (dim + 1 == DIM_MAX)
+		return append(s, slot, row);
+	if (is_new && is_single(nodes, dim)) {
+		put_alone(slot, nodes, dim, row);
+		return true;
+	}
+	if (is_new)
+		slot->id = s->n_ids++;
+	id = slot->id ? slot->id : s->n_ids;
+	if (!slot->id && !push_on(s, slot, dim))
+		return false;
+	return store_below(s, id, nodes, dim + 1, row);
+}
+
 static bool store_below(struct search *s, uint32_t from,
 			const struct nodes *nodes, int dim, uint32_t row)
 {
-	struct slot *slot;
 	uint32_t i;
 
 	for (i = 0; i < nodes->n[dim]; i++) {
 		s->covers.steps++;
-		slot = need_slot(s, from, nodes->node[dim][i]);
-		if (!slot)
-			return false;
-		if (dim + 1 == DIM_MAX
-			    ? !append(s, slot, row)
-			    : !store_below(s, slot->id, nodes, dim + 1, row))
+		if (!store_at(s, from, nodes->node[dim][i], nodes, dim, row))
 			return false;
 	}
 	return true;
@@ -471,43 +549,89 @@ static bool decides(struct search *s, const struct fw_ir_row *earlier)
 		 fw_row_may_be_essential(s->row));
 }
 
+/* False: what follows cannot be better. */
+static bool look_at_row_before(struct search *s, uint32_t row)
+{
+	if ((s->found && row + 1 >= s->found) || s->covers.steps > s->max_steps)
+		return false;
+	if (!decides(s, &s->program->rows[row]))
+		return true;
+	s->found = row + 1;
+	return false;
+}
+
 static void look_at_list(struct search *s, const struct slot *slot)
 {
 	uint32_t i;
 
 	for (i = slot->head; i; i = s->entries[i - 1].next) {
-		uint32_t row = s->entries[i - 1].row;
+		if (!look_at_row_before(s, s->entries[i - 1].row))
+			return;
+	}
+}
 
-		if ((s->found && row + 1 >= s->found) ||
-		    s->covers.steps > s->max_steps)
-			return;
-		if (decides(s, &s->program->rows[row])) {
-			s->found = row + 1;
-			return;
+/* Where the prefixes are that contain each other in a dimension. */
+static const uint32_t *parents_in(const struct search *s, int dim)
+{
+	enum tree tree = TREE_NUMBER;
+
+	if (dim == DIM_SRC || dim == DIM_DST)
+		tree = s->families & FW_FAMILY_IPV4 ? TREE_V4 : TREE_V6;
+	return s->trees[tree].parent;
+}
+
+/* Is a row alone behind a step where it may cover the one in question? */
+static bool is_on_the_way(const struct search *s, const struct slot *slot,
+			  int dim)
+{
+	while (++dim < DIM_MAX) {
+		const uint32_t *parent = parents_in(s, dim);
+		uint32_t node = s->at[dim];
+
+		while (node != slot->path[dim - 1]) {
+			if (node == FW_PREFIX_ROOT)
+				return false;
+			node = parent[node];
 		}
+	}
+	return true;
+}
+
+/* The table is larger than any cache: ask for all places at once. */
+static void fetch_below(const struct search *s, uint32_t from, int dim)
+{
+	const uint32_t *parent = parents_in(s, dim);
+	uint32_t node = s->at[dim];
+	int i;
+
+	for (i = 0; i < FEW_PARENTS && node != FW_PREFIX_ROOT; i++) {
+		node = parent[node];
+		__builtin_prefetch(
+			&s->slots[first_place(s->n_slots, from, node)]);
 	}
 }
 
 static void look_below(struct search *s, uint32_t from, int dim)
 {
-	enum tree tree = TREE_NUMBER;
+	const uint32_t *parent = parents_in(s, dim);
 	const struct slot *slot;
 	uint32_t node = s->at[dim];
 
-	if (dim == DIM_SRC || dim == DIM_DST)
-		tree = s->families & FW_FAMILY_IPV4 ? TREE_V4 : TREE_V6;
+	fetch_below(s, from, dim);
 	for (;;) {
 		if (s->covers.steps++ > s->max_steps)
 			return;
 		slot = find_slot(s->slots, s->n_slots, from, node);
 		if (slot->from && dim + 1 == DIM_MAX) {
 			look_at_list(s, slot);
-		} else if (slot->from) {
+		} else if (slot->from && slot->id) {
 			look_below(s, slot->id, dim + 1);
+		} else if (slot->from && is_on_the_way(s, slot, dim)) {
+			(void)look_at_row_before(s, slot->row);
 		}
 		if (node == FW_PREFIX_ROOT)
 			return;
-		node = s->trees[tree].parent[node];
+		node = parent[node];
 	}
 }
 
