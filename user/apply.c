@@ -47,6 +47,8 @@ struct fw_apply {
 	struct fw_cover *cover;
 	struct rules now;
 	struct fw_timer *forget_timer; /* for the image before this one */
+	bool is_kept; /* the running image, for after the next switch */
+	uint32_t forgotten_gen; /* of which there are no marks; 0: none */
 	time_t since;
 	fw_apply_forget_fn forget;
 	void *forget_data;
@@ -122,14 +124,50 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 	return r;
 }
 
-static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
+/* The generation of the next rules. */
+static uint32_t coming_gen(const struct fw_apply *apply)
 {
 	uint32_t gen = apply->now.gen;
+
+	return gen < FW_MARK_GEN_MAX ? gen + 1 : 1;
+}
+
+/* No flow bears the mark of a generation that is not running. */
+static int forget_gen(struct fw_apply *apply, uint32_t gen)
+{
 	int r = 0;
 
-	gen = gen < FW_MARK_GEN_MAX ? gen + 1 : 1;
-	if (apply->forget)
+	if (apply->forget && apply->forgotten_gen != gen)
 		r = apply->forget(apply->forget_data, gen);
+	if (r == 0)
+		apply->forgotten_gen = gen;
+	return r;
+}
+
+/* The running image is found by packets after the next switch, too. */
+static int keep_image(struct fw_apply *apply)
+{
+	int r;
+
+	if (apply->now.image_fd < 0 || apply->is_kept)
+		return 0;
+	r = fw_rulesets_keep(apply->dp, apply->now.image_fd);
+	apply->is_kept = r == 0;
+	return r;
+}
+
+void fw_apply_expect(struct fw_apply *apply)
+{
+	(void)forget_gen(apply, coming_gen(apply));
+	(void)keep_image(apply);
+}
+
+static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
+{
+	uint32_t gen = coming_gen(apply);
+	int r;
+
+	r = forget_gen(apply, gen);
 	if (r < 0) {
 		fw_errorf(
 			reterr,
@@ -229,8 +267,10 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
 	if (r < 0)
 		return r;
-	r = fw_rulesets_switch(apply->dp, next->image_fd,
-			       is_growing ? -1 : apply->now.image_fd);
+	if (!is_growing)
+		r = keep_image(apply);
+	if (r == 0)
+		r = fw_rulesets_switch(apply->dp, next->image_fd);
 	if (r < 0) {
 		fw_errorf(reterr, "cannot switch to the new rules: %s",
 			  strerror(-r));
@@ -241,7 +281,7 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 		if (r < 0)
 			return r;
 		/* Once more, to wait for packets in the other programs. */
-		(void)fw_rulesets_switch(apply->dp, next->image_fd, -1);
+		(void)fw_rulesets_switch(apply->dp, next->image_fd);
 	}
 	if (is_first)
 		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
@@ -271,9 +311,10 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 
 static void on_forget(void *data)
 {
-	const struct fw_apply *apply = data;
+	struct fw_apply *apply = data;
 
 	fw_rulesets_forget(apply->dp);
+	apply->is_kept = false;
 }
 
 /* The switch is done: what only the old rules needed goes. */
@@ -283,6 +324,8 @@ static void commit(struct fw_apply *apply, struct rules *next)
 	struct rules old = apply->now;
 
 	apply->now = *next;
+	apply->is_kept = false;
+	apply->forgotten_gen = 0;
 	fw_cover_trim(apply->cover, &apply->now.cover);
 	if (is_new) {
 		apply->since = time(NULL);

@@ -54,6 +54,13 @@ void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
 			 void *data);
 
 /**
+ * @brief There will be a load: do what takes time and needs no rules.
+ *
+ * What fails here, fw_apply_load() tries once more.
+ */
+void fw_apply_expect(struct fw_apply *apply);
+
+/**
  * @brief Replace the running rules.
  *
  * Everything is prepared before one map update switches; if anything fails the

@@ -191,8 +191,11 @@ static int load(struct loading *loading, const json_t *args)
 		return r;
 	}
 	/* Much text takes its time; of little an error is found sooner. */
-	if (fw_compilation_bytes(loading->compilation) >= FW_PROTO_MUCH_TEXT)
+	if (fw_compilation_bytes(loading->compilation) >= FW_PROTO_MUCH_TEXT) {
+		if (loading->daemon->apply)
+			fw_apply_expect(loading->daemon->apply);
 		r_open = open_datapath(loading);
+	}
 	r = fw_compilation_wait(loading->compilation, &program);
 	if (r < 0) {
 		refuse_rules(loading, r);

@@ -67,17 +67,16 @@ int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd)
  * The kernel waits after each update for the packets that are at work
  * (maybe_wait_bpf_programs()); after a batch of them only since Linux 6.8.
  */
-int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd, int old_fd)
+int fw_rulesets_keep(const struct fw_datapath *dp, int image_fd)
 {
-	int fd = fw_datapath_map(dp, FW_MAP_RULESETS);
-	int r;
+	return bpf_map_update_elem(fw_datapath_map(dp, FW_MAP_RULESETS),
+				   &slot_before, &image_fd, BPF_ANY);
+}
 
-	if (old_fd >= 0) {
-		r = bpf_map_update_elem(fd, &slot_before, &old_fd, BPF_ANY);
-		if (r < 0)
-			return r;
-	}
-	return bpf_map_update_elem(fd, &slot_zero, &image_fd, BPF_ANY);
+int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd)
+{
+	return bpf_map_update_elem(fw_datapath_map(dp, FW_MAP_RULESETS),
+				   &slot_zero, &image_fd, BPF_ANY);
 }
 
 void fw_rulesets_forget(const struct fw_datapath *dp)

@@ -22,18 +22,24 @@ uint32_t fw_rulesets_size(size_t bytes);
 int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd);
 
 /**
+ * @brief Keep the running image for packets that are at work when another one
+ *        takes its place, until fw_rulesets_forget().
+ *
+ * Takes some milliseconds; needless if other programs run on it.
+ *
+ * @param image_fd  its map
+ */
+int fw_rulesets_keep(const struct fw_datapath *dp, int image_fd);
+
+/**
  * @brief Let all packets from now on be judged by the image in a map.
  *
  * When this returns no packet is at work that began with another image.
- *
- * @param old_fd  the map of the running image, which the packets that are at
- *                work now go on with until fw_rulesets_forget(); -1: there is
- *                none, or other programs run on it
  */
-int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd, int old_fd);
+int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd);
 
 /**
- * @brief Let go of the image before the running one, which a switch keeps.
+ * @brief Let go of the image before the running one, which was kept.
  *
  * To be called when no packet can be at work with it any more, some
  * milliseconds after the switch.

@@ -19,10 +19,11 @@
 #include "user/stats.h"
 #include "user/util.h"
 
-#define BUCKETS 65536u
+#define BUCKETS 262144u
 
 struct slot {
 	char *label;
+	uint32_t hash; /* of the label */
 	uint32_t next; /* in its bucket; 0 ends it, for slot 0 is never used */
 	bool is_used;
 	bool is_new;	 /* taken in this round */
@@ -73,22 +74,28 @@ void fw_slots_free(struct fw_slots *slots)
 }
 
 /* FNV-1a */
-static uint32_t *bucket_of(struct fw_slots *slots, const char *label)
+static uint32_t hash_of(const char *label)
 {
 	uint32_t hash = 2166136261u;
 
 	for (; *label; label++)
 		hash = (hash ^ (uint8_t)*label) * 16777619u;
+	return hash;
+}
+
+static uint32_t *bucket_of(struct fw_slots *slots, uint32_t hash)
+{
 	return &slots->bucket[hash % BUCKETS];
 }
 
 /* A used slot with this label, or 0. */
-static uint32_t find(struct fw_slots *slots, const char *label)
+static uint32_t find(struct fw_slots *slots, const char *label, uint32_t hash)
 {
 	uint32_t i;
 
-	for (i = *bucket_of(slots, label); i; i = slots->slot[i].next) {
-		if (strcmp(slots->slot[i].label, label) == 0)
+	for (i = *bucket_of(slots, hash); i; i = slots->slot[i].next) {
+		if (slots->slot[i].hash == hash &&
+		    strcmp(slots->slot[i].label, label) == 0)
 			return i;
 	}
 	return 0;
@@ -111,7 +118,8 @@ static uint32_t find_free(struct fw_slots *slots)
 }
 
 /* Put a label on a free slot. */
-static int take(struct fw_slots *slots, const char *label, uint32_t slot)
+static int take(struct fw_slots *slots, const char *label, uint32_t hash,
+		uint32_t slot)
 {
 	struct slot *s = &slots->slot[slot];
 	bool has_counts = s->label || !slots->is_zero;
@@ -122,9 +130,10 @@ static int take(struct fw_slots *slots, const char *label, uint32_t slot)
 	if (!copy)
 		return -ENOMEM;
 	free(s->label);
-	bucket = bucket_of(slots, label);
+	bucket = bucket_of(slots, hash);
 	*s = (struct slot){
 		.label = copy,
+		.hash = hash,
 		.next = *bucket,
 		.is_used = true,
 		.is_seen = true,
@@ -141,7 +150,7 @@ static void release(struct fw_slots *slots, uint32_t slot)
 	struct slot *s = &slots->slot[slot];
 	uint32_t *link;
 
-	for (link = bucket_of(slots, s->label); *link != slot;
+	for (link = bucket_of(slots, s->hash); *link != slot;
 	     link = &slots->slot[*link].next)
 		;
 	*link = s->next;
@@ -162,10 +171,11 @@ void fw_slots_begin(struct fw_slots *slots, uint32_t size)
 int fw_slots_assign(struct fw_slots *slots, const char *label,
 		    uint32_t *ret_slot)
 {
+	uint32_t hash = hash_of(label);
 	uint32_t slot;
 	int r;
 
-	slot = find(slots, label);
+	slot = find(slots, label, hash);
 	if (slot) {
 		slots->slot[slot].is_seen = true;
 		*ret_slot = slot;
@@ -175,7 +185,7 @@ int fw_slots_assign(struct fw_slots *slots, const char *label,
 	slot = find_free(slots);
 	if (!slot)
 		return -ENOSPC;
-	r = take(slots, label, slot);
+	r = take(slots, label, hash, slot);
 	if (r < 0)
 		return r;
 	slots->slot[slot].is_new = true;
@@ -206,7 +216,7 @@ int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot)
 		return strcmp(slots->slot[slot].label, label) == 0 ? 0 : -EBUSY;
 	if (slot > slots->last)
 		slots->last = slot;
-	return take(slots, label, slot);
+	return take(slots, label, hash_of(label), slot);
 }
 
 void fw_slots_commit(struct fw_slots *slots)

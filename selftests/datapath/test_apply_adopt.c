@@ -190,7 +190,7 @@ static void force_image(const char *text, uint32_t gen, bool is_readable)
 	if (!is_readable)
 		((struct fw_image_head *)(void *)image.bytes)->annex = ~0u;
 	assert_int_equal(fw_rulesets_make(&image, FW_IMAGE_MIN, &fd), 0);
-	assert_int_equal(fw_rulesets_switch(dp, fd, -1), 0);
+	assert_int_equal(fw_rulesets_switch(dp, fd), 0);
 	(void)close(fd);
 	fw_image_done(&image);
 	fw_program_free(program);
