@@ -749,6 +749,11 @@ const struct fw_counters *fw_datapath_stats_before(const struct fw_datapath *dp)
 	return &dp->stats_before;
 }
 
+bool fw_datapath_is_expecting(const struct fw_datapath *dp)
+{
+	return dp->spare;
+}
+
 bool fw_datapath_is_growing(const struct fw_datapath *dp)
 {
 	return dp->next != NULL;

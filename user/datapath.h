@@ -110,6 +110,9 @@ int fw_datapath_grow(struct fw_datapath *dp,
 /** @brief Are there programs that wait to take over? */
 bool fw_datapath_is_growing(const struct fw_datapath *dp);
 
+/** @brief Are there programs that fw_datapath_expect() has loaded? */
+bool fw_datapath_is_expecting(const struct fw_datapath *dp);
+
 /**
  * @brief Let them take over, on one hook after the other without a gap.
  *

@@ -74,6 +74,19 @@ static int open_datapath(struct loading *loading)
 	return fw_daemon_open(daemon, &size, &loading->error);
 }
 
+/* What needs no rules, but time. */
+static int prepare(struct loading *loading)
+{
+	struct fw_daemon *daemon = loading->daemon;
+	int r;
+
+	r = open_datapath(loading);
+	/* Programs that come took longer than the rules, perhaps. */
+	if (r == 0 && !fw_datapath_is_expecting(daemon->datapath))
+		fw_apply_expect(daemon->apply);
+	return r;
+}
+
 /* Never leave programs behind that have no rules. */
 static void give_up(struct fw_daemon *daemon)
 {
@@ -191,11 +204,8 @@ static int load(struct loading *loading, const json_t *args)
 		return r;
 	}
 	/* Much text takes its time; of little an error is found sooner. */
-	if (fw_compilation_bytes(loading->compilation) >= FW_PROTO_MUCH_TEXT) {
-		if (loading->daemon->apply)
-			fw_apply_expect(loading->daemon->apply);
-		r_open = open_datapath(loading);
-	}
+	if (fw_compilation_bytes(loading->compilation) >= FW_PROTO_MUCH_TEXT)
+		r_open = prepare(loading);
 	r = fw_compilation_wait(loading->compilation, &program);
 	if (r < 0) {
 		refuse_rules(loading, r);
