@@ -49,6 +49,8 @@ struct fw_apply {
 	struct fw_timer *forget_timer; /* for the image before this one */
 	bool is_kept; /* the running image, for after the next switch */
 	uint32_t forgotten_gen; /* of which there are no marks; 0: none */
+	int spare_fd;		/* a map for the next image; -1: none */
+	uint32_t spare_size;
 	time_t since;
 	fw_apply_forget_fn forget;
 	void *forget_data;
@@ -158,8 +160,18 @@ static int keep_image(struct fw_apply *apply)
 
 void fw_apply_expect(struct fw_apply *apply)
 {
+	fw_apply_expect_nothing(apply);
 	(void)forget_gen(apply, coming_gen(apply));
 	(void)keep_image(apply);
+	apply->spare_size = fw_datapath_size(apply->dp).image;
+	(void)fw_rulesets_new(apply->spare_size, &apply->spare_fd);
+}
+
+void fw_apply_expect_nothing(struct fw_apply *apply)
+{
+	fw_closep(&apply->spare_fd);
+	apply->spare_fd = -1;
+	apply->spare_size = 0;
 }
 
 static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
@@ -201,8 +213,10 @@ static int put_image(struct fw_apply *apply, struct rules *next,
 		r = fw_datapath_grow(apply->dp, &least, &size, reterr);
 	if (r < 0)
 		return r;
-	return fw_rulesets_make(image, fw_datapath_size(apply->dp).image,
-				&next->image_fd);
+	size = fw_datapath_size(apply->dp);
+	if (apply->spare_size == size.image)
+		next->image_fd = take_fd(&apply->spare_fd);
+	return fw_rulesets_make(image, size.image, &next->image_fd);
 }
 
 static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
@@ -654,6 +668,7 @@ int fw_apply_new(struct fw_loop *loop, struct fw_datapath *dp,
 		return -ENOMEM;
 	apply->dp = dp;
 	apply->now.image_fd = -1;
+	apply->spare_fd = -1;
 	r = start(apply, loop, reterr);
 	if (r < 0) {
 		fw_apply_free(apply);
@@ -667,6 +682,7 @@ void fw_apply_free(struct fw_apply *apply)
 {
 	if (!apply)
 		return;
+	fw_apply_expect_nothing(apply);
 	fw_timer_free(apply->forget_timer);
 	fw_ifaces_free(apply->ifaces);
 	fw_program_free(apply->now.program);

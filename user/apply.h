@@ -60,6 +60,9 @@ void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
  */
 void fw_apply_expect(struct fw_apply *apply);
 
+/** @brief Free what no load has taken. */
+void fw_apply_expect_nothing(struct fw_apply *apply);
+
 /**
  * @brief Replace the running rules.
  *

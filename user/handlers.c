@@ -43,6 +43,8 @@ static void loading_done(struct loading *loading)
 {
 	if (loading->daemon->datapath)
 		fw_datapath_expect_nothing(loading->daemon->datapath);
+	if (loading->daemon->apply)
+		fw_apply_expect_nothing(loading->daemon->apply);
 	fw_compilation_free(loading->compilation);
 	free(loading->error);
 }

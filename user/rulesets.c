@@ -44,23 +44,28 @@ static int write_value(int fd, const struct fw_image *image)
 	return munmap(value, len) < 0 ? -errno : 0;
 }
 
-int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd)
+int fw_rulesets_new(uint32_t size, int *ret_fd)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	_cleanup_close_ int fd = -1;
-	int r;
+	int fd;
 
-	if (image->size > size)
-		return -E2BIG;
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fw_image", sizeof(uint32_t),
 			    size + FW_IMAGE_SLACK, 1, &opts);
 	if (fd < 0)
 		return fd;
-	r = write_value(fd, image);
-	if (r < 0)
-		return r;
-	*ret_fd = take_fd(&fd);
+	*ret_fd = fd;
 	return 0;
+}
+
+int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd)
+{
+	int r = 0;
+
+	if (image->size > size)
+		return -E2BIG;
+	if (*ret_fd < 0)
+		r = fw_rulesets_new(size, ret_fd);
+	return r < 0 ? r : write_value(*ret_fd, image);
 }
 
 /*

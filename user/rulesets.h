@@ -14,9 +14,18 @@
 uint32_t fw_rulesets_size(size_t bytes);
 
 /**
- * @brief Make a map that holds `image`; nothing looks at it yet.
+ * @brief Make a map for an image; clearing it takes some milliseconds.
  *
- * @param size  what the programs work with, fw_datapath_image_size()
+ * @param size  what the programs work with, of fw_datapath_size()
+ * @return 0 or a negative errno
+ */
+int fw_rulesets_new(uint32_t size, int *ret_fd);
+
+/**
+ * @brief Have a map that holds `image`; nothing looks at it yet.
+ *
+ * @param size    as of fw_rulesets_new()
+ * @param ret_fd  -1, or an empty map of that size; to be closed, also on failure
  * @return 0, -E2BIG if the image is larger than that, or another negative errno
  */
 int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd);

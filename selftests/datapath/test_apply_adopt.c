@@ -182,7 +182,7 @@ static void force_image(const char *text, uint32_t gen, bool is_readable)
 	struct fw_program *program = compile(text);
 	uint32_t slots[16], defaults[] = { 1, 2, 3 };
 	struct fw_image image = { 0 };
-	int fd;
+	int fd = -1;
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(slots); i++)
 		slots[i] = 10 + i;
