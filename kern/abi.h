@@ -47,7 +47,10 @@
 #define FW_MARK_TCP_SHIFT 16
 #define FW_MARK_TCP_MASK  0x000f0000u
 
-/* Life cycle of a flow that BPF owns (RFC 9293 section 3.3.2). */
+/*
+ * Life cycle of a flow that BPF owns; the table is in kern/tcp.h. In CLOSE and its
+ * relatives a RST was seen, which may be forged: traffic brings the flow back.
+ */
 enum fw_tcp_state {
 	FW_TCP_NONE = 0,
 	FW_TCP_SYN_SENT = 1,
@@ -56,10 +59,15 @@ enum fw_tcp_state {
 	FW_TCP_FIN_ORIG = 4,  /* the opener has sent FIN, the other side not */
 	FW_TCP_FIN_REPLY = 5, /* the other way round */
 	FW_TCP_TIME_WAIT = 6, /* FIN seen from both */
-	FW_TCP_CLOSE = 7,     /* RST seen; data brings it back to ESTABLISHED */
+	FW_TCP_CLOSE = 7,     /* RST in ESTABLISHED */
 	FW_TCP_SYN_SENT2 = 8, /* simultaneous open */
-	FW_TCP_STATE_MAX = 9,
+	FW_TCP_REFUSED = 9,   /* RST in SYN_SENT or SYN_SENT2 */
+	FW_TCP_REOPEN = 10,   /* RST in SYN_RECV, or SYN after a RST */
+	FW_TCP_CLOSE_ORIG = 11,	 /* RST in FIN_ORIG */
+	FW_TCP_CLOSE_REPLY = 12, /* RST in FIN_REPLY */
+	FW_TCP_STATE_MAX = 13,
 };
+#define FW_TCP_STATES 16 /* what the bits could hold */
 
 /* ---- verdicts, directions, hooks, reasons ------------------------------- */
 
@@ -241,17 +249,23 @@ struct fw_result {
 #define FW_IMAGE_SLOTS 2
 #define FW_IMAGE_MAGIC 0x66776374u /* "fwct" */
 
-struct fw_timeouts { /* seconds */
-	__u32 tcp_syn_sent;
-	__u32 tcp_syn_recv;
-	__u32 tcp_established;
-	__u32 tcp_fin;
-	__u32 tcp_time_wait;
-	__u32 tcp_close;
-	__u32 udp;
-	__u32 udp_stream;
-	__u32 icmp;
-	__u32 other;
+/*
+ * How long a flow lives without another packet, in seconds: a TCP flow by its
+ * state, the others below. The kernel counts in signed 32 bits, of 1000 a second
+ * if it is built so: that is the limit.
+ */
+enum fw_life {
+	FW_LIFE_UDP = FW_TCP_STATES,
+	FW_LIFE_UDP_STREAM,
+	FW_LIFE_ICMP,
+	FW_LIFE_ICMPV6,
+	FW_LIFE_OTHER,
+	FW_LIFE_MAX,
+};
+#define FW_LIFE_SECONDS_MAX (24u * 24 * 60 * 60)
+
+struct fw_timeouts {
+	__u32 seconds[FW_LIFE_MAX]; /* by enum fw_tcp_state and enum fw_life */
 };
 
 #define FW_OPT_FRAG_DROP   0x01
@@ -270,6 +284,7 @@ struct fw_image_head {
 	__u32 annex_len;
 	__u32 options; /* FW_OPT_* */
 	struct fw_timeouts timeouts;
+	__u32 pad;
 };
 
 #define FW_FAMILY_IPV4 1
@@ -426,7 +441,7 @@ struct fw_meta {
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_tuple) == 40, "fw_tuple");
 _Static_assert(sizeof(struct fw_key) == 64, "fw_key");
-_Static_assert(sizeof(struct fw_image_head) == 80, "fw_image_head");
+_Static_assert(sizeof(struct fw_image_head) == 128, "fw_image_head");
 _Static_assert(sizeof(struct fw_event) == 80, "fw_event");
 _Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
 _Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");

@@ -131,46 +131,67 @@ static __always_inline void ct_add_status(struct nf_conn *ct, __u32 bits)
 		(void)bpf_ct_change_status(ct, status | bits);
 }
 
+/* Jiffies that an entry has left. */
+static __always_inline __s32 ct_left(struct nf_conn *ct)
+{
+	return (__s32)(ct->timeout - (__u32)bpf_jiffies64());
+}
+
 /* Refresh when an eighth of the time is gone: a write per packet is wasted. */
 static __always_inline void ct_refresh(struct nf_conn *ct, __u32 seconds)
 {
 	__u32 full = seconds * fw_hz;
-	__s32 left = (__s32)(ct->timeout - (__u32)bpf_jiffies64());
 
-	if (left < (__s32)(full - full / 8))
+	if (ct_left(ct) < (__s32)(full - full / 8))
 		(void)bpf_ct_change_timeout(ct, seconds * 1000);
 }
 
+/* The life of an entry that has changed its state; a RST never lengthens it. */
+static __always_inline void ct_set_life(struct nf_conn *ct, __u32 seconds,
+					bool shorten)
+{
+	if (!shorten || ct_left(ct) > (__s32)(seconds * fw_hz))
+		(void)bpf_ct_change_timeout(ct, seconds * 1000);
+}
+
+static __always_inline __u8 mark_state(__u32 mark)
+{
+	return mark >> FW_MARK_TCP_SHIFT & (FW_TCP_STATES - 1);
+}
+
+/* See tcp_next(). A UDP flow has two states only. */
+static __always_inline __u8 ct_next(const struct pkt *p, __u8 state, bool reply)
+{
+	if (p->key.proto == IPPROTO_TCP)
+		return tcp_next(state, reply, p->tcp_flags);
+	return (reply ? FW_TCP_ESTABLISHED : state) | TCP_LIVES;
+}
+
 /*
- * Move a flow of ours by this packet. Returns its new state if that changed.
+ * Move a flow of ours by this packet, whose ct_next() is `next`. Returns its new
+ * state if that changed.
  *
  * Two CPUs may do this for the two directions of a flow at once. The mark is
  * written as a whole, so one of two concurrent transitions can get lost; the
  * worst outcome is that the flow stays in the earlier state until its next
  * packet, with the earlier state's timeout.
  */
-static __always_inline __u8 ct_advance(const struct pkt *p, struct nf_conn *ct,
-				       bool reply, const struct fw_timeouts *t)
+static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
+				    bool reply, __u8 next,
+				    const struct fw_timeouts *t)
 {
-	__u32 mark = ct->mark;
-	__u8 state = mark >> FW_MARK_TCP_SHIFT & 0xf, next = state;
-	bool assured = ct->status & IPS_ASSURED;
-	__u32 seconds, bits = 0;
+	bool tcp = p->key.proto == IPPROTO_TCP, lives = next & TCP_LIVES;
+	__u32 mark = ct->mark, life, bits = 0;
+	__u8 state = mark_state(mark);
 
-	if (state == FW_TCP_NONE)
-		return 0; /* the kernel's */
-	if (p->key.proto == IPPROTO_TCP) {
-		next = tcp_next(state, reply, p->tcp_flags, assured);
-		seconds = tcp_timeout(t, next);
-		if (next == FW_TCP_ESTABLISHED)
-			bits |= IPS_ASSURED;
-	} else {
-		if (reply)
-			next = FW_TCP_ESTABLISHED;
-		else if (state == FW_TCP_ESTABLISHED)
-			bits |= IPS_ASSURED;
-		seconds = next == FW_TCP_ESTABLISHED ? t->udp_stream : t->udp;
-	}
+	next &= FW_TCP_STATES - 1;
+	life = next;
+	if (!tcp)
+		life = next == FW_TCP_ESTABLISHED ? FW_LIFE_UDP_STREAM
+						  : FW_LIFE_UDP;
+	/* never by the first packet of a flow, nor by the answer to it */
+	if (next == FW_TCP_ESTABLISHED && (tcp || !reply))
+		bits |= IPS_ASSURED;
 	if (reply)
 		bits |= IPS_SEEN_REPLY;
 	if (bits)
@@ -178,13 +199,13 @@ static __always_inline __u8 ct_advance(const struct pkt *p, struct nf_conn *ct,
 	if (next != state) {
 		ct->mark = (mark & ~FW_MARK_TCP_MASK) |
 			   (__u32)next << FW_MARK_TCP_SHIFT;
-		(void)bpf_ct_change_timeout(ct, seconds * 1000);
+		ct_set_life(ct, t->seconds[life],
+			    tcp && p->tcp_flags & TCP_RST);
 		return next;
 	}
 	/* a handshake or a farewell does not live longer by being repeated */
-	if (p->key.proto != IPPROTO_TCP || state == FW_TCP_ESTABLISHED ||
-	    state == FW_TCP_FIN_ORIG || state == FW_TCP_FIN_REPLY)
-		ct_refresh(ct, seconds);
+	if (lives)
+		ct_refresh(ct, t->seconds[life]);
 	return 0;
 }
 
@@ -219,16 +240,28 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	const struct fw_tuple *t = pkt_tuple(p);
 	struct flow *f = &p->flow;
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &f->reply);
+	__u8 state, next = FW_TCP_NONE;
+	__u32 mark;
 
 	if (!ct) {
 		f->found = hook == FW_HOOK_EGRESS && nfct_flow(ctx, f) &&
 			   f->orig.proto == t->proto;
 		return;
 	}
+	mark = ct->mark;
+	state = mark_state(mark);
+	if (likely(state != FW_TCP_NONE)) { /* else it is the kernel's */
+		next = ct_next(p, state, f->reply);
+		if (unlikely(next == FW_TCP_NONE)) {
+			f->reply = false;
+			bpf_ct_release(ct);
+			return;
+		}
+	}
 	f->found = true;
-	f->gen = mark_gen(ct->mark);
-	if (f->gen == gen)
-		f->changed = ct_advance(p, ct, f->reply, timeouts);
+	f->gen = mark_gen(mark);
+	if (f->gen == gen && next != FW_TCP_NONE)
+		f->changed = ct_move(p, ct, f->reply, next, timeouts);
 	if (f->gen != gen || f->changed)
 		tuple_from_ct(&f->orig, ct);
 	bpf_ct_release(ct);
@@ -242,11 +275,15 @@ static __always_inline void ct_stamp(const struct pkt *p, void *ctx,
 {
 	bool reply = false;
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
+	__u8 state, next;
 
 	if (!ct)
 		return; /* it has died meanwhile; the next packet opens anew */
 	ct->mark = (ct->mark & ~FW_MARK_GEN_MASK) | gen << FW_MARK_GEN_SHIFT;
-	(void)ct_advance(p, ct, reply, timeouts);
+	state = mark_state(ct->mark);
+	next = state == FW_TCP_NONE ? FW_TCP_NONE : ct_next(p, state, reply);
+	if (next != FW_TCP_NONE)
+		(void)ct_move(p, ct, reply, next, timeouts);
 	bpf_ct_release(ct);
 }
 
@@ -264,12 +301,22 @@ static __always_inline void ct_cut(void *ctx, const enum fw_hook hook,
 	bpf_ct_release(ct);
 }
 
+/* A flow the other way round that has ended: a SYN of `t` opens one in its place. */
+static __always_inline bool ct_is_over(struct nf_conn *ct,
+				       const struct fw_tuple *t, bool reply)
+{
+	__u8 state = mark_state(ct->mark);
+
+	return t->proto == IPPROTO_TCP && state != FW_TCP_NONE &&
+	       tcp_next(state, reply, TCP_SYN) == FW_TCP_NONE;
+}
+
 /*
  * Insert an entry for an accepted new flow, in its first packet's direction.
  *
- * bpf_ct_insert_entry() says NULL if the other CPU was faster, if an expired
- * entry with the tuple was still there, or if the table is full. Looking again
- * tells the first from the others, and reaps the second.
+ * bpf_ct_insert_entry() says NULL if the other CPU was faster, if an entry with
+ * the tuple was still there, expired or of a flow that is over, or if the table
+ * is full. Looking again tells the first from the others, and reaps the second.
  */
 static __noinline bool ct_insert(void *ctx, const struct fw_tuple *t, __u32 gen,
 				 __u32 seconds)
@@ -280,8 +327,9 @@ static __noinline bool ct_insert(void *ctx, const struct fw_tuple *t, __u32 gen,
 	struct nf_conn___init *init;
 	struct nf_conn *ct;
 	__u32 size = tuple_to_sock(&sock, t);
+	bool is_over;
 
-	for (int try = 0; try < 2; try++) {
+	for (int try = 0; try < 3; try++) {
 		init = bpf_skb_ct_alloc(ctx, &sock, size, &opts, sizeof(opts));
 		if (!init)
 			return false;
@@ -290,13 +338,18 @@ static __noinline bool ct_insert(void *ctx, const struct fw_tuple *t, __u32 gen,
 		init->ct.mark = gen << FW_MARK_GEN_SHIFT |
 				FW_TCP_SYN_SENT << FW_MARK_TCP_SHIFT;
 		ct = bpf_ct_insert_entry(init);
-		if (!ct)
+		is_over = false;
+		if (!ct) {
 			ct = bpf_skb_ct_lookup(ctx, &sock, size, &opts,
 					       sizeof(opts));
-		if (ct) {
-			bpf_ct_release(ct);
-			return true;
+			is_over = ct && ct_is_over(ct, t, opts.dir);
 		}
+		if (is_over)
+			(void)bpf_ct_change_timeout(ct, 0);
+		if (ct)
+			bpf_ct_release(ct);
+		if (ct && !is_over)
+			return true;
 	}
 	return false;
 }

@@ -339,8 +339,9 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		if (hooks_active(ctx_net(ctx, hook), p->key.family))
 			return reason; /* judged and marked at its next sight */
 		if (!ct_insert(ctx, orig, r->gen,
-			       p->key.proto == IPPROTO_TCP ? t->tcp_syn_sent
-							   : t->udp))
+			       p->key.proto == IPPROTO_TCP
+				       ? t->seconds[FW_TCP_SYN_SENT]
+				       : t->seconds[FW_LIFE_UDP]))
 			return FW_REASON_DROP_TABLE_FULL;
 		remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
 	} else if (pkt_has_xflow(p)) {

@@ -22,7 +22,10 @@ static __always_inline bool pkt_has_xflow(const struct pkt *p)
 static __always_inline __u32 xflow_seconds(const struct pkt *p,
 					   const struct fw_timeouts *t)
 {
-	return p->key.flags & FW_KEY_ICMP ? t->icmp : t->other;
+	if (!(p->key.flags & FW_KEY_ICMP))
+		return t->seconds[FW_LIFE_OTHER];
+	return t->seconds[p->key.family == FW_AF_IPV4 ? FW_LIFE_ICMP
+						      : FW_LIFE_ICMPV6];
 }
 
 static __always_inline bool xflow_match(const struct fw_tuple *t, bool reply,

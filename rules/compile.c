@@ -14,16 +14,25 @@
 
 /* Shorter than nf_conntrack's while a flow is half open; design section 5. */
 static const struct fw_timeouts default_timeouts = {
-	.tcp_syn_sent = 60,
-	.tcp_syn_recv = 60,
-	.tcp_established = 432000,
-	.tcp_fin = 120,
-	.tcp_time_wait = 120,
-	.tcp_close = 10,
-	.udp = 30,
-	.udp_stream = 120,
-	.icmp = 30,
-	.other = 600,
+	.seconds = {
+		[FW_TCP_SYN_SENT] = 60,
+		[FW_TCP_SYN_SENT2] = 60,
+		[FW_TCP_SYN_RECV] = 60,
+		[FW_TCP_ESTABLISHED] = 432000,
+		[FW_TCP_FIN_ORIG] = 120,
+		[FW_TCP_FIN_REPLY] = 120,
+		[FW_TCP_TIME_WAIT] = 120,
+		[FW_TCP_CLOSE] = 10,
+		[FW_TCP_CLOSE_ORIG] = 10,
+		[FW_TCP_CLOSE_REPLY] = 10,
+		[FW_TCP_REFUSED] = 10,
+		[FW_TCP_REOPEN] = 10,
+		[FW_LIFE_UDP] = 30,
+		[FW_LIFE_UDP_STREAM] = 120,
+		[FW_LIFE_ICMP] = 30,
+		[FW_LIFE_ICMPV6] = 30,
+		[FW_LIFE_OTHER] = 600,
+	},
 };
 
 static struct fw_program *new_program(void)

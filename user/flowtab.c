@@ -667,6 +667,8 @@ uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry)
 		[FW_TCP_FIN_REPLY] = TCP_CONNTRACK_FIN_WAIT,
 		[FW_TCP_TIME_WAIT] = TCP_CONNTRACK_TIME_WAIT,
 		[FW_TCP_CLOSE] = TCP_CONNTRACK_CLOSE,
+		[FW_TCP_CLOSE_ORIG] = TCP_CONNTRACK_CLOSE,
+		[FW_TCP_CLOSE_REPLY] = TCP_CONNTRACK_CLOSE,
 	};
 	uint8_t own = own_tcp(entry);
 

@@ -489,15 +489,13 @@ static void set_own(struct fw_ct *ct, enum fw_tcp_state state)
 static void test_tcp_state_due(void **state)
 {
 	static const uint8_t due[FW_TCP_STATE_MAX] = {
-		0,
-		0,
-		0,
-		TCP_CONNTRACK_ESTABLISHED,
-		TCP_CONNTRACK_FIN_WAIT,
-		TCP_CONNTRACK_FIN_WAIT,
-		TCP_CONNTRACK_TIME_WAIT,
-		TCP_CONNTRACK_CLOSE,
-		0,
+		[FW_TCP_ESTABLISHED] = TCP_CONNTRACK_ESTABLISHED,
+		[FW_TCP_FIN_ORIG] = TCP_CONNTRACK_FIN_WAIT,
+		[FW_TCP_FIN_REPLY] = TCP_CONNTRACK_FIN_WAIT,
+		[FW_TCP_TIME_WAIT] = TCP_CONNTRACK_TIME_WAIT,
+		[FW_TCP_CLOSE] = TCP_CONNTRACK_CLOSE,
+		[FW_TCP_CLOSE_ORIG] = TCP_CONNTRACK_CLOSE,
+		[FW_TCP_CLOSE_REPLY] = TCP_CONNTRACK_CLOSE,
 	};
 	struct fw_flowtab *tab = *state;
 	struct fw_tuple t = tuple(IPPROTO_TCP, 1);

@@ -101,7 +101,7 @@ static void test_empty(void **state)
 	assert_int_equal(head->n_rows, 0);
 	assert_int_equal(head->has_stateless, 0);
 	assert_int_equal(head->options, FW_OPT_FRAG_DROP);
-	assert_int_equal(head->timeouts.tcp_established, 432000);
+	assert_int_equal(head->timeouts.seconds[FW_TCP_ESTABLISHED], 432000);
 	assert_in_range(head->match, sizeof(*head), image.size - 1);
 	assert_int_equal(head->annex + head->annex_len, image.size);
 	assert_int_equal(fw_image_slots(&image, 0, &slot, defaults), 0);
