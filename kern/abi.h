@@ -284,7 +284,7 @@ struct fw_image_head {
 	__u32 annex_len;
 	__u32 options; /* FW_OPT_* */
 	struct fw_timeouts timeouts;
-	__u32 pad;
+	__u32 system_timeouts; /* bit per enum fw_timeout: not of the rules */
 };
 
 #define FW_FAMILY_IPV4 1

@@ -137,12 +137,15 @@ static __always_inline __s32 ct_left(struct nf_conn *ct)
 	return (__s32)(ct->timeout - (__u32)bpf_jiffies64());
 }
 
-/* Refresh when an eighth of the time is gone: a write per packet is wasted. */
+/*
+ * Refresh when an eighth of the time is gone: a write per packet is wasted. Or when
+ * there is more left than new rules give.
+ */
 static __always_inline void ct_refresh(struct nf_conn *ct, __u32 seconds)
 {
 	__u32 full = seconds * fw_hz;
 
-	if (ct_left(ct) < (__s32)(full - full / 8))
+	if ((__u32)ct_left(ct) - (full - full / 8) > full / 8)
 		(void)bpf_ct_change_timeout(ct, seconds * 1000);
 }
 

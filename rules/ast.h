@@ -85,6 +85,12 @@ struct fw_ast_option {
 	uint32_t clear, set; /* FW_OPT_* */
 };
 
+struct fw_ast_timeout {
+	struct fw_span name;
+	uint32_t timeouts; /* bit per enum fw_timeout */
+	uint32_t seconds;
+};
+
 struct fw_ast_default {
 	struct fw_span dir_at;
 	uint8_t dir;
@@ -97,6 +103,7 @@ enum fw_stmt_kind {
 	FW_STMT_DEFINE,
 	FW_STMT_SET,
 	FW_STMT_OPTION,
+	FW_STMT_TIMEOUT,
 	FW_STMT_DEFAULT,
 	FW_STMT_RULE,
 };
@@ -110,6 +117,7 @@ struct fw_stmt {
 		struct fw_ast_interface interface;
 		struct fw_ast_binding binding;
 		struct fw_ast_option option;
+		struct fw_ast_timeout timeout;
 		struct fw_ast_default dflt;
 		struct fw_ast_rule rule;
 	};

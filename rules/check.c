@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "timeout.h"
 
 #define MAX_IFNAME  15	 /* IFNAMSIZ - 1 */
 #define MAX_MEMBERS 1024 /* of all interface statements together */
@@ -15,6 +16,7 @@
 struct once {
 	struct fw_span defaults[FW_DIR_MAX];
 	struct fw_span options[32]; /* per bit of FW_OPT_* */
+	struct fw_span timeouts[FW_TIMEOUT_MAX];
 	unsigned int n_zones;
 	unsigned int n_members;
 };
@@ -248,6 +250,28 @@ static void check_option(struct fw_scope *scope,
 	program->options |= option->set;
 }
 
+static void check_timeout(struct fw_scope *scope,
+			  const struct fw_ast_timeout *timeout,
+			  struct once *once, struct fw_program *program)
+{
+	const struct fw_sources *sources = &scope->c->sources;
+	int i;
+
+	for (i = 0; i < FW_TIMEOUT_MAX; i++) {
+		struct fw_timeout_from *from = &program->timeout_from[i];
+
+		if (!(timeout->timeouts >> i & 1))
+			continue;
+		if (!check_once(scope, &once->timeouts[i], timeout->name,
+				"timeout"))
+			return;
+		fw_timeout_set(program, (enum fw_timeout)i, timeout->seconds,
+			       FW_TIMEOUT_RULES);
+		from->file = sources->texts[timeout->name.file].name;
+		from->line = fw_sources_place(sources, timeout->name).line;
+	}
+}
+
 /* ---- all ----------------------------------------------------------------- */
 
 static void check_list(struct fw_scope *scope, const struct fw_item *item)
@@ -284,6 +308,9 @@ static void check_statement(struct fw_scope *scope, const struct fw_ast *ast,
 		break;
 	case FW_STMT_OPTION:
 		check_option(scope, &stmt->option, once, program);
+		break;
+	case FW_STMT_TIMEOUT:
+		check_timeout(scope, &stmt->timeout, once, program);
 		break;
 	case FW_STMT_DEFAULT:
 		check_default(scope, &stmt->dflt, once, program);

@@ -11,29 +11,7 @@
 #include "mem.h"
 #include "parse.h"
 #include "pass.h"
-
-/* Shorter than nf_conntrack's while a flow is half open; design section 5. */
-static const struct fw_timeouts default_timeouts = {
-	.seconds = {
-		[FW_TCP_SYN_SENT] = 60,
-		[FW_TCP_SYN_SENT2] = 60,
-		[FW_TCP_SYN_RECV] = 60,
-		[FW_TCP_ESTABLISHED] = 432000,
-		[FW_TCP_FIN_ORIG] = 120,
-		[FW_TCP_FIN_REPLY] = 120,
-		[FW_TCP_TIME_WAIT] = 120,
-		[FW_TCP_CLOSE] = 10,
-		[FW_TCP_CLOSE_ORIG] = 10,
-		[FW_TCP_CLOSE_REPLY] = 10,
-		[FW_TCP_REFUSED] = 10,
-		[FW_TCP_REOPEN] = 10,
-		[FW_LIFE_UDP] = 30,
-		[FW_LIFE_UDP_STREAM] = 120,
-		[FW_LIFE_ICMP] = 30,
-		[FW_LIFE_ICMPV6] = 30,
-		[FW_LIFE_OTHER] = 600,
-	},
-};
+#include "timeout.h"
 
 static struct fw_program *new_program(void)
 {
@@ -50,7 +28,7 @@ static struct fw_program *new_program(void)
 	program->default_verdict[FW_DIR_IN] = FW_DROP;
 	program->default_verdict[FW_DIR_OUT] = FW_ACCEPT;
 	program->default_verdict[FW_DIR_FORWARD] = FW_DROP;
-	program->timeouts = default_timeouts;
+	fw_timeouts_init(program);
 	return program;
 }
 

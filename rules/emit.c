@@ -41,6 +41,18 @@ static int add_annex(const struct fw_program *program, struct fw_bytes *bytes,
 	return 0;
 }
 
+static uint32_t system_timeouts(const struct fw_program *program)
+{
+	uint32_t bits = 0;
+	int i;
+
+	for (i = 0; i < FW_TIMEOUT_MAX; i++) {
+		if (program->timeout_from[i].origin == FW_TIMEOUT_SYSTEM)
+			bits |= 1u << i;
+	}
+	return bits;
+}
+
 int fw_emit(const struct fw_program *program, uint32_t gen,
 	    const uint32_t *slots, const uint32_t default_slots[FW_DIR_MAX],
 	    struct fw_image *ret)
@@ -53,6 +65,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 		.has_stateless = has_stateless(program),
 		.options = program->options,
 		.timeouts = program->timeouts,
+		.system_timeouts = system_timeouts(program),
 	};
 	struct fw_match_stats stats = { 0 };
 	struct fw_bytes bytes = { 0 };

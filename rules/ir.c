@@ -146,6 +146,24 @@ static void print_set(const struct fw_program *program,
 	fputs("}\n", out);
 }
 
+/* Those of the rules: others may be different somewhere else. */
+static void print_timeouts(const struct fw_program *program, FILE *out)
+{
+	int i;
+
+	for (i = 0; i < FW_TIMEOUT_MAX; i++) {
+		char text[FW_DURATION_SIZE];
+
+		if (program->timeout_from[i].origin != FW_TIMEOUT_RULES)
+			continue;
+		fw_duration_text(fw_timeout_seconds(&program->timeouts,
+						    (enum fw_timeout)i),
+				 text);
+		fprintf(out, "timeout %s %s\n",
+			fw_timeout_name((enum fw_timeout)i), text);
+	}
+}
+
 static void print_settings(const struct fw_program *program, FILE *out)
 {
 	int dir;
@@ -154,6 +172,7 @@ static void print_settings(const struct fw_program *program, FILE *out)
 		program->options & FW_OPT_FRAG_DROP ? "drop" : "track");
 	fprintf(out, "option non-ip %s\n",
 		program->options & FW_OPT_NON_IP_DROP ? "drop" : "pass");
+	print_timeouts(program, out);
 	for (dir = 0; dir < FW_DIR_MAX; dir++) {
 		fprintf(out, "default %s %s%s\n", fw_dir_name((enum fw_dir)dir),
 			fw_verdict_name(
@@ -306,6 +325,7 @@ void fw_program_dump(const struct fw_program *program, FILE *out)
 	}
 	fprintf(out, "options=%x default_log=%x\n", program->options,
 		program->default_log);
+	print_timeouts(program, out);
 	for (i = 0; i < program->n_rows; i++)
 		dump_row(&program->rows[i], i, out);
 	for (i = 0; i < FW_DIR_MAX; i++) {

@@ -209,9 +209,8 @@ static bool parse_option_value(struct fw_parser *p,
 
 static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 {
-	static const char *const later[] = { "offload",	  "syn-cookies",
-					     "steering",  "timeout",
-					     "antispoof", NULL };
+	static const char *const later[] = { "offload", "syn-cookies",
+					     "steering", "antispoof", NULL };
 	static const struct fw_keyword names[] = {
 		{ "fragments", 0 },
 		{ "non-ip", 0 },
@@ -226,6 +225,12 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return false;
 	stmt->option.name = p->last;
 	return parse_option_value(p, &stmt->option);
+}
+
+static bool parse_timeout(struct fw_parser *p, struct fw_stmt *stmt)
+{
+	stmt->kind = FW_STMT_TIMEOUT;
+	return fw_parser_timeout(p, &stmt->timeout);
 }
 
 static const struct fw_keyword dir_words[] = {
@@ -291,7 +296,7 @@ static const struct {
 	{ "reject", parse_rule },     { "interface", parse_interface },
 	{ "define", parse_define },   { "set", parse_set },
 	{ "option", parse_option },   { "default", parse_default },
-	{ "include", parse_include },
+	{ "include", parse_include }, { "timeout", parse_timeout },
 };
 
 bool fw_parser_at_statement(const struct fw_parser *p)
@@ -299,7 +304,9 @@ bool fw_parser_at_statement(const struct fw_parser *p)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(statements); i++) {
-		if (fw_parser_at_word(p, statements[i].word))
+		/* a set may have a timeout one day, in its braces */
+		if (statements[i].parse != parse_timeout &&
+		    fw_parser_at_word(p, statements[i].word))
 			return true;
 	}
 	return false;
@@ -417,6 +424,7 @@ static bool declares_name(const struct fw_stmt *stmt)
 	case FW_STMT_SET:
 		return stmt->binding.name.len > 0;
 	case FW_STMT_OPTION:
+	case FW_STMT_TIMEOUT:
 	case FW_STMT_DEFAULT:
 	case FW_STMT_RULE:
 		break;

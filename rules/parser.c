@@ -166,6 +166,7 @@ static const struct {
 	{ "iifname", "write 'on'" },
 	{ "via", "write 'on'" },
 	{ "quick", "the first rule that matches always decides" },
+	{ "timeout", "it is a statement of its own: timeout udp 30s" },
 	{ "keep", "rules keep state unless they are 'stateless'" },
 	{ "tcp", "write 'proto tcp'" },
 	{ "udp", "write 'proto udp'" },

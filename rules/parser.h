@@ -106,6 +106,9 @@ bool fw_parser_term(struct fw_parser *p, const char *what,
 /** @brief The rest of a rule after its verdict. */
 bool fw_parser_rule(struct fw_parser *p, struct fw_ast_rule *rule);
 
+/** @brief The rest of a `timeout` statement. */
+bool fw_parser_timeout(struct fw_parser *p, struct fw_ast_timeout *timeout);
+
 /** @brief Is this a word that starts a clause of a rule? */
 bool fw_parser_is_clause(const char *word, size_t len);
 

@@ -195,6 +195,35 @@ static inline bool fw_named_set_has_pairs(const struct fw_named_set *set)
 	return set->set < 0;
 }
 
+/* Timeouts as people name them: one may be that of several lives of a flow. */
+enum fw_timeout {
+	FW_TIMEOUT_TCP_SYN_SENT,
+	FW_TIMEOUT_TCP_SYN_RECV,
+	FW_TIMEOUT_TCP_ESTABLISHED,
+	FW_TIMEOUT_TCP_FIN,
+	FW_TIMEOUT_TCP_TIME_WAIT,
+	FW_TIMEOUT_TCP_CLOSE,
+	FW_TIMEOUT_UDP,
+	FW_TIMEOUT_UDP_STREAM,
+	FW_TIMEOUT_ICMP4,
+	FW_TIMEOUT_ICMP6,
+	FW_TIMEOUT_OTHER,
+	FW_TIMEOUT_MAX,
+};
+
+enum fw_timeout_origin {
+	FW_TIMEOUT_BUILT_IN,
+	FW_TIMEOUT_SYSTEM, /* fw_program_set_timeouts() */
+	FW_TIMEOUT_RULES,  /* a `timeout` statement */
+	FW_TIMEOUT_ORIGIN_MAX,
+};
+
+struct fw_timeout_from {
+	const char *file; /* of FW_TIMEOUT_RULES; belongs to the texts */
+	uint32_t line;
+	uint8_t origin; /* enum fw_timeout_origin */
+};
+
 /* Everything that a rule file says. */
 struct fw_program {
 	struct fw_ir_row *rows; /* in file order, stateless ones among them */
@@ -212,6 +241,7 @@ struct fw_program {
 	uint8_t default_log;
 	uint32_t options; /* FW_OPT_* */
 	struct fw_timeouts timeouts;
+	struct fw_timeout_from timeout_from[FW_TIMEOUT_MAX];
 	struct fw_text *texts; /* all files read, the main one first */
 	size_t n_texts;
 	uint32_t *text_sets; /* named set + 1 that alone reads a text, or 0 */
@@ -295,6 +325,14 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
  */
 int fw_program_error(const struct fw_program *program, struct fw_span at,
 		     struct fw_diag *diag, const char *text);
+
+/**
+ * @brief Give timeouts that the rules do not name those of the system.
+ *
+ * @param seconds  0: none is known; brought into the range that flows can have
+ */
+void fw_program_set_timeouts(struct fw_program *program,
+			     const uint32_t seconds[FW_TIMEOUT_MAX]);
 
 /** @brief Free a program; NULL is fine. */
 void fw_program_free(struct fw_program *program);
@@ -405,6 +443,10 @@ int fw_image_warn(const struct fw_image_cost *cost,
 /** @brief The head of an image; the image has to be large enough for one. */
 const struct fw_image_head *fw_image_head(const struct fw_image *image);
 
+/** @brief What an image has of fw_program_set_timeouts(), for that again. */
+void fw_image_timeouts(const struct fw_image *image,
+		       uint32_t ret[FW_TIMEOUT_MAX]);
+
 /**
  * @brief Read the counter slots back out of an image.
  *
@@ -467,3 +509,16 @@ const char *fw_dir_name(enum fw_dir dir);
 const char *fw_hook_name(enum fw_hook hook);
 const char *fw_tcp_state_name(enum fw_tcp_state state); /* "ESTABLISHED" */
 const char *fw_mode_name(enum fw_iface_mode mode);
+
+/* ---- timeouts ---------------------------------------------------------------------- */
+
+const char *fw_timeout_name(enum fw_timeout timeout);	/* "tcp-established" */
+const char *fw_timeout_sysctl(enum fw_timeout timeout); /* of net.netfilter */
+const char *fw_timeout_origin_name(enum fw_timeout_origin origin);
+uint32_t fw_timeout_seconds(const struct fw_timeouts *values,
+			    enum fw_timeout timeout);
+
+#define FW_DURATION_SIZE 16
+
+/** @brief "2h": in the largest unit in which it is a whole number. */
+void fw_duration_text(uint32_t seconds, char text[FW_DURATION_SIZE]);

@@ -23,6 +23,7 @@
 #include "user/loop.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
+#include "user/timeouts.h"
 #include "user/util.h"
 
 /* One rule set, and all that stands in the kernel for it. */
@@ -354,10 +355,13 @@ int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
 		  struct fw_span *ret_at, char **reterr)
 {
 	struct rules next = { .program = program, .image_fd = -1 };
+	uint32_t timeouts[FW_TIMEOUT_MAX];
 	char *error = NULL;
 	int r;
 
 	*ret_at = (struct fw_span){ 0 };
+	fw_timeouts_read(timeouts);
+	fw_program_set_timeouts(program, timeouts);
 	r = fw_ifaces_sync(apply->ifaces);
 	if (r < 0) {
 		fw_errorf(reterr, "cannot read interfaces and addresses: %s",
@@ -560,6 +564,7 @@ static int claim_slots(struct fw_apply *apply, struct rules *rules,
 /* Learn the running rules from their image. */
 static int adopt_image(struct fw_apply *apply, struct rules *rules)
 {
+	uint32_t timeouts[FW_TIMEOUT_MAX];
 	struct fw_image image = { 0 };
 	int r;
 
@@ -571,8 +576,12 @@ static int adopt_image(struct fw_apply *apply, struct rules *rules)
 	    rules->gen > FW_MARK_GEN_MAX)
 		rules->gen = 0;
 	r = recompile(&image, &rules->program);
-	if (r == 0)
+	if (r == 0) {
+		/* those of then: the system's may be others by now */
+		fw_image_timeouts(&image, timeouts);
+		fw_program_set_timeouts(rules->program, timeouts);
 		r = claim_slots(apply, rules, &image);
+	}
 	fw_image_done(&image);
 	return r;
 }

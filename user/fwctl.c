@@ -41,6 +41,8 @@ static const struct command {
 	  fw_cmd_show_sets },
 	{ "show interfaces", NULL, 0, "declared interfaces and what they count",
 	  fw_cmd_show_interfaces },
+	{ "show timeouts", NULL, 0, "how long flows live, and who says so",
+	  fw_cmd_show_timeouts },
 	{ "doctor", NULL, 0, "what this kernel and these drivers can do",
 	  fw_cmd_doctor },
 };

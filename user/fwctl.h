@@ -34,6 +34,7 @@ enum fw_exit fw_cmd_show_rules(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_sets(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli);
+enum fw_exit fw_cmd_show_timeouts(struct fw_cli *cli);
 enum fw_exit fw_cmd_doctor(struct fw_cli *cli);
 
 /** @brief "fwctl: ..." on standard error. */

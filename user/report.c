@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The subcommands status and show interfaces: one picture of the firewall. */
+/* The subcommands status, show interfaces and show timeouts: one picture of the firewall. */
 #include <string.h>
 #include <time.h>
 
@@ -300,5 +300,52 @@ enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli)
 	}
 	print_interfaces(list);
 	print_iface_hooks(list);
+	return FW_EXIT_OK;
+}
+
+/* ---- timeouts ------------------------------------------------------------------ */
+
+static void timeout_row(struct fw_table *table, const json_t *timeout)
+{
+	const char *from = fw_json_get_text(timeout, "from", "?");
+	const char *file = fw_json_get_text(timeout, "file", NULL);
+	char life[FW_DURATION_SIZE];
+
+	fw_duration_text((uint32_t)fw_json_get(timeout, "seconds"), life);
+	fw_table_cell(table, "%s", fw_json_get_text(timeout, "timeout", "?"));
+	fw_table_cell(table, "%s", life);
+	fw_table_cell(table, "%s", from);
+	if (file) {
+		fw_table_cell(table, "%s:%lld", file,
+			      fw_json_get(timeout, "line"));
+	} else {
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(timeout, "sysctl", "-"));
+	}
+}
+
+enum fw_exit fw_cmd_show_timeouts(struct fw_cli *cli)
+{
+	_cleanup_table_ struct fw_table *table = NULL;
+	_cleanup_json_ json_t *result = NULL;
+	const json_t *list, *timeout;
+	enum fw_exit status;
+	size_t i;
+
+	status = get_status(cli, &result);
+	if (status == FW_EXIT_OK)
+		status = check_loaded(result);
+	if (status != FW_EXIT_OK)
+		return status;
+	list = json_object_get(json_object_get(result, "rules"), "timeouts");
+	if (cli->json) {
+		_cleanup_json_ json_t *out = NULL;
+
+		out = json_pack("{s:O}", "timeouts", list);
+		return fw_print_json(out);
+	}
+	table = fw_table_new("TIMEOUT|>LIFE|FROM|PLACE");
+	json_array_foreach(list, i, timeout) timeout_row(table, timeout);
+	fw_table_print(table, stdout);
 	return FW_EXIT_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "user/daemon.h"
 #include "user/stats.h"
+#include "user/timeouts.h"
 #include "user/util.h"
 
 #define PROC_COUNT "/proc/sys/net/netfilter/nf_conntrack_count"
@@ -236,13 +237,14 @@ static json_t *rules_json(const struct fw_daemon *daemon,
 				(enum fw_verdict)
 					program->default_verdict[dir])));
 	}
-	return json_pack("{s:o, s:I, s:o, s:I, s:I, s:I, s:o, s:o}", "files",
-			 files, "generation",
+	return json_pack("{s:o, s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:o}",
+			 "files", files, "generation",
 			 (json_int_t)fw_apply_gen(daemon->apply), "since",
 			 time_text(since), "since_seconds", (json_int_t)since,
 			 "rules", (json_int_t)program->n_rules, "sets",
 			 (json_int_t)program->n_named_sets, "replaced_sets",
-			 replaced_json(program), "defaults", defaults);
+			 replaced_json(program), "defaults", defaults,
+			 "timeouts", fw_timeouts_json(program));
 }
 
 static json_t *mirror_json(const struct fw_daemon *daemon)

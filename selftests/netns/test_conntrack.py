@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The state is the kernel's: what conntrack(8) shows, timeouts, the mirror."""
 
+import os
+import re
+import signal
 import time
 
 import pytest
@@ -88,6 +91,52 @@ def test_closed_connection_goes_soon(lab, family):
             port = f"sport={s.getsockname()[1]}"
         wait_for(lambda: (line := entry(lab, "tcp", port)) is None or timeout_of(line) <= 120, 3,
                  "the timeout to shrink")
+
+
+def timeouts(lab):
+    """What `fwctl show timeouts` says: {name: (seconds, from)}."""
+    return {t["timeout"]: (t["seconds"], t["from"])
+            for t in lab.fwctl("show", "timeouts", "--json").json["timeouts"]}
+
+
+@both
+def test_timeouts_of_the_namespace(own_lab, family):
+    """The namespace's sysctls at the time of a load, where the rules say nothing."""
+    lab = own_lab
+    lab.firewall.sysctl(net__netfilter__nf_conntrack_tcp_timeout_established=7000,
+                        net__netfilter__nf_conntrack_tcp_timeout_time_wait=99,
+                        net__netfilter__nf_conntrack_udp_timeout=17,
+                        net__netfilter__nf_conntrack_udp_timeout_stream=2100000,
+                        net__netfilter__nf_conntrack_icmpv6_timeout=66)
+    lab.load(DENY + ECHO + "timeout tcp-time-wait 33s\ntimeout icmp 44s\n")
+    shown = timeouts(lab)
+    assert shown["tcp-established"] == (7000, "sysctl"), shown
+    assert shown["tcp-time-wait"] == (33, "rules"), shown
+    assert shown["udp"] == (17, "sysctl"), shown
+    assert shown["udp-stream"] == (24 * 86400, "sysctl"), shown
+    assert shown["icmp4"] == shown["icmp6"] == (44, "rules"), shown
+    assert lab.status()["rules"]["timeouts"][0]["sysctl"] == \
+        "net.netfilter.nf_conntrack_tcp_timeout_syn_sent"
+    text = lab.fwctl("show", "timeouts").out
+    assert re.search(r"^tcp-established +7000s +sysctl +net\.netfilter\.nf_conntrack_tcp_timeout",
+                     text, re.M), text
+    assert re.search(r"^tcp-time-wait +33s +rules +\S+:\d+$", text, re.M), text
+    with TcpEcho(lab.server, SERVER[family], 7):
+        with tcp_connect(lab.client, SERVER[family], 7) as s:
+            assert tcp_talk(s)
+            port = f"sport={s.getsockname()[1]}"
+            assert 6900 <= timeout_of(entry(lab, "tcp", port)) <= 7000
+        wait_for(lambda: (line := entry(lab, "tcp", port)) is None or timeout_of(line) <= 33, 3,
+                 "the timeout to shrink")
+    # what was in force when the rules were loaded stays, also for another daemon
+    lab.firewall.sysctl(net__netfilter__nf_conntrack_tcp_timeout_established=8000)
+    os.kill(lab.daemon_pid(), signal.SIGKILL)
+    wait_for(lambda: lab.daemon_pid() is None, 5, "fwctld to be gone")
+    assert timeouts(lab) == shown
+    lab.load(DENY + ECHO)
+    assert timeouts(lab)["tcp-established"] == (8000, "sysctl")
+    assert timeouts(lab)["tcp-time-wait"] == (99, "sysctl")
+    assert timeouts(lab)["icmp6"] == (66, "sysctl")
 
 
 @both

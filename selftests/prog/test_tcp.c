@@ -524,6 +524,11 @@ static void written_when_worth_it(void **state)
 		assert_true(try(&s, &out, &after));
 		assert_true(is_about(after.left_s, full));
 		forget(&s);
+		/* rules with a longer life have gone */
+		s.entry.left_s = 2 * full;
+		assert_true(try(&s, &out, &after));
+		assert_true(is_about(after.left_s, full));
+		forget(&s);
 	}
 }
 

@@ -109,6 +109,95 @@ static void test_empty(void **state)
 	fw_image_done(&image);
 }
 
+/* The rules' own timeouts, then the system's; an image remembers which are these. */
+static void test_timeouts(void **state)
+{
+	static const char text[] = "timeout tcp-fin 3m\ntimeout icmp 1h\n";
+	const uint32_t system[FW_TIMEOUT_MAX] = {
+		[FW_TIMEOUT_TCP_SYN_SENT] = 120,
+		[FW_TIMEOUT_TCP_FIN] = 99,
+		[FW_TIMEOUT_ICMP6] = 98,
+		[FW_TIMEOUT_TCP_CLOSE] = UINT32_MAX,
+	};
+	uint32_t again[FW_TIMEOUT_MAX];
+	const uint32_t *seconds;
+	struct fw_program *program;
+	struct fw_image image;
+
+	(void)state;
+	program = compile_good(text, NULL);
+	fw_program_set_timeouts(program, system);
+	assert_int_equal(fw_emit(program, 5, NULL, default_slots, &image), 0);
+	seconds = fw_image_head(&image)->timeouts.seconds;
+	assert_int_equal(seconds[FW_TCP_SYN_SENT], 120);
+	assert_int_equal(seconds[FW_TCP_SYN_SENT2], 120);
+	assert_int_equal(seconds[FW_TCP_SYN_RECV], 60);
+	assert_int_equal(seconds[FW_TCP_FIN_ORIG], 180);
+	assert_int_equal(seconds[FW_TCP_FIN_REPLY], 180);
+	assert_int_equal(seconds[FW_TCP_REFUSED], FW_LIFE_SECONDS_MAX);
+	assert_int_equal(seconds[FW_TCP_CLOSE_ORIG], FW_LIFE_SECONDS_MAX);
+	assert_int_equal(seconds[FW_LIFE_ICMP], 3600);
+	assert_int_equal(seconds[FW_LIFE_ICMPV6], 3600);
+	assert_int_equal(seconds[FW_LIFE_OTHER], 600);
+	fw_image_timeouts(&image, again);
+	for (int i = 0; i < FW_TIMEOUT_MAX; i++) {
+		bool is_system = i == FW_TIMEOUT_TCP_SYN_SENT ||
+				 i == FW_TIMEOUT_TCP_CLOSE;
+		uint32_t now = fw_timeout_seconds(&program->timeouts,
+						  (enum fw_timeout)i);
+
+		assert_int_equal(again[i], is_system ? now : 0);
+	}
+	fw_image_done(&image);
+	fw_program_free(program);
+}
+
+/* No life of a flow is without a timeout, and none has two names. */
+static void test_every_life_has_a_timeout(void **state)
+{
+	uint32_t system[FW_TIMEOUT_MAX];
+	struct fw_program *program;
+	int i;
+
+	(void)state;
+	program = compile_good("", NULL);
+	for (i = 1; i < FW_LIFE_MAX; i++) {
+		if (i < FW_TCP_STATE_MAX || i >= FW_LIFE_UDP)
+			assert_true(program->timeouts.seconds[i] >= 10);
+		else
+			assert_int_equal(program->timeouts.seconds[i], 0);
+	}
+	for (i = 0; i < FW_TIMEOUT_MAX; i++)
+		system[i] = 1000 + (uint32_t)i;
+	fw_program_set_timeouts(program, system);
+	for (i = 0; i < FW_TIMEOUT_MAX; i++)
+		assert_int_equal(fw_timeout_seconds(&program->timeouts,
+						    (enum fw_timeout)i),
+				 system[i]);
+	fw_program_free(program);
+}
+
+static void test_durations(void **state)
+{
+	static const struct {
+		uint32_t seconds;
+		const char *text;
+	} all[] = {
+		{ 1, "1s" },	  { 59, "59s" },
+		{ 60, "1m" },	  { 90, "90s" },
+		{ 3600, "1h" },	  { 5400, "90m" },
+		{ 86400, "1d" },  { 432000, "5d" },
+		{ 90000, "25h" }, { FW_LIFE_SECONDS_MAX, "24d" },
+	};
+	char text[FW_DURATION_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		fw_duration_text(all[i].seconds, text);
+		assert_string_equal(text, all[i].text);
+	}
+}
+
 /* Slots are read back in the order of the file, whatever kind the rules are. */
 static void test_slots(void **state)
 {
@@ -318,6 +407,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_slow_rules),
 		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_every_life_has_a_timeout),
+		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_texts),
