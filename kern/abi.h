@@ -121,8 +121,7 @@ enum fw_hook {
 	X(DROP_TRUNCATED, "truncated", 1, "packet ends inside a header")      \
 	X(DROP_BAD_IPV4, "bad-ipv4", 1, "IPv4 header contradicts itself")     \
 	X(DROP_BAD_IPV6, "bad-ipv6", 1, "IPv6 header contradicts itself")     \
-	X(DROP_SOURCE_ROUTE, "source-route", 1,                               \
-	  "IPv4 source route option or IPv6 routing header type 0")           \
+	X(DROP_SOURCE_ROUTE, "source-route", 1, "IPv4 source route option")   \
 	X(DROP_EXT_HEADERS, "ext-headers", 1,                                 \
 	  "IPv6 extension headers too many or out of order")                  \
 	X(DROP_VLAN_DEPTH, "vlan-depth", 1, "more than two VLAN tags")        \
@@ -152,7 +151,15 @@ enum fw_hook {
 	X(DROP_TABLE_FULL, "table-full", 1,                                   \
 	  "the connection table refused a new flow")                          \
 	X(DROP_NO_RULES, "no-rules", 1, "no rule image is loaded")            \
-	X(DROP_INTERNAL, "internal", 1, "a helper failed that should not")
+	X(DROP_INTERNAL, "internal", 1, "a helper failed that should not")    \
+	X(DROP_ROUTING_0, "routing-header-0", 1,                              \
+	  "IPv6 routing header type 0, a source route")                       \
+	X(DROP_IP_OPTIONS, "ip-options-drop", 1, "option ip-options drop")    \
+	X(DROP_TTL_ZERO, "ttl-zero", 1,                                       \
+	  "arrived with a TTL or hop limit of 0")                             \
+	X(DROP_BAD_CHECKSUM, "bad-checksum", 1,                               \
+	  "checksum of the IPv4 header is wrong")                             \
+	X(DROP_PORT_ZERO, "port-zero", 1, "TCP or UDP port that nobody has")
 
 enum fw_reason {
 #define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,
@@ -268,8 +275,33 @@ struct fw_timeouts {
 	__u32 seconds[FW_LIFE_MAX]; /* by enum fw_tcp_state and enum fw_life */
 };
 
-#define FW_OPT_FRAG_DROP   0x01
-#define FW_OPT_NON_IP_DROP 0x02
+#define FW_OPT_FRAG_DROP    0x01
+#define FW_OPT_NON_IP_DROP  0x02
+#define FW_OPT_IP_OPTS_DROP 0x04
+
+/*
+ * Checks that may be switched off, X(symbol, bit of the options): set, and the
+ * packet goes on. A check has the name of its reason.
+ */
+#define FW_CHECKS(X)        \
+	X(LAND, 8)          \
+	X(MARTIAN, 9)       \
+	X(SPOOFED_SELF, 10) \
+	X(SOURCE_ROUTE, 11) \
+	X(ROUTING_0, 12)    \
+	X(TTL_ZERO, 13)     \
+	X(BAD_CHECKSUM, 14) \
+	X(BAD_L4, 15)       \
+	X(PORT_ZERO, 16)    \
+	X(TCP_NULL, 17)     \
+	X(TCP_XMAS, 18)     \
+	X(TCP_FLAGS, 19)
+
+enum fw_opt_off {
+#define FW_CHECK_ENUM(sym, bit) FW_OFF_##sym = 1u << (bit),
+	FW_CHECKS(FW_CHECK_ENUM)
+#undef FW_CHECK_ENUM
+};
 
 /* At offset 0. Offsets are in bytes from there. */
 struct fw_image_head {

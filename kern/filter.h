@@ -130,18 +130,6 @@ __noinline int learn_selves_again(struct pkt *p)
 }
 
 /*
- * Loopback is ours too, in no table. Not to be asked where check_addresses() is: it
- * lets no such packet in.
- */
-static __always_inline void learn_loopback(struct pkt *p)
-{
-	if (addr_is_loopback(&p->key.saddr, p->key.family))
-		p->saddr_self |= FW_SELF_ADDRESS;
-	if (addr_is_loopback(&p->key.daddr, p->key.family))
-		p->daddr_self |= FW_SELF_ADDRESS;
-}
-
-/*
  * Direction and zones of the flow whose opener's tuple is in p->key, from a
  * packet of that direction or (reply) of the other. False: this hook cannot
  * tell where the flow came in.
@@ -166,6 +154,8 @@ static __always_inline bool locate(struct pkt *p, const struct run *r,
 		to_us = p->offered || addr_is_multicast(&k->daddr, k->family);
 	k->in_zones = egress == reply ? p->zones : other;
 	k->out_zones = egress == reply ? other : p->zones;
+	if (!egress && !reply)
+		from_us = false; /* it claims to be, and nobody checks */
 	if (from_us || (egress && !reply && !p->in_ifindex)) {
 		k->dir = FW_DIR_OUT;
 		k->in_zones = 0;
@@ -492,7 +482,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	enum fw_reason reason;
 
 	if (hook != FW_HOOK_EGRESS) {
-		reason = check_addresses(p);
+		reason = check_addresses(p, r->head);
 		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
 		if (offers_address(ctx, p))
@@ -538,11 +528,11 @@ static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 					     void *ctx, const enum fw_hook hook)
 {
-	enum fw_reason reason, parsed;
+	enum fw_reason reason, parsed = FW_REASON_NONE;
+	bool is_usual = parse_usual(p, ctx, hook);
 	struct fw_meta m;
 	void *map;
 
-	parsed = parse(p, ctx, hook);
 	map = bpf_map_lookup_elem(&rulesets, &first);
 	if (unlikely(!map))
 		return FW_REASON_DROP_NO_RULES;
@@ -551,6 +541,8 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		return FW_REASON_DROP_NO_RULES;
 	if (unlikely(r->head->magic != FW_IMAGE_MAGIC))
 		return FW_REASON_DROP_NO_RULES;
+	if (!is_usual)
+		parsed = parse_unusual(p, ctx, hook, r->head->options);
 	r->gen = r->head->gen;
 	r->ifaces = iface_table(r->gen);
 	if (unlikely(!r->ifaces)) /* written before its image */

@@ -83,6 +83,10 @@ struct pkt {
 	struct fw_base base; /* last: user space writes it once, see `work` */
 };
 
+/* The reason of a check that has failed, or NONE: the options switch it off. */
+#define failed(options, check) \
+	((options) & FW_OFF_##check ? FW_REASON_NONE : FW_REASON_DROP_##check)
+
 /* Where the flow came in, also if the leaving interface judged it. */
 static __always_inline __u32 flow_ifindex(const struct pkt *p)
 {
@@ -154,15 +158,50 @@ parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
 	return FW_REASON_NONE;
 }
 
-/*
- * The options of an IPv4 header (RFC 791 section 3.1): only what routes
- * around us is refused, and what cannot be read.
- */
-static __always_inline enum fw_reason
-parse_ipv4_options(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 len)
+/* Headers add up to this, in words of 32 bits: they lie at any even address. */
+static __always_inline __u64 sum_words(const void *at, const int n)
 {
-	__u8 opt[64] = {};
+	const __u32 *w = __builtin_assume_aligned(at, 4);
+	__u64 sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += w[i];
+	return sum;
+}
+
+/*
+ * RFC 791 section 3.1: the words of a right header add up to a multiple of 0xffff, and
+ * not to 0, for it has a version. What is one, times the inverse of 0xffff in 64 bits, is
+ * small: no division.
+ */
+static __always_inline bool sum_is_right(__u64 sum)
+{
+	const __u64 k = 0x0001000100010001ull; /* * 0xffff is -1 */
+
+	return -(sum * k) <= k;
+}
+
+/* May a packet have it?  IGMP has to (RFC 3376 section 4). */
+static __always_inline enum fw_reason
+check_ipv4_option(const struct pkt *p, __u8 type, __u32 options)
+{
+	if ((type == IPOPT_LSRR || type == IPOPT_SSRR) &&
+	    !(options & FW_OFF_SOURCE_ROUTE))
+		return FW_REASON_DROP_SOURCE_ROUTE;
+	if (options & FW_OPT_IP_OPTS_DROP &&
+	    (type != IPOPT_RA || p->key.proto != IPPROTO_IGMP))
+		return FW_REASON_DROP_IP_OPTIONS;
+	return FW_REASON_NONE;
+}
+
+/* The options of an IPv4 header (RFC 791 section 3.1), `len` bytes. */
+static __always_inline enum fw_reason
+parse_ipv4_options(struct pkt *p, void *ctx, const enum fw_hook hook,
+		   const struct iphdr *ip, __u32 len, __u32 options)
+{
+	__u8 opt[48] __attribute__((aligned(4))) = {};
 	__u32 pos = 0;
+	enum fw_reason reason;
 
 	if (len < 4 || len > 40)
 		return FW_REASON_DROP_BAD_IPV4;
@@ -170,18 +209,27 @@ parse_ipv4_options(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 len)
 		    ? bpf_xdp_load_bytes(ctx, p->l3_off + 20, opt, len)
 		    : bpf_skb_load_bytes(ctx, p->l3_off + 20, opt, len))
 		return FW_REASON_DROP_TRUNCATED;
+	if (hook != FW_HOOK_EGRESS &&
+	    !sum_is_right(sum_words(ip, 5) + sum_words(opt, 10)) &&
+	    !(options & FW_OFF_BAD_CHECKSUM))
+		return FW_REASON_DROP_BAD_CHECKSUM;
+	len = forget(len);
 	for (int i = 0; i < 40; i++) {
-		__u8 type = opt[pos & 63];
-		__u8 size = opt[(pos + 1) & 63];
+		__u8 type, size;
 
+		if (pos > 39) /* the verifier needs a number */
+			return FW_REASON_NONE;
+		type = opt[pos];
+		size = opt[pos + 1];
 		if (pos >= len || type == IPOPT_END)
 			return FW_REASON_NONE;
 		if (type == IPOPT_NOOP) {
 			pos = forget(pos + 1);
 			continue;
 		}
-		if (type == IPOPT_LSRR || type == IPOPT_SSRR)
-			return FW_REASON_DROP_SOURCE_ROUTE;
+		reason = check_ipv4_option(p, type, options);
+		if (reason != FW_REASON_NONE)
+			return reason;
 		if (size < 2 || pos + size > len)
 			return FW_REASON_DROP_BAD_IPV4;
 		pos = forget(pos + size);
@@ -205,13 +253,31 @@ static __always_inline bool reaches(struct pkt *p, void *ctx,
 	return end <= p->len;
 }
 
-static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
-						 const enum fw_hook hook)
+/* `rest` bytes follow the header. */
+static __always_inline enum fw_reason
+parse_frag4(struct pkt *p, const struct iphdr *ip, __u32 rest)
+{
+	__u32 off = bpf_ntohs(ip->frag_off) & 0x1fffu;
+	bool more = ip->frag_off & bpf_htons(0x2000);
+
+	p->frag = off ? PKT_FRAG_LATER : PKT_FRAG_FIRST;
+	p->frag_id = ip->id;
+	/* RFC 3128: nobody needs a second fragment inside the TCP header */
+	if ((off == 1 && ip->protocol == IPPROTO_TCP) ||
+	    off * 8 + rest > 65535 - ip->ihl * 4u || !rest ||
+	    (more && rest % 8))
+		return FW_REASON_DROP_FRAG_BAD;
+	return FW_REASON_NONE;
+}
+
+static __always_inline enum fw_reason
+parse_ipv4(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 {
 	struct iphdr room;
 	const struct iphdr *ip =
 		ctx_at(ctx, hook, p->l3_off, &room, sizeof(room));
-	__u32 hlen, total, off;
+	__u32 hlen, total;
+	enum fw_reason reason;
 
 	if (unlikely(!ip))
 		return FW_REASON_DROP_TRUNCATED;
@@ -224,6 +290,9 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 		return FW_REASON_DROP_BAD_IPV4;
 	if (unlikely(!reaches(p, ctx, hook, p->l3_off + total)))
 		return FW_REASON_DROP_TRUNCATED;
+	if (hook != FW_HOOK_EGRESS && hlen == 20 &&
+	    !sum_is_right(sum_words(ip, 5)) && !(options & FW_OFF_BAD_CHECKSUM))
+		return FW_REASON_DROP_BAD_CHECKSUM;
 	addr_from_v4(&p->key.saddr, ip->saddr);
 	addr_from_v4(&p->key.daddr, ip->daddr);
 	p->key.family = FW_AF_IPV4;
@@ -232,17 +301,12 @@ static __always_inline enum fw_reason parse_ipv4(struct pkt *p, void *ctx,
 	p->l4_off = p->l3_off + hlen;
 	p->l3_end = p->l3_off + total;
 	if (unlikely(ip->frag_off & bpf_htons(0x3fff))) {
-		off = bpf_ntohs(ip->frag_off) & 0x1fffu;
-		p->frag = off ? PKT_FRAG_LATER : PKT_FRAG_FIRST;
-		p->frag_id = ip->id;
-		/* RFC 3128: nobody needs a second fragment inside the TCP header */
-		if ((off == 1 && ip->protocol == IPPROTO_TCP) ||
-		    off * 8 + (total - hlen) > 65535 - hlen || total == hlen ||
-		    (ip->frag_off & bpf_htons(0x2000) && (total - hlen) % 8))
-			return FW_REASON_DROP_FRAG_BAD;
+		reason = parse_frag4(p, ip, total - hlen);
+		if (reason != FW_REASON_NONE)
+			return reason;
 	}
 	if (unlikely(hlen > 20))
-		return parse_ipv4_options(p, ctx, hook, hlen - 20);
+		return parse_ipv4_options(p, ctx, hook, ip, hlen - 20, options);
 	return FW_REASON_NONE;
 }
 
@@ -279,8 +343,8 @@ parse_frag6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 off)
  * not at all, routing type 0 is refused (RFC 5095), and a chain that is longer
  * than FW_MAX_EXT_HEADERS or leaves the packet has its own reason.
  */
-static __always_inline enum fw_reason parse_ext6(struct pkt *p, void *ctx,
-						 const enum fw_hook hook)
+static __always_inline enum fw_reason
+parse_ext6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 {
 	enum fw_reason reason;
 	struct {
@@ -318,8 +382,9 @@ static __always_inline enum fw_reason parse_ext6(struct pkt *p, void *ctx,
 			size = (eh.len + 2u) * 4;
 		if (p->key.proto == IPPROTO_FRAGMENT)
 			size = 8;
-		if (p->key.proto == IPPROTO_ROUTING && eh.type == 0)
-			return FW_REASON_DROP_SOURCE_ROUTE;
+		if (p->key.proto == IPPROTO_ROUTING && eh.type == 0 &&
+		    !(options & FW_OFF_ROUTING_0))
+			return FW_REASON_DROP_ROUTING_0;
 		if (p->l4_off + size > p->l3_end)
 			return p->frag ? FW_REASON_DROP_FRAG_TINY
 				       : FW_REASON_DROP_TRUNCATED;
@@ -338,8 +403,8 @@ static __always_inline enum fw_reason parse_ext6(struct pkt *p, void *ctx,
 	return FW_REASON_DROP_EXT_HEADERS;
 }
 
-static __always_inline enum fw_reason parse_ipv6(struct pkt *p, void *ctx,
-						 const enum fw_hook hook)
+static __always_inline enum fw_reason
+parse_ipv6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 {
 	struct ipv6hdr room;
 	const struct ipv6hdr *ip =
@@ -363,7 +428,7 @@ static __always_inline enum fw_reason parse_ipv6(struct pkt *p, void *ctx,
 	p->ttl = ip->hop_limit;
 	p->l4_off = p->l3_off + 40;
 	p->l3_end = p->l3_off + total;
-	return parse_ext6(p, ctx, hook);
+	return parse_ext6(p, ctx, hook, options);
 }
 
 /* Of a TCP segment (RFC 9293 section 3.1); <linux/tcp.h> has the flags as bits. */
@@ -387,20 +452,21 @@ static __always_inline bool tcp_flags_are_legal(__u8 flags)
 }
 
 /* Flags that no TCP sends. Each of the scans that have a name has its own reason. */
-static __always_inline enum fw_reason check_tcp_flags(__u8 flags)
+static __always_inline enum fw_reason check_tcp_flags(__u8 flags, __u32 options)
 {
 	const __u8 xmas = TCP_FIN | TCP_PSH | TCP_URG;
 
 	if (likely(tcp_flags_are_legal(flags)))
 		return FW_REASON_NONE;
 	if (!(flags & 0x3f))
-		return FW_REASON_DROP_TCP_NULL;
-	return (flags & xmas) == xmas ? FW_REASON_DROP_TCP_XMAS
-				      : FW_REASON_DROP_TCP_FLAGS;
+		return failed(options, TCP_NULL);
+	if ((flags & xmas) == xmas)
+		return failed(options, TCP_XMAS);
+	return failed(options, TCP_FLAGS);
 }
 
-static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
-						const enum fw_hook hook)
+static __always_inline enum fw_reason
+parse_tcp(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 {
 	struct tcp_head room;
 	const struct tcp_head *th;
@@ -410,7 +476,7 @@ static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
 	th = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
 	if (unlikely(!th))
 		return FW_REASON_DROP_TRUNCATED;
-	if (unlikely((th->doff >> 4) < 5))
+	if (unlikely((th->doff >> 4) < 5) && !(options & FW_OFF_BAD_L4))
 		return FW_REASON_DROP_BAD_L4;
 	if (unlikely(p->l4_off + (th->doff >> 4) * 4u > p->l3_end))
 		return FW_REASON_DROP_TRUNCATED;
@@ -418,7 +484,9 @@ static __always_inline enum fw_reason parse_tcp(struct pkt *p, void *ctx,
 	p->key.dport = bpf_ntohs(th->dport);
 	p->key.flags |= FW_KEY_PORTS;
 	p->tcp_flags = th->flags;
-	return check_tcp_flags(th->flags);
+	if (unlikely(!th->sport || !th->dport) && !(options & FW_OFF_PORT_ZERO))
+		return FW_REASON_DROP_PORT_ZERO;
+	return check_tcp_flags(th->flags, options);
 }
 
 /* By one of its ports: DHCP (RFC 2131 section 4.1), DHCPv6 (RFC 8415 section 7.2). */
@@ -427,8 +495,8 @@ static __always_inline bool is_dhcp(__u16 port, bool v4)
 	return (__u16)(port - (v4 ? 67 : 546)) <= 1;
 }
 
-static __always_inline enum fw_reason parse_udp(struct pkt *p, void *ctx,
-						const enum fw_hook hook)
+static __always_inline enum fw_reason
+parse_udp(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 {
 	struct udphdr room;
 	const struct udphdr *uh;
@@ -443,8 +511,13 @@ static __always_inline enum fw_reason parse_udp(struct pkt *p, void *ctx,
 	len = bpf_ntohs(uh->len);
 	if (hook != FW_HOOK_XDP && !len && ((struct __sk_buff *)ctx)->gso_size)
 		len = 8; /* a super-datagram over 64 KiB */
-	if (len < 8 || (p->frag == PKT_WHOLE && p->l4_off + len > p->l3_end))
+	if ((len < 8 ||
+	     (p->frag == PKT_WHOLE && p->l4_off + len > p->l3_end)) &&
+	    !(options & FW_OFF_BAD_L4))
 		return FW_REASON_DROP_BAD_L4;
+	/* a sender that wants no answer has port 0 (RFC 768) */
+	if (unlikely(!uh->dest) && !(options & FW_OFF_PORT_ZERO))
+		return FW_REASON_DROP_PORT_ZERO;
 	p->key.sport = bpf_ntohs(uh->source);
 	p->key.dport = bpf_ntohs(uh->dest);
 	p->key.flags |= FW_KEY_PORTS;
@@ -546,23 +619,23 @@ static __always_inline enum fw_reason parse_icmp(struct pkt *p, void *ctx,
 	return FW_REASON_NONE;
 }
 
-static __always_inline enum fw_reason parse_l4(struct pkt *p, void *ctx,
-					       const enum fw_hook hook)
+static __always_inline enum fw_reason
+parse_l4(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 {
 	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return FW_REASON_NONE;
 	if (likely(p->key.proto == IPPROTO_TCP))
-		return parse_tcp(p, ctx, hook);
+		return parse_tcp(p, ctx, hook, options);
 	switch (p->key.proto) {
 	case IPPROTO_UDP:
-		return parse_udp(p, ctx, hook);
+		return parse_udp(p, ctx, hook, options);
 	case IPPROTO_ICMP:
 		if (p->key.family != FW_AF_IPV4)
-			return FW_REASON_DROP_BAD_L4;
+			return failed(options, BAD_L4);
 		return parse_icmp(p, ctx, hook);
 	case IPPROTO_ICMPV6:
 		if (p->key.family != FW_AF_IPV6)
-			return FW_REASON_DROP_BAD_L4;
+			return failed(options, BAD_L4);
 		return parse_icmp(p, ctx, hook);
 	case IPPROTO_IGMP:
 		if (p->key.family == FW_AF_IPV4 && p->ttl == 1)
@@ -573,8 +646,8 @@ static __always_inline enum fw_reason parse_l4(struct pkt *p, void *ctx,
 	}
 }
 
-static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
-						    const enum fw_hook hook)
+static __always_inline enum fw_reason
+parse_headers(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 {
 	enum fw_reason reason;
 	__u16 proto = 0;
@@ -583,16 +656,19 @@ static __always_inline enum fw_reason parse_headers(struct pkt *p, void *ctx,
 	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
 	if (proto == ETH_P_IP) {
-		reason = parse_ipv4(p, ctx, hook);
+		reason = parse_ipv4(p, ctx, hook, options);
 	} else if (proto == ETH_P_IPV6) {
-		reason = parse_ipv6(p, ctx, hook);
+		reason = parse_ipv6(p, ctx, hook, options);
 	} else {
 		p->is_arp = proto == ETH_P_ARP;
 		return FW_REASON_NON_IP;
 	}
 	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
-	reason = parse_l4(p, ctx, hook);
+	if (hook != FW_HOOK_EGRESS && unlikely(!p->ttl) &&
+	    !(options & FW_OFF_TTL_ZERO))
+		return FW_REASON_DROP_TTL_ZERO;
+	reason = parse_l4(p, ctx, hook, options);
 	/* RFC 7112: a first fragment carries the whole header chain */
 	if (unlikely(reason == FW_REASON_DROP_TRUNCATED) &&
 	    p->frag == PKT_FRAG_FIRST)

@@ -4,7 +4,8 @@
  * The usual packet: untagged Ethernet, IPv4 without options or IPv6 without extension
  * headers, whole, TCP or UDP, in the linear part of the frame. Its headers lie in known
  * places. Whatever it is not, or may have wrong, is left to kern/packet.h, which would
- * find the same in a packet that is taken here.
+ * find the same in a packet that is taken here. So a good packet does not ask whether a
+ * check is switched off.
  */
 #pragma once
 
@@ -17,7 +18,7 @@ static __always_inline bool plain_tcp(struct pkt *p, const struct tcp_head *th,
 	if (unlikely((const void *)(th + 1) > end))
 		return false;
 	hlen = (th->doff & 0xf0u) >> 2;
-	if (unlikely(hlen < sizeof(*th) || hlen > len ||
+	if (unlikely(hlen < sizeof(*th) || hlen > len || !th->sport ||
 		     !tcp_flags_are_legal(th->flags)))
 		return false;
 	p->tcp_flags = th->flags;
@@ -49,6 +50,8 @@ static __always_inline bool plain_l4(struct pkt *p, const void *l4,
 	} else if (proto != IPPROTO_UDP || !plain_udp(l4, end, len, v4)) {
 		return false;
 	}
+	if (unlikely(!ports->dest))
+		return false;
 	p->key.sport = bpf_ntohs(ports->source);
 	p->key.dport = bpf_ntohs(ports->dest);
 	p->key.proto = proto;
@@ -58,13 +61,16 @@ static __always_inline bool plain_l4(struct pkt *p, const void *l4,
 }
 
 static __always_inline bool plain_ipv4(struct pkt *p, const struct iphdr *ip,
-				       const void *end)
+				       const void *end, const enum fw_hook hook)
 {
 	const __u8 usual = 0x45; /* version 4, five words */
 	__u32 total;
 
 	if (unlikely((const void *)(ip + 1) > end || *(__u8 *)ip != usual ||
 		     ip->frag_off & bpf_htons(0x3fff)))
+		return false;
+	if (hook != FW_HOOK_EGRESS &&
+	    unlikely(!ip->ttl || !sum_is_right(sum_words(ip, 5))))
 		return false;
 	total = bpf_ntohs(ip->tot_len);
 	if (unlikely(total < sizeof(*ip) || p->l3_off + total > p->len))
@@ -79,11 +85,13 @@ static __always_inline bool plain_ipv4(struct pkt *p, const struct iphdr *ip,
 }
 
 static __always_inline bool plain_ipv6(struct pkt *p, const struct ipv6hdr *ip,
-				       const void *end)
+				       const void *end, const enum fw_hook hook)
 {
 	__u32 payload;
 
 	if (unlikely((const void *)(ip + 1) > end || ip->version != 6))
+		return false;
+	if (hook != FW_HOOK_EGRESS && unlikely(!ip->hop_limit))
 		return false;
 	payload = bpf_ntohs(ip->payload_len);
 	if (unlikely(p->l3_off + sizeof(*ip) + payload > p->len))
@@ -110,8 +118,8 @@ static __always_inline bool parse_plain(struct pkt *p, void *ctx,
 		return false;
 	p->l3_off = sizeof(*eth);
 	if (likely(eth->h_proto == bpf_htons(ETH_P_IP)))
-		return plain_ipv4(p, (const void *)(eth + 1), end);
+		return plain_ipv4(p, (const void *)(eth + 1), end, hook);
 	if (likely(eth->h_proto == bpf_htons(ETH_P_IPV6)))
-		return plain_ipv6(p, (const void *)(eth + 1), end);
+		return plain_ipv6(p, (const void *)(eth + 1), end, hook);
 	return false;
 }

@@ -77,16 +77,35 @@ static __always_inline bool v6_is_martian(const struct pkt *p)
 	return addr_is_any(s, family) && !may_come_from_any(p);
 }
 
-static __always_inline enum fw_reason check_addresses(const struct pkt *p)
+/*
+ * Loopback is ours too, in no table. Not to be asked where check_addresses() is: it
+ * lets no such packet in, or asks itself.
+ */
+static __always_inline void learn_loopback(struct pkt *p)
+{
+	if (addr_is_loopback(&p->key.saddr, p->key.family))
+		p->saddr_self |= FW_SELF_ADDRESS;
+	if (addr_is_loopback(&p->key.daddr, p->key.family))
+		p->daddr_self |= FW_SELF_ADDRESS;
+}
+
+/* A check that fails asks whether it is switched off; nobody else pays for that. */
+static __always_inline enum fw_reason
+check_addresses(struct pkt *p, const struct fw_image_head *head)
 {
 	const struct fw_addr *s = &p->key.saddr, *d = &p->key.daddr;
 	__u8 family = p->key.family;
 
-	if (unlikely(addr_equal(s, d)) && !addr_is_any(s, family))
+	if (unlikely(addr_equal(s, d)) && !addr_is_any(s, family) &&
+	    !(head->options & FW_OFF_LAND))
 		return FW_REASON_DROP_LAND;
-	if (family == FW_AF_IPV4 ? v4_is_martian(p) : v6_is_martian(p))
-		return FW_REASON_DROP_MARTIAN;
-	if (p->saddr_self & FW_SELF_ADDRESS)
+	if (family == FW_AF_IPV4 ? v4_is_martian(p) : v6_is_martian(p)) {
+		if (!(head->options & FW_OFF_MARTIAN))
+			return FW_REASON_DROP_MARTIAN;
+		learn_loopback(p);
+	}
+	if (unlikely(p->saddr_self & FW_SELF_ADDRESS) &&
+	    !(head->options & FW_OFF_SPOOFED_SELF))
 		return FW_REASON_DROP_SPOOFED_SELF;
 	return FW_REASON_NONE;
 }

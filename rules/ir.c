@@ -166,12 +166,20 @@ static void print_timeouts(const struct fw_program *program, FILE *out)
 
 static void print_settings(const struct fw_program *program, FILE *out)
 {
+	size_t i;
 	int dir;
 
 	fprintf(out, "option fragments %s\n",
 		program->options & FW_OPT_FRAG_DROP ? "drop" : "track");
 	fprintf(out, "option non-ip %s\n",
 		program->options & FW_OPT_NON_IP_DROP ? "drop" : "pass");
+	if (program->options & FW_OPT_IP_OPTS_DROP)
+		fputs("option ip-options drop\n", out);
+	for (i = 0; i < fw_n_checks; i++) {
+		if (program->options & fw_checks[i].off)
+			fprintf(out, "option check %s off\n",
+				fw_reason_name(fw_checks[i].reason));
+	}
 	print_timeouts(program, out);
 	for (dir = 0; dir < FW_DIR_MAX; dir++) {
 		fprintf(out, "default %s %s%s\n", fw_dir_name((enum fw_dir)dir),

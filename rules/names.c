@@ -15,6 +15,13 @@ static const struct reason reasons[] = {
 #undef REASON_ROW
 };
 
+const struct fw_check fw_checks[] = {
+#define CHECK_ROW(sym, bit) { FW_REASON_DROP_##sym, FW_OFF_##sym },
+	FW_CHECKS(CHECK_ROW)
+#undef CHECK_ROW
+};
+const size_t fw_n_checks = sizeof(fw_checks) / sizeof(fw_checks[0]);
+
 static const char *const verdicts[] = {
 	[FW_ACCEPT] = "accept",
 	[FW_DROP] = "drop",

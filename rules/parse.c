@@ -185,6 +185,8 @@ static const struct {
 	{ "fragments", "drop", 0, FW_OPT_FRAG_DROP },
 	{ "non-ip", "pass", FW_OPT_NON_IP_DROP, 0 },
 	{ "non-ip", "drop", 0, FW_OPT_NON_IP_DROP },
+	{ "ip-options", "pass", FW_OPT_IP_OPTS_DROP, 0 },
+	{ "ip-options", "drop", 0, FW_OPT_IP_OPTS_DROP },
 };
 
 static bool parse_option_value(struct fw_parser *p,
@@ -207,23 +209,80 @@ static bool parse_option_value(struct fw_parser *p,
 	return true;
 }
 
+/* What no rule could judge, for want of addresses, a protocol or ports. */
+static bool refuse_unreadable(struct fw_parser *p)
+{
+	static const enum fw_reason reasons[] = {
+		FW_REASON_DROP_TRUNCATED,   FW_REASON_DROP_BAD_IPV4,
+		FW_REASON_DROP_BAD_IPV6,    FW_REASON_DROP_EXT_HEADERS,
+		FW_REASON_DROP_VLAN_DEPTH,  FW_REASON_DROP_FRAG_TINY,
+		FW_REASON_DROP_FRAG_ORPHAN, FW_REASON_DROP_FRAG_BAD,
+	};
+	struct fw_reporter *rep = &p->c->rep;
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		if (!fw_parser_at_word(p, fw_reason_name(reasons[i])))
+			continue;
+		fw_report_error(rep, p->token.at,
+				"'%.*s' cannot be switched off",
+				FW_QUOTE(rep, p->token.at));
+		fw_report_hint(rep, "no rule can judge what cannot be read");
+		return true;
+	}
+	return false;
+}
+
+/* check NAME on|off */
+static bool parse_check(struct fw_parser *p, struct fw_ast_option *option)
+{
+	static const struct fw_keyword states[] = {
+		{ "on", true },
+		{ "off", false },
+		{ NULL, 0 },
+	};
+	struct fw_keyword *names;
+	int bit, is_on;
+	size_t i;
+
+	names = fw_compiler_alloc(p->c, (fw_n_checks + 1) * sizeof(*names));
+	if (!names)
+		return false;
+	for (i = 0; i < fw_n_checks; i++)
+		names[i] = (struct fw_keyword){
+			fw_reason_name(fw_checks[i].reason), (int)i
+		};
+	if (refuse_unreadable(p) ||
+	    !fw_parser_choose(p, names, "the name of a check, such as 'land'",
+			      &bit))
+		return false;
+	option->name = p->last;
+	if (!fw_parser_choose(p, states, "'on' or 'off'", &is_on))
+		return false;
+	option->clear = is_on ? fw_checks[bit].off : 0;
+	option->set = is_on ? 0 : fw_checks[bit].off;
+	return true;
+}
+
 static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 {
 	static const char *const later[] = { "offload", "syn-cookies",
 					     "steering", "antispoof", NULL };
 	static const struct fw_keyword names[] = {
-		{ "fragments", 0 },
-		{ "non-ip", 0 },
-		{ NULL, 0 },
+		{ "fragments", 0 }, { "non-ip", 0 }, { "ip-options", 0 },
+		{ "check", 0 },	    { NULL, 0 },
 	};
 	int ignored;
 
 	stmt->kind = FW_STMT_OPTION;
 	if (fw_parser_refuse_later(p, later))
 		return false;
-	if (!fw_parser_choose(p, names, "'fragments' or 'non-ip'", &ignored))
+	if (!fw_parser_choose(p, names,
+			      "'fragments', 'non-ip', 'ip-options' or 'check'",
+			      &ignored))
 		return false;
 	stmt->option.name = p->last;
+	if (fw_parser_is(p, p->last, "check"))
+		return parse_check(p, &stmt->option);
 	return parse_option_value(p, &stmt->option);
 }
 

@@ -501,6 +501,15 @@ void fw_interpret(const struct fw_program *program, const struct fw_key *key,
 
 /* ---- names ------------------------------------------------------------------------- */
 
+/* A check of packets that `option check` may switch off; called as its reason. */
+struct fw_check {
+	enum fw_reason reason;
+	uint32_t off; /* FW_OFF_* */
+};
+
+extern const struct fw_check fw_checks[];
+extern const size_t fw_n_checks;
+
 const char *fw_reason_name(enum fw_reason reason); /* "tcp-no-syn" */
 const char *fw_reason_text(enum fw_reason reason);
 bool fw_reason_is_drop(enum fw_reason reason);

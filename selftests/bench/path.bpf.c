@@ -29,6 +29,18 @@ static __always_inline __u32 scatter(__u32 i, __u32 n)
 	return i * 0x9e3779b1u & (n - 1);
 }
 
+static __always_inline void write_checksum(void *data, void *end, __u32 addr)
+{
+	__be16 *check = data + (vary.check_at & PATH_MAX_OFF);
+	__u32 sum = vary.sum + (addr >> 16) + (addr & 0xffff);
+
+	if (!vary.check_at || (void *)(check + 1) > end)
+		return;
+	sum = (sum >> 16) + (sum & 0xffff);
+	sum += sum >> 16;
+	*check = bpf_htons((__u16)~sum);
+}
+
 static __always_inline void write_packet(void *data, void *end)
 {
 	__be32 *addr = data + (vary.addr_at & PATH_MAX_OFF);
@@ -37,6 +49,7 @@ static __always_inline void write_packet(void *data, void *end)
 	if ((void *)(addr + 1) > end || (void *)(port + 1) > end)
 		return;
 	*addr = bpf_htonl(vary.addr + scatter(at, vary.n_addrs));
+	write_checksum(data, end, bpf_ntohl(*addr));
 	*port = bpf_htons((__u16)(vary.port + scatter(at, vary.n_ports)));
 	at++;
 }

@@ -168,6 +168,18 @@ static void make_frame(struct frame *f, bool is_v6, bool is_tagged, bool to_us,
 	put(f, rest, sizeof(rest));
 }
 
+/* Of an IPv4 header but for 32 bits at `but`, where the program writes. */
+static uint32_t sum_rest(const uint8_t *ip, uint32_t but)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < 20; i += 2) {
+		if (i < but || i >= but + 4)
+			sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
+	}
+	return sum;
+}
+
 static void vary_packets(struct path_vary *v, const struct path_case *c,
 			 const struct frame *f, bool is_v6)
 {
@@ -190,6 +202,10 @@ static void vary_packets(struct path_vary *v, const struct path_case *c,
 	if (!to_us)
 		v->addr_at += is_v6 ? 16 : 4;
 	v->port_at = f->l4 + (to_us ? 0 : 2);
+	if (is_v6)
+		return;
+	v->check_at = f->l3 + 10;
+	v->sum = sum_rest(f->data + f->l3, v->addr_at - f->l3);
 }
 
 /* ---- runs ---------------------------------------------------------------------- */

@@ -11,6 +11,8 @@ struct path_vary {
 	__u32 port;    /* the first one, host order */
 	__u32 n_ports; /* a power of two */
 	__u32 port_at;
+	__u32 check_at; /* checksum of an IPv4 header; 0: there is none */
+	__u32 sum;	/* of the rest of that header */
 };
 
 #define PATH_MAX_OFF 127

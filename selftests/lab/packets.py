@@ -131,14 +131,22 @@ def truncated(family):
     return head / Raw(b"\x9c\x41\x00\x50\x00\x00")
 
 
-def source_route(family):
-    """A loose source route, or a routing header of type 0."""
-    if family == 4:
-        return (IP(src=CLIENT[4], dst=WAN[4],
-                   options=IPOption(b"\x83\x07\x04" + bytes([198, 51, 100, 2]) + b"\x00"))
-                / UDP(sport=1, dport=53))
+def source_route(_family):
+    """A loose source route."""
+    return (IP(src=CLIENT[4], dst=WAN[4],
+               options=IPOption(b"\x83\x07\x04" + bytes([198, 51, 100, 2]) + b"\x00"))
+            / UDP(sport=1, dport=53))
+
+
+def routing_header_0(_family):
+    """The same of IPv6, given up by RFC 5095."""
     return (ip(6, dst=WAN[6]) / IPv6ExtHdrRouting(type=0, addresses=[SERVER[6]])
             / UDP(sport=1, dport=53))
+
+
+def no_hops(family):
+    """A packet that should have died a hop before."""
+    return ip(family, **{{4: "ttl", 6: "hlim"}[family]: 0}) / UDP(sport=1, dport=53)
 
 
 def many_headers(_family):
@@ -193,7 +201,13 @@ BAD = [
     Bad("udp length", "bad-l4", bad_udp_length),
     Bad("tcp data offset", "bad-l4", bad_tcp_offset),
     Bad("truncated tcp", "truncated", truncated),
-    Bad("source route", "source-route", source_route),
+    Bad("source route", "source-route", source_route, (4,)),
+    Bad("routing header 0", "routing-header-0", routing_header_0, (6,)),
+    Bad("hop limit 0", "ttl-zero", no_hops),
+    Bad("header checksum", "bad-checksum",
+        lambda f: ip(f, chksum=0x1234) / UDP(sport=1, dport=53), (4,)),
+    Bad("tcp from port 0", "port-zero", lambda f: ip(f) / TCP(sport=0, dport=80, flags="S")),
+    Bad("udp to port 0", "port-zero", lambda f: ip(f) / UDP(sport=1, dport=0)),
     Bad("too many extension headers", "ext-headers", many_headers, (6,)),
     Bad("late hop-by-hop header", "ext-headers", late_hop_by_hop, (6,)),
 ]

@@ -51,6 +51,24 @@ def test_dropped_by_generic_xdp(lab, bad, family):
     check_dropped(lab, [frame(bad.build(family))] * COPIES, bad.reason)
 
 
+# Without its check loopback is an address of this host: another check's affair.
+OFF = [bad for bad in BAD if bad.name != "loopback source" and
+       bad.reason in ("land", "martian", "ttl-zero", "bad-l4", "port-zero")]
+
+
+@pytest.mark.parametrize("bad, family", [pytest.param(bad, family, id=f"{bad.name}-ipv{family}")
+                                         for bad in OFF for family in bad.families])
+def test_check_is_off(lab, bad, family):
+    """Switched off, the check is none: no hook drops the packet for it."""
+    lab.load_once(ACCEPT + f"option check {bad.reason} off\n")
+    before = lab.counters()
+    frames = [frame(bad.build(family))] * COPIES
+    lab.client.send_raw("eth0", frames)
+    gained = lab.gain(before, lambda c: c.get("new", "ingress", "fw-wan") +
+                      c.get("established", lab.hook, "fw-wan") >= 1)
+    assert bad.reason not in gained.drops(), gained
+
+
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("which", ["wan", "lan"])
 def test_spoofed_to_self(lab, family, which):

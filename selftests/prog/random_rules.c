@@ -236,6 +236,20 @@ static void random_rule(struct rng *rng, FILE *out)
 	(void)fputc('\n', out);
 }
 
+void random_options(struct rng *rng, FILE *out)
+{
+	if (chance(rng, 20))
+		(void)fputs("option ip-options drop\n", out);
+	if (chance(rng, 50))
+		return;
+	for (size_t i = 0; i < fw_n_checks; i++) {
+		if (chance(rng, 60))
+			(void)fprintf(out, "option check %s %s\n",
+				      fw_reason_name(fw_checks[i].reason),
+				      chance(rng, 70) ? "off" : "on");
+	}
+}
+
 void random_rules(struct rng *rng, FILE *out, unsigned int n_rules)
 {
 	static const char *const verdicts[] = { "accept", "drop", "reject" };
@@ -255,6 +269,7 @@ void random_rules(struct rng *rng, FILE *out, unsigned int n_rules)
 		out);
 	for (unsigned int i = 0; i < 2; i++)
 		random_pair_set(rng, out, i);
+	random_options(rng, out);
 	for (unsigned int i = 0; i < 3; i++)
 		(void)fprintf(out, "default %s %s\n", dirs[i],
 			      verdicts[rng_below(rng, 3)]);

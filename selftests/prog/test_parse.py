@@ -2,7 +2,7 @@
 """Each branch of the parser and of the address checks, XDP and TC alike."""
 
 import pytest
-from conftest import FAR4, FAR6, PEER4, PEER6, SELF4, SELF6
+from conftest import FAR4, FAR6, PEER4, PEER6, RULES, SELF4, SELF6
 from packets import (
     ARP,
     FAMILIES,
@@ -199,7 +199,7 @@ V6_ONLY = {
     "version": ("bad-ipv6", lambda: v6(tcp("S"), version=5)),
     "payload beyond frame": ("truncated", lambda: v6(tcp("S"), plen=400)),
     "routing 0": (
-        "source-route",
+        "routing-header-0",
         lambda: v6(IPv6ExtHdrRouting(type=0, addresses=[SELF6]), tcp("S")),
     ),
     "hop-by-hop not first": (
@@ -268,6 +268,94 @@ def test_ipv6(fw, name, tags, hook):
     assert (out["drop"], out["reason"]) == (True, reason)
 
 
+def ipv4(payload=None, **fields):
+    return IP(src=PEER4, dst=SELF4, **fields) / (payload or tcp("S"))
+
+
+def ports(proto, sport, dport):
+    flags = {"flags": "S"} if proto is TCP else {}
+    return proto(sport=sport, dport=dport, **flags)
+
+
+SOURCE_ROUTE = b"\x83\x07\x04\x0a\x00\x00\x01"
+
+# A packet for each check, and what becomes of it without: accepted, if not said otherwise.
+CHECKS = [
+    ("land", lambda: IP(src=FAR4, dst=FAR4) / tcp("S"), "default"),
+    ("land", lambda: IP(src=SELF4, dst=SELF4) / tcp("S"), "spoofed-self"),
+    ("martian", lambda: IP(src="127.0.0.1", dst=SELF4) / tcp("S"), "spoofed-self"),
+    ("martian", lambda: IP(src="240.0.0.1", dst=SELF4) / tcp("S"), "new"),
+    ("martian", lambda: IPv6(src="::", dst=SELF6) / tcp("S"), "new"),
+    ("spoofed-self", lambda: IP(src=SELF4, dst=FAR4) / ports(TCP, 9, 80), "undecided"),
+    ("source-route", lambda: ipv4(options=[SOURCE_ROUTE]), "new"),
+    (
+        "routing-header-0",
+        lambda: v6(IPv6ExtHdrRouting(type=0, addresses=[FAR6]), tcp("S")),
+        "new",
+    ),
+    ("ttl-zero", lambda: ipv4(ttl=0), "new"),
+    ("ttl-zero", lambda: v6(tcp("S"), hlim=0), "new"),
+    ("bad-checksum", lambda: ipv4(chksum=0x1234), "new"),
+    ("bad-checksum", lambda: ipv4(chksum=0), "new"),
+    ("bad-checksum", lambda: ipv4(chksum=0, options=[b"\x94\x04\x00\x00"]), "new"),
+    ("bad-l4", lambda: ipv4(TCP(sport=1, dport=22, flags="S", dataofs=4)), "new"),
+    ("bad-l4", lambda: v6(UDP(sport=1, dport=53, len=99)), "new"),
+    ("port-zero", lambda: ipv4(ports(TCP, 0, 22)), "new"),
+    ("port-zero", lambda: v6(ports(TCP, 1, 0)), "default"),
+    ("port-zero", lambda: ipv4(ports(UDP, 1, 0)), "default"),
+    ("tcp-null", lambda: ipv4(tcp(0)), "tcp-no-syn"),
+    ("tcp-xmas", lambda: v6(tcp("FPU")), "tcp-no-syn"),
+    ("tcp-flags", lambda: ipv4(tcp("SF")), "tcp-no-syn"),
+]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("tags", TAGS)
+@pytest.mark.parametrize("case", range(len(CHECKS)))
+def test_check_has_a_switch(fw, case, tags, hook):
+    """On without being asked for; off, the packet is judged as if nothing were odd."""
+    check, build, without = CHECKS[case]
+    if without == "undecided" and hook == "ingress":
+        without = "default"
+    packet = frame(build(), tags)
+    assert fw.run(hook, packet)["reason"] == check
+    fw.rules(RULES + f"option check {check} off\n")
+    assert fw.run(hook, packet)["reason"] == without
+    fw.flush()
+    fw.rules(RULES + f"option check {check} on\n")
+    assert fw.run(hook, packet)["reason"] == check
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_spoofed_is_not_outgoing(fw, hook):
+    """Nobody checks: who claims to be us is still somebody who comes in."""
+    fw.rules(
+        "interface wan = if0\noption check spoofed-self off\n"
+        "accept in from self label claims\ndefault out drop\n"
+    )
+    packet = frame(IP(src="192.0.2.255", dst=SELF4) / tcp("S"))
+    assert fw.run(hook, packet)["reason"] == "default"
+    packet = frame(IPv6(src=SELF6, dst="ff02::1") / UDP(sport=5, dport=5))
+    assert fw.run(hook, packet)["reason"] == "new"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_ip_options_drop(fw, hook):
+    """Every option of IPv4 but what pads, and what IGMP has to have."""
+    alert, pad = b"\x94\x04\x00\x00", b"\x01\x01\x01\x00"
+    igmp = {"proto": 2, "ttl": 1}
+    for drop, want in (("", "new"), ("option ip-options drop\n", "ip-options-drop")):
+        fw.rules(RULES + drop)
+        fw.flush()
+        assert fw.run(hook, frame(ipv4(options=[alert])))["reason"] == want
+        fw.flush()
+        assert fw.run(hook, frame(ipv4(options=[pad])))["reason"] == "new"
+        query = ipv4(Raw(b"\x11" + b"\x00" * 7), options=[alert], **igmp)
+        assert fw.run(hook, frame(query))["reason"] == "essential"
+        route = ipv4(options=[SOURCE_ROUTE])
+        assert fw.run(hook, frame(route))["reason"] == "source-route"
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_passes(fw, hook):
     """What looks odd and is right."""
@@ -278,6 +366,8 @@ def test_passes(fw, hook):
         "atomic fragment": v6(IPv6ExtHdrFragment(id=9), tcp("S")),
         "ip options": IP(src=PEER4, dst=SELF4, options=[b"\x94\x04\x00\x00"]) / tcp("S"),
         "ecn": l3(4) / tcp("SEC"),
+        "no source port": l3(4) / ports(UDP, 0, 53),
+        "last hop": l3(4, ttl=1) / tcp("S"),
     }
     for name, packet in ok.items():
         fw.flush()
