@@ -159,7 +159,9 @@ enum fw_hook {
 	  "arrived with a TTL or hop limit of 0")                             \
 	X(DROP_BAD_CHECKSUM, "bad-checksum", 1,                               \
 	  "checksum of the IPv4 header is wrong")                             \
-	X(DROP_PORT_ZERO, "port-zero", 1, "TCP or UDP port that nobody has")
+	X(DROP_PORT_ZERO, "port-zero", 1, "TCP or UDP port that nobody has")  \
+	X(DROP_ANTISPOOF, "antispoof", 1,                                     \
+	  "answers would not leave by the interface it came by")
 
 enum fw_reason {
 #define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,
@@ -316,7 +318,9 @@ struct fw_image_head {
 	__u32 annex_len;
 	__u32 options; /* FW_OPT_* */
 	struct fw_timeouts timeouts;
-	__u32 system_timeouts; /* bit per enum fw_timeout: not of the rules */
+	__u32 system_timeouts;	/* bit per enum fw_timeout: not of the rules */
+	__u64 antispoof;	/* zones: what comes in must have a way back */
+	__u64 antispoof_strict; /* of these: by the interface it came by */
 };
 
 #define FW_FAMILY_IPV4 1
@@ -473,7 +477,7 @@ struct fw_meta {
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_tuple) == 40, "fw_tuple");
 _Static_assert(sizeof(struct fw_key) == 64, "fw_key");
-_Static_assert(sizeof(struct fw_image_head) == 128, "fw_image_head");
+_Static_assert(sizeof(struct fw_image_head) == 144, "fw_image_head");
 _Static_assert(sizeof(struct fw_event) == 80, "fw_event");
 _Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
 _Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");

@@ -102,6 +102,71 @@ static __always_inline bool offers_address(void *ctx, struct pkt *p)
 	return !ifindex || ifindex == p->rx_ifindex;
 }
 
+/*
+ * By which interface the kernel would answer the packet; 0: by none, negative: it cannot
+ * be asked. Lookups on behalf of the loopback are those of a host that does not forward,
+ * as long as the loopback is said to (user/antispoof.c). Ports and mark stay out: later
+ * fragments have none.
+ */
+static __noinline long route_back(void *ctx, const struct pkt *p)
+{
+	const struct fw_key *k = &p->key;
+	struct bpf_fib_lookup fib = { .ifindex = 1 }; /* LOOPBACK_IFINDEX */
+	bool to_all = addr_is_multicast(&k->daddr, k->family);
+	long err;
+
+	if (k->family == FW_AF_IPV4) {
+		fib.family = 2; /* AF_INET */
+		fib.ipv4_dst = k->saddr.w[3];
+		fib.ipv4_src = to_all ? 0 : k->daddr.w[3];
+	} else {
+		fib.family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib.ipv6_dst, &k->saddr, sizeof(fib.ipv6_dst));
+		/* lookups from link-local and multicast addresses are refused */
+		if (!to_all && !v6_is_link_local(&k->daddr))
+			__builtin_memcpy(fib.ipv6_src, &k->daddr,
+					 sizeof(fib.ipv6_src));
+	}
+	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (err == BPF_FIB_LKUP_RET_FWD_DISABLED || err < 0)
+		return -1;
+	if (err != BPF_FIB_LKUP_RET_SUCCESS &&
+	    err != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    err != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return 0;
+	return fib.ifindex;
+}
+
+/* No route is asked for: who has no address yet, or one of its link only. */
+static __always_inline bool needs_no_route(const struct pkt *p)
+{
+	return p->key.flags & FW_KEY_ESSENTIAL ||
+	       addr_is_any(&p->key.saddr, p->key.family) ||
+	       (p->key.family == FW_AF_IPV6 && v6_is_link_local(&p->key.saddr));
+}
+
+/* Reverse path (RFC 3704), of zones that ask for it. */
+static __always_inline enum fw_reason
+check_way_back(void *ctx, const struct pkt *p, const struct run *r)
+{
+	const struct fw_iface *i;
+	long ifindex;
+
+	if (likely(!(p->zones & r->head->antispoof)) || needs_no_route(p))
+		return FW_REASON_NONE;
+	ifindex = route_back(ctx, p);
+	if (ifindex < 0)
+		return FW_REASON_DROP_INTERNAL;
+	if (!ifindex)
+		return FW_REASON_DROP_ANTISPOOF;
+	if (!(p->zones & r->head->antispoof_strict))
+		return FW_REASON_NONE;
+	/* a VLAN device that nobody declared is its parent, a slave its bond */
+	i = iface_find(r->ifaces, (__u32)ifindex, 0);
+	return i && i->ifindex == p->ifindex ? FW_REASON_NONE
+					     : FW_REASON_DROP_ANTISPOOF;
+}
+
 /* Once for each pair of addresses that the packet is judged by. */
 static __always_inline void learn_selves(struct pkt *p)
 {
@@ -483,6 +548,9 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 
 	if (hook != FW_HOOK_EGRESS) {
 		reason = check_addresses(p, r->head);
+		if (unlikely(reason != FW_REASON_NONE))
+			return reason;
+		reason = check_way_back(ctx, p, r);
 		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
 		if (offers_address(ctx, p))

@@ -38,6 +38,11 @@ static __always_inline bool v6_is_mapped(const struct fw_addr *a)
 	return !(a->w[0] | a->w[1]) && a->w[2] == bpf_htonl(0xffff);
 }
 
+static __always_inline bool v6_is_link_local(const struct fw_addr *a)
+{
+	return (a->w[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 /* A host without an address may only ask for one, or say it listens. */
 static __always_inline bool may_come_from_any(const struct pkt *p)
 {

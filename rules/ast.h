@@ -98,6 +98,12 @@ struct fw_ast_default {
 	bool has_log;
 };
 
+/* Zones whose packets must have a way back. */
+struct fw_ast_antispoof {
+	struct fw_item *item;
+	bool is_loose;
+};
+
 enum fw_stmt_kind {
 	FW_STMT_INTERFACE,
 	FW_STMT_DEFINE,
@@ -105,6 +111,7 @@ enum fw_stmt_kind {
 	FW_STMT_OPTION,
 	FW_STMT_TIMEOUT,
 	FW_STMT_DEFAULT,
+	FW_STMT_ANTISPOOF,
 	FW_STMT_RULE,
 };
 
@@ -119,6 +126,7 @@ struct fw_stmt {
 		struct fw_ast_option option;
 		struct fw_ast_timeout timeout;
 		struct fw_ast_default dflt;
+		struct fw_ast_antispoof antispoof;
 		struct fw_ast_rule rule;
 	};
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "resolve.h"
 #include "timeout.h"
 
 #define MAX_IFNAME  15	 /* IFNAMSIZ - 1 */
@@ -17,6 +18,7 @@ struct once {
 	struct fw_span defaults[FW_DIR_MAX];
 	struct fw_span options[32]; /* per bit of FW_OPT_* */
 	struct fw_span timeouts[FW_TIMEOUT_MAX];
+	struct fw_span antispoof[FW_MAX_ZONES];
 	unsigned int n_zones;
 	unsigned int n_members;
 };
@@ -315,9 +317,62 @@ static void check_statement(struct fw_scope *scope, const struct fw_ast *ast,
 	case FW_STMT_DEFAULT:
 		check_default(scope, &stmt->dflt, once, program);
 		break;
+	case FW_STMT_ANTISPOOF: /* when all names are known */
 	case FW_STMT_RULE:
 		break;
 	}
+}
+
+/* ---- antispoof ----------------------------------------------------------- */
+
+static void add_antispoof(struct fw_scope *scope, const struct fw_stmt *stmt,
+			  uint64_t zone, struct once *once,
+			  struct fw_program *program)
+{
+	struct fw_reporter *rep = &scope->c->rep;
+	struct fw_span *first = &once->antispoof[zone];
+	uint64_t bit = (uint64_t)1 << zone;
+
+	if (first->len) {
+		fw_report_error(rep, stmt->at,
+				"'antispoof' is given twice for '%s'",
+				program->zones[zone].name);
+		fw_report_note(rep, *first, "it is given here first");
+		return;
+	}
+	*first = stmt->at;
+	program->antispoof |= bit;
+	if (!stmt->antispoof.is_loose)
+		program->antispoof_strict |= bit;
+	if (!program->antispoof_at.len)
+		program->antispoof_at = stmt->at;
+}
+
+static void check_antispoof(struct fw_scope *scope, const struct fw_stmt *stmt,
+			    struct once *once, struct fw_program *program)
+{
+	const struct fw_item *item = stmt->antispoof.item;
+	struct fw_parts parts = { 0 };
+	struct fw_value value = { 0 };
+	uint64_t zone;
+
+	check_list(scope, item);
+	if (fw_resolve(scope, FW_FIELD_ZONE, item, &parts) &&
+	    fw_parts_value(scope, FW_FIELD_ZONE, &parts, &value)) {
+		if (fw_parts_is_any(FW_FIELD_ZONE, &parts)) {
+			for (zone = 0; zone < program->n_zones; zone++)
+				add_antispoof(scope, stmt, zone, once, program);
+		}
+		for (size_t i = 0; i < value.v4.n; i++) {
+			for (zone = value.v4.r[i].first_lo;
+			     zone <= value.v4.r[i].last_lo &&
+			     zone < program->n_zones;
+			     zone++)
+				add_antispoof(scope, stmt, zone, once, program);
+		}
+	}
+	fw_value_done(&value);
+	fw_parts_done(&parts);
 }
 
 void fw_check_statements(struct fw_scope *scope, const struct fw_ast *ast,
@@ -336,6 +391,10 @@ void fw_check_statements(struct fw_scope *scope, const struct fw_ast *ast,
 		n_left -= stmt->kind != FW_STMT_RULE;
 	}
 	fw_resolve_names(scope);
+	for (stmt = ast->first; stmt; stmt = stmt->next) {
+		if (stmt->kind == FW_STMT_ANTISPOOF && !stmt->is_broken)
+			check_antispoof(scope, stmt, &once, program);
+	}
 	if (scope->zones.n == 0 && scope->c->rep.diag->errors == 0) {
 		fw_report_warning(&scope->c->rep, start,
 				  "no interface is declared");

@@ -66,6 +66,8 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 		.options = program->options,
 		.timeouts = program->timeouts,
 		.system_timeouts = system_timeouts(program),
+		.antispoof = program->antispoof,
+		.antispoof_strict = program->antispoof_strict,
 	};
 	struct fw_match_stats stats = { 0 };
 	struct fw_bytes bytes = { 0 };

@@ -189,6 +189,17 @@ static void print_settings(const struct fw_program *program, FILE *out)
 	}
 }
 
+static void print_antispoof(const struct fw_program *program, FILE *out)
+{
+	for (size_t i = 0; i < program->n_zones; i++) {
+		if (program->antispoof >> i & 1)
+			fprintf(out, "antispoof on %s %s\n",
+				program->zones[i].name,
+				program->antispoof_strict >> i & 1 ? "strict"
+								   : "loose");
+	}
+}
+
 void fw_program_print(const struct fw_program *program, FILE *out)
 {
 	size_t i;
@@ -200,6 +211,7 @@ void fw_program_print(const struct fw_program *program, FILE *out)
 	for (i = 0; i < program->n_named_sets; i++)
 		print_set(program, &program->named_sets[i], out);
 	print_settings(program, out);
+	print_antispoof(program, out);
 	for (i = 0; i < program->n_rows; i++) {
 		if (program->rows[i].rule == i)
 			fprintf(out, "%s\n", program->rows[i].text);
@@ -331,6 +343,9 @@ void fw_program_dump(const struct fw_program *program, FILE *out)
 		}
 		fputc('\n', out);
 	}
+	if (program->antispoof)
+		fprintf(out, "antispoof=%" PRIx64 " strict=%" PRIx64 "\n",
+			program->antispoof, program->antispoof_strict);
 	fprintf(out, "options=%x default_log=%x\n", program->options,
 		program->default_log);
 	print_timeouts(program, out);

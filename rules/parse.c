@@ -266,7 +266,7 @@ static bool parse_check(struct fw_parser *p, struct fw_ast_option *option)
 static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 {
 	static const char *const later[] = { "offload", "syn-cookies",
-					     "steering", "antispoof", NULL };
+					     "steering", NULL };
 	static const struct fw_keyword names[] = {
 		{ "fragments", 0 }, { "non-ip", 0 }, { "ip-options", 0 },
 		{ "check", 0 },	    { NULL, 0 },
@@ -324,6 +324,33 @@ static bool parse_default(struct fw_parser *p, struct fw_stmt *stmt)
 	return true;
 }
 
+/* on ZONES [strict|loose] */
+static bool parse_antispoof(struct fw_parser *p, struct fw_stmt *stmt)
+{
+	static const struct fw_keyword words[] = {
+		{ "strict", false },
+		{ "loose", true },
+		{ NULL, 0 },
+	};
+	int is_loose = false;
+
+	stmt->kind = FW_STMT_ANTISPOOF;
+	if (!fw_parser_accept_word(p, "on")) {
+		fw_parser_unexpected(p, "'on'");
+		fw_report_hint(&p->c->rep, "write: antispoof on ZONE");
+		return false;
+	}
+	stmt->antispoof.item = fw_parser_value(p, "the name of an interface");
+	if (!stmt->antispoof.item)
+		return false;
+	if (p->token.kind == FW_TOKEN_WORD &&
+	    !fw_parser_choose(p, words, "'strict', 'loose' or nothing",
+			      &is_loose))
+		return false;
+	stmt->antispoof.is_loose = is_loose;
+	return true;
+}
+
 static bool parse_rule(struct fw_parser *p, struct fw_stmt *stmt)
 {
 	const struct fw_keyword *k;
@@ -351,11 +378,12 @@ static const struct {
 	const char *word;
 	bool (*parse)(struct fw_parser *p, struct fw_stmt *stmt);
 } statements[] = {
-	{ "accept", parse_rule },     { "drop", parse_rule },
-	{ "reject", parse_rule },     { "interface", parse_interface },
-	{ "define", parse_define },   { "set", parse_set },
-	{ "option", parse_option },   { "default", parse_default },
-	{ "include", parse_include }, { "timeout", parse_timeout },
+	{ "accept", parse_rule },	  { "drop", parse_rule },
+	{ "reject", parse_rule },	  { "interface", parse_interface },
+	{ "define", parse_define },	  { "set", parse_set },
+	{ "option", parse_option },	  { "default", parse_default },
+	{ "include", parse_include },	  { "timeout", parse_timeout },
+	{ "antispoof", parse_antispoof },
 };
 
 bool fw_parser_at_statement(const struct fw_parser *p)
@@ -485,6 +513,7 @@ static bool declares_name(const struct fw_stmt *stmt)
 	case FW_STMT_OPTION:
 	case FW_STMT_TIMEOUT:
 	case FW_STMT_DEFAULT:
+	case FW_STMT_ANTISPOOF:
 	case FW_STMT_RULE:
 		break;
 	}

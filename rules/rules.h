@@ -239,7 +239,9 @@ struct fw_program {
 	size_t n_defines;
 	uint8_t default_verdict[FW_DIR_MAX];
 	uint8_t default_log;
-	uint32_t options; /* FW_OPT_* */
+	uint32_t options;		      /* FW_OPT_* */
+	uint64_t antispoof, antispoof_strict; /* zones, as in the image */
+	struct fw_span antispoof_at;	      /* the first place; len 0: none */
 	struct fw_timeouts timeouts;
 	struct fw_timeout_from timeout_from[FW_TIMEOUT_MAX];
 	struct fw_text *texts; /* all files read, the main one first */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "user/antispoof.h"
 #include "user/attach.h"
 #include "user/modules.h"
 #include "user/probe.h"
@@ -310,6 +311,26 @@ static void ask_vlan(const struct fw_kernel *kernel, struct fw_finding *ret)
 	ask_module(kernel, "8021q", ret);
 }
 
+static void ask_routes(const struct fw_kernel *kernel, struct fw_finding *ret)
+{
+	const char *path;
+	int r = fw_antispoof_probe(&path);
+
+	(void)kernel;
+	if (r == 0)
+		ret->answer = FW_ANSWER_YES;
+	else if (geteuid() != 0)
+		put(ret, FW_ANSWER_UNKNOWN, "unknown: ask as root");
+	else
+		put(ret, FW_ANSWER_NO, "%s is 0, and not to be set: %s", path,
+		    strerror(-r));
+}
+
+static struct fw_span find_antispoof(const struct fw_program *program)
+{
+	return program->antispoof_at;
+}
+
 /* ---- the connection table ------------------------------------------------------------- */
 
 static void ask_hook_list(const struct fw_kernel *kernel,
@@ -402,6 +423,8 @@ const struct fw_feature fw_features[] = {
 	  OPTIONAL, ask_bpffs, NULL },
 	{ "VLAN devices", "interfaces of single VLANs",
 	  "VLANs are filtered by their parent only", OPTIONAL, ask_vlan, NULL },
+	{ "route lookups for any host", "antispoof", "no antispoof in rules",
+	  OPTIONAL, ask_routes, find_antispoof },
 	{ "conntrack zones for BPF", "separate tables of connections",
 	  "one table for all interfaces", OPTIONAL, ask_opts, NULL },
 	{ "bpf_cast_to_kern_ctx", "TC programs that read the skb directly",

@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <string.h>
 
+#include "user/antispoof.h"
 #include "user/bpffs.h"
 #include "user/compilation.h"
 #include "user/daemon.h"
@@ -158,6 +159,8 @@ static int put_in_force(struct loading *loading, struct fw_program *program,
 
 	if (r == 0)
 		r = fw_features_check(program, &at, &loading->error);
+	if (r == 0)
+		r = fw_antispoof_prepare(program, &at, &loading->error);
 	if (r == 0)
 		r = fw_apply_load(apply, program, &at, &loading->error);
 	if (r < 0) {

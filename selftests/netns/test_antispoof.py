@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`antispoof on ZONE`: what comes in must have a way back, by whatever routes there are now."""
+
+import contextlib
+import itertools
+import pathlib
+
+import pytest
+
+from lab.lab import CLIENT, LAN, SERVER, WAN
+from lab.packets import TCP, UDP, IPv6, frame, ip, neighbour_solicitation
+from lab.traffic import ping
+
+ACCEPT = "default in accept\ndefault out accept\ndefault forward accept\n"
+INNER = {4: "198.51.100.77", 6: "2001:db8:2::77"}  # of the LAN, used on the WAN
+FAR = {4: "203.0.113.9", 6: "2001:db8:3::9"}  # of no route, unless a test makes one
+FAR_NET = {4: "203.0.113.0/24", 6: "2001:db8:3::/64"}
+LINK_LOCAL = "fe80::1234"
+
+families = pytest.mark.parametrize("family", [4, 6])
+all_modes = pytest.mark.modes("xdp", "tc", "xdp-generic")
+ports = itertools.count(30000)
+
+
+def reasons(lab, packets, noise=("non-ip", "essential")):
+    """What became of packets from the client, each for itself, at the first hook."""
+    def signal(gained):
+        return [r for (i, h, r) in gained.values
+                if i == "fw-wan" and h == lab.hook and r not in noise]
+
+    found = []
+    for packet in packets:
+        before = lab.counters()
+        lab.client.send_raw("eth0", [frame(packet)])
+        found += signal(lab.gain(before, signal))
+    return found
+
+
+def is_passed(reason):
+    """XDP cannot be sure of all that passes."""
+    return reason in ("new", "undecided", "established")
+
+
+def check(lab, family, dst, passes, dies):
+    """Datagrams from some sources pass, from others are dropped as spoofed."""
+    def packets(sources):
+        return [ip(family, src=src, dst=dst) / UDP(sport=next(ports), dport=53)
+                for src in sources]
+    found = reasons(lab, packets(passes))
+    assert all(map(is_passed, found)), dict(zip(passes, found))
+    found = reasons(lab, packets(dies))
+    assert set(found) <= {"antispoof"}, dict(zip(dies, found))
+
+
+@contextlib.contextmanager
+def route(lab, family, *spec):
+    """A route of the firewall."""
+    command = ("ip", f"-{family}", "route")
+    lab.firewall.run(*command, "replace", *spec)
+    try:
+        yield
+    finally:
+        lab.firewall.run(*command, "del", *spec)
+
+
+@all_modes
+@families
+def test_strict(lab, family):
+    """Through the firewall and to itself, only what is answered by the same interface."""
+    lab.load(ACCEPT + "antispoof on wan\n")
+    for dst in (SERVER[family], WAN[family], LAN[family]):
+        check(lab, family, dst, [CLIENT[family]], [INNER[family], FAR[family]])
+
+
+@all_modes
+@families
+def test_loose(lab, family):
+    """Any way back will do; none is none."""
+    lab.load(ACCEPT + "antispoof on { wan, lan } loose\n")
+    check(lab, family, SERVER[family], [CLIENT[family], INNER[family]], [FAR[family]])
+
+
+@families
+def test_not_asked_for(lab, family):
+    """Other zones pay and lose nothing."""
+    lab.load(ACCEPT + "antispoof on lan\n")
+    check(lab, family, SERVER[family], [CLIENT[family], INNER[family], FAR[family]], [])
+
+
+@families
+def test_asymmetric_routes(lab, family):
+    """Routes are those of the moment, also for a flow that was accepted."""
+    lab.load(ACCEPT + "antispoof on wan strict\n")
+    dst, src = SERVER[family], FAR[family]
+    packet = ip(family, src=src, dst=dst) / UDP(sport=next(ports), dport=53)
+    with route(lab, family, FAR_NET[family], "via", CLIENT[family]):
+        check(lab, family, dst, [src], [INNER[family]])
+        assert reasons(lab, [packet] * 2)[1] == "established"
+    with route(lab, family, FAR_NET[family], "via", SERVER[family]):
+        check(lab, family, dst, [], [src])
+        assert reasons(lab, [packet]) == ["antispoof"]
+        lab.load(ACCEPT + "antispoof on wan loose\n")
+        check(lab, family, dst, [src], [])
+    for kind in ("blackhole", "unreachable", "prohibit"):
+        with route(lab, family, kind, FAR_NET[family]):
+            check(lab, family, dst, [], [src])
+
+
+@families
+def test_more_specific_route(lab, family):
+    """The longest prefix says where the way back is, not that there is one by the interface."""
+    lab.load(ACCEPT + "antispoof on wan\n")
+    with route(lab, family, "default", "via", CLIENT[family]):
+        check(lab, family, SERVER[family], [FAR[family], CLIENT[family]], [INNER[family]])
+
+
+def test_essential(lab):
+    """Who has no address yet, and neighbours, are not asked for routes."""
+    lab.load("antispoof on wan\n")
+    good = [
+        ip(4, src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67),
+        ip(4, src="10.9.9.9", dst="255.255.255.255") / UDP(sport=67, dport=68),
+        neighbour_solicitation("::", WAN[6]),
+        neighbour_solicitation(LINK_LOCAL, WAN[6]),
+        IPv6(src=LINK_LOCAL, dst="ff02::1") / UDP(sport=5, dport=5),
+    ]
+    assert reasons(lab, good, ["non-ip"]) == [
+        "default", "essential", "essential", "essential", "default"]
+    # To a group or the link, the source is looked up all the same.
+    bad = [
+        ip(4, src=INNER[4], dst="224.0.0.251") / UDP(sport=5, dport=5),
+        ip(4, src=INNER[4], dst="255.255.255.255") / UDP(sport=5, dport=5),
+        IPv6(src=INNER[6], dst="ff02::1") / UDP(sport=5, dport=5),
+        IPv6(src=INNER[6], dst=LINK_LOCAL) / UDP(sport=5, dport=5),
+    ]
+    assert reasons(lab, bad) == ["antispoof"] * 4
+    for packet in bad:
+        packet.src = CLIENT[6 if IPv6 in packet else 4]
+    assert "antispoof" not in reasons(lab, bad)
+
+
+def sysctl(lab, path):
+    with lab.firewall.inside():
+        return pathlib.Path("/proc/sys/net", path).read_text(encoding="ascii").strip()
+
+
+FORWARDING = ("ipv4/conf/{}/forwarding", "ipv6/conf/{}/forwarding")
+
+
+def no_router(lab):
+    lab.firewall.sysctl(net__ipv4__ip_forward=0, net__ipv6__conf__all__forwarding=0)
+    assert [sysctl(lab, p.format("lo")) for p in FORWARDING] == ["0", "0"]
+
+
+@families
+def test_host(own_lab, family):
+    """A host that forwards nothing can look up routes, and still forwards nothing."""
+    lab = own_lab
+    no_router(lab)
+    lab.load(ACCEPT + "antispoof on wan\n")
+    assert [sysctl(lab, p.format("lo")) for p in FORWARDING] == ["1", "1"]
+    for name in ("all", "default", "fw-wan", "fw-lan"):
+        assert [sysctl(lab, p.format(name)) for p in FORWARDING] == ["0", "0"], name
+    check(lab, family, WAN[family], [CLIENT[family]], [INNER[family], FAR[family]])
+    assert ping(lab.client, WAN[family])
+    with lab.server.sniffer("eth0") as sniffer:
+        packet = ip(family) / TCP(sport=next(ports), dport=9, flags="S")
+        lab.client.send_raw("eth0", [frame(packet)])
+        assert not sniffer.count(lambda f: bytes(packet[TCP])[:8] in f)
+
+
+@pytest.mark.modes("tc")
+def test_refused_where_it_cannot_be(own_lab):
+    """Without lookups every packet would be dropped: the place and the reason are said."""
+    lab = own_lab
+    no_router(lab)
+    path = lab.rules("antispoof on wan\n")
+    done = lab.firewall.run(
+        "unshare", "--mount", "sh", "-c",
+        'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@"',
+        "sh", lab.binary("fwctl"), "load", path, check=False, env=lab.environment())
+    assert done.returncode == 4, done
+    assert f"{path}:3:1: error: this kernel lacks" in done.stderr, done.stderr
+    assert "/proc/sys/net/ipv4/conf/lo/forwarding is 0" in done.stderr, done.stderr
+
+
+@pytest.mark.needs("vlan")
+@families
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_vlan(own_lab, family, is_declared):
+    """The way back of a tagged packet is the VLAN device, also if only the parent is named."""
+    lab, vlan = own_lab, {4: "203.0.10.{}", 6: "2001:db8:10::{}"}[family]
+    for ns, parent, host in ((lab.client, "eth0", 2), (lab.firewall, "fw-wan", 1)):
+        ns.run("ip", "link", "add", "link", parent, "name", "v10", "type", "vlan", "id", 10)
+        ns.run("ip", "link", "set", "v10", "up")
+        ns.run("ip", "address", "add", f"{vlan.format(host)}/{ {4: 24, 6: 64}[family]}", "dev",
+               "v10", *(["nodad"] if family == 6 else []))
+    lab.load(ACCEPT + ("interface tagged = v10\nantispoof on tagged\n" if is_declared else "")
+             + "antispoof on wan\n")
+
+    def one(src):
+        return ip(family, src=src, dst=SERVER[family]) / UDP(sport=next(ports), dport=53)
+
+    def drops(src):
+        before = lab.counters()
+        lab.client.send_raw("eth0", [frame(one(src), (10,))])
+        return lab.gain(before, lambda c: sum(c.values.values()) > 0).get("antispoof")
+    assert drops(vlan.format(2)) == 0
+    assert drops(INNER[family]) == 1
+    assert drops(CLIENT[family]) == (1 if is_declared else 0)
+    assert ping(lab.client, vlan.format(1))
