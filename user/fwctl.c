@@ -14,6 +14,7 @@
 #define TAKES_ALL     0x4u
 #define TAKES_WIDE    0x8u
 #define TAKES_FILE    0x10u
+#define TAKES_WORDS   0x20u /* any number, from the operand on; none is fine */
 
 static const struct command {
 	const char *name;     /* one word, or "show WHAT", "set WHAT" */
@@ -35,8 +36,8 @@ static const struct command {
 	  fw_cmd_status },
 	{ "show rules", NULL, 0, "rules with their counters",
 	  fw_cmd_show_rules },
-	{ "show flows", NULL, TAKES_WIDE, "flows that are let through",
-	  fw_cmd_show_flows },
+	{ "show flows", "[FILTER]", TAKES_WIDE | TAKES_WORDS,
+	  "flows that are let through, all or some", fw_cmd_show_flows },
 	{ "show sets", NULL, 0, "named sets and their sizes",
 	  fw_cmd_show_sets },
 	{ "show interfaces", NULL, 0, "declared interfaces and what they count",
@@ -72,11 +73,11 @@ static void print_usage(FILE *out)
 		(void)snprintf(synopsis, sizeof(synopsis), "%s %s",
 			       commands[i].name,
 			       commands[i].operand ? commands[i].operand : "");
-		(void)fprintf(out, "  %-18s %s\n", synopsis, commands[i].help);
+		(void)fprintf(out, "  %-19s %s\n", synopsis, commands[i].help);
 	}
 	(void)fputs("\noptions:\n", out);
 	for (size_t i = 0; i < ARRAY_SIZE(option_help); i++) {
-		(void)fprintf(out, "  %-18s %s\n", option_help[i].option,
+		(void)fprintf(out, "  %-19s %s\n", option_help[i].option,
 			      option_help[i].help);
 	}
 	(void)fputs(
@@ -273,6 +274,12 @@ static bool check_options(const struct command *command,
 static bool take_operand(const struct command *command, char **argv,
 			 struct fw_cli *cli)
 {
+	if (command->options & TAKES_WORDS) {
+		cli->words = (const char *const *)argv;
+		while (argv[cli->n_words])
+			cli->n_words++;
+		return true;
+	}
 	if (command->operand && !*argv) {
 		fw_complain("'%s' needs a %s", command->name, command->operand);
 		return false;

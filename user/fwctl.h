@@ -22,6 +22,9 @@ struct fw_cli {
 	bool wide;
 	const char *file;    /* of --file; NULL: not given */
 	const char *operand; /* NULL: none was given */
+	const char *const
+		*words; /* all of them, of a command that takes several */
+	size_t n_words;
 };
 
 /* Subcommands; each returns the exit status. */

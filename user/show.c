@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "user/client.h"
+#include "user/flowquery.h"
 #include "user/json.h"
 #include "user/table.h"
 #include "user/util.h"
@@ -35,11 +36,14 @@ static void add_row(void *data, json_t *row)
 	output->list->row(output->table, row);
 }
 
-static enum fw_exit show(struct fw_cli *cli, const struct list *list)
+/* `args` are taken; NULL: none. */
+static enum fw_exit show_some(struct fw_cli *cli, const struct list *list,
+			      json_t *args)
 {
 	_cleanup_table_ struct fw_table *table = NULL;
 	_cleanup_json_ json_t *result = NULL;
 	struct fw_call call = { .verb = list->verb,
+				.args = args,
 				.start = FW_START_IF_PINNED };
 	struct output output = { .list = list };
 	enum fw_exit status;
@@ -47,6 +51,7 @@ static enum fw_exit show(struct fw_cli *cli, const struct list *list)
 	if (!cli->json) {
 		table = fw_table_new(list->columns);
 		if (!table) {
+			json_decref(args);
 			fw_complain("out of memory");
 			return FW_EXIT_REQUEST;
 		}
@@ -63,12 +68,19 @@ static enum fw_exit show(struct fw_cli *cli, const struct list *list)
 		fw_complain(
 			"warning: the flow table is not in sync with the kernel's");
 	}
-	if (fw_table_rows(table)) {
+	if (json_object_get(result, "count")) {
+		(void)printf("%lld\n", fw_json_get(result, "count"));
+	} else if (fw_table_rows(table)) {
 		fw_table_print(table, stdout);
 	} else {
 		(void)puts(list->empty);
 	}
 	return FW_EXIT_OK;
+}
+
+static enum fw_exit show(struct fw_cli *cli, const struct list *list)
+{
+	return show_some(cli, list, NULL);
 }
 
 /* ---- rules ------------------------------------------------------------------------ */
@@ -202,6 +214,28 @@ static void wide_row(struct fw_table *table, const json_t *row)
 
 #define FLOW_COLUMNS "PROTO|ORIGINAL|REPLY|STATE|>AGE|>LEFT|INTERFACE|RULE"
 
+/* The words as the daemon takes them, or NULL: they are wrong, or no memory. */
+static json_t *flow_args(const struct fw_cli *cli, struct fw_flow_query *ret,
+			 enum fw_exit *ret_status)
+{
+	_cleanup_free_ char *error = NULL;
+	json_t *words, *args;
+
+	*ret_status = FW_EXIT_USAGE;
+	if (fw_flow_query_parse(cli->words, cli->n_words, ret, &error) < 0) {
+		fw_complain("%s", error ? error : "out of memory");
+		return NULL;
+	}
+	*ret_status = FW_EXIT_REQUEST;
+	words = json_array();
+	for (size_t i = 0; words && i < cli->n_words; i++)
+		(void)json_array_append_new(words, fw_json_text(cli->words[i]));
+	args = json_pack("{s:o}", "words", words);
+	if (!args)
+		fw_complain("out of memory");
+	return args;
+}
+
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
 {
 	static const struct list narrow = { "flows", FLOW_COLUMNS,
@@ -210,6 +244,16 @@ enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
 					  FLOW_COLUMNS
 					  "|DIRECTION|SEEN|MARK|TABLE",
 					  "there are no flows", wide_row };
+	static const struct list some = { "flows", FLOW_COLUMNS,
+					  "no flow matches", flow_row };
+	struct fw_flow_query query;
+	const struct list *list;
+	enum fw_exit status;
+	json_t *args;
 
-	return show(cli, cli->wide ? &wide : &narrow);
+	args = flow_args(cli, &query, &status);
+	if (!args)
+		return status;
+	list = cli->wide ? &wide : query.has_terms ? &some : &narrow;
+	return show_some(cli, list, args);
 }

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The verbs about flows: list those that are meant. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "rules/rules.h"
+#include "user/daemon.h"
+#include "user/flowquery.h"
+#include "user/print.h"
+#include "user/util.h"
+
+#define MAX_WORDS 32
+
+/* ---- what is asked for ---------------------------------------------------------- */
+
+/* A question, with what the running rules know of it. */
+struct question {
+	const struct fw_daemon *daemon;
+	const char *words[MAX_WORDS]; /* borrowed from the request */
+	size_t n_words;
+	struct fw_flow_query query;
+	const struct fw_zone *zone; /* NULL: any */
+};
+
+static int take_words(struct question *question, const json_t *args,
+		      char **reterr)
+{
+	const json_t *words = json_object_get(args, "words");
+	size_t n = json_array_size(words);
+
+	if (n > MAX_WORDS) {
+		fw_errorf(reterr, "more than %d words", MAX_WORDS);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const char *word = json_string_value(json_array_get(words, i));
+
+		if (!word) {
+			fw_errorf(reterr, "words are malformed");
+			return -EINVAL;
+		}
+		question->words[i] = word;
+	}
+	question->n_words = n;
+	return 0;
+}
+
+/* A label of the running rules, or of some before that flows may still bear. */
+static bool is_label(const struct fw_daemon *daemon, const char *name)
+{
+	for (uint32_t slot = 1; slot < FW_MAX_SLOTS; slot++) {
+		const char *label = fw_apply_slot_label(daemon->apply, slot);
+
+		if (label && strcmp(label, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int look_up_zone(struct question *question, char **reterr)
+{
+	const struct fw_program *program = fw_daemon_program(question->daemon);
+	const char *name = question->query.zone;
+
+	for (size_t i = 0; i < program->n_zones; i++) {
+		if (strcmp(program->zones[i].name, name) == 0) {
+			question->zone = &program->zones[i];
+			return 0;
+		}
+	}
+	fw_errorf(
+		reterr,
+		"no zone is called '%s': zone takes a name that 'interface' declares, see fwctl show interfaces",
+		name);
+	return -EINVAL;
+}
+
+static int look_up(struct question *question, char **reterr)
+{
+	const struct fw_flow_query *query = &question->query;
+
+	if (query->rule && !is_label(question->daemon, query->rule)) {
+		fw_errorf(
+			reterr,
+			"no rule is called '%s': rule takes a label, see fwctl show rules",
+			query->rule);
+		return -EINVAL;
+	}
+	return query->zone ? look_up_zone(question, reterr) : 0;
+}
+
+/* False: it makes no sense, and the request has been answered. */
+static bool read_question(struct fw_daemon *daemon, struct fw_request *request,
+			  const json_t *args, struct question *ret)
+{
+	_cleanup_free_ char *error = NULL;
+	int r;
+
+	*ret = (struct question){ .daemon = daemon };
+	r = take_words(ret, args, &error);
+	if (r == 0)
+		r = fw_flow_query_parse(ret->words, ret->n_words, &ret->query,
+					&error);
+	if (r == 0)
+		r = look_up(ret, &error);
+	if (r < 0)
+		fw_reply_error(request, FW_EXIT_REQUEST, "%s",
+			       error ? error : strerror(-r));
+	return r == 0;
+}
+
+static const char *label_of(const struct fw_daemon *daemon,
+			    const struct fw_flow *flow)
+{
+	/* The rules may have been unloaded since the list was made. */
+	return daemon->apply && flow->slot
+		       ? fw_apply_slot_label(daemon->apply, flow->slot)
+		       : NULL;
+}
+
+static const char *ifname_of(const struct fw_daemon *daemon,
+			     const struct fw_flow *flow)
+{
+	return daemon->apply && flow->ifindex
+		       ? fw_apply_ifname(daemon->apply, flow->ifindex)
+		       : NULL;
+}
+
+static bool is_in_zone(const struct fw_daemon *daemon,
+		       const struct fw_zone *zone, const struct fw_flow *flow)
+{
+	const char *name = ifname_of(daemon, flow);
+
+	for (size_t i = 0; name && i < zone->n; i++) {
+		if (strcmp(zone->members[i].ifname, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_meant(const struct question *question,
+		     const struct fw_flow *flow)
+{
+	const char *label, *rule = question->query.rule;
+
+	if (!fw_flow_query_matches(&question->query, flow))
+		return false;
+	if (question->zone &&
+	    !is_in_zone(question->daemon, question->zone, flow))
+		return false;
+	label = rule ? label_of(question->daemon, flow) : NULL;
+	return !rule || (label && strcmp(label, rule) == 0);
+}
+
+/* ---- the flows that are meant ------------------------------------------------------ */
+
+/* A copy out of the flow table: rows are made from it while the client reads. */
+struct flow_list {
+	struct fw_daemon *daemon;
+	const struct question *question; /* while it is collected */
+	struct fw_flow *flows;
+	size_t n, size, i;
+};
+
+static int collect_flow(void *data, const struct fw_flow *flow)
+{
+	struct flow_list *list = data;
+
+	if (!is_meant(list->question, flow))
+		return 0;
+	if (list->n == list->size) {
+		size_t size = list->size ? 2 * list->size : 64;
+		struct fw_flow *flows;
+
+		flows = reallocarray(list->flows, size, sizeof(*flows));
+		if (!flows)
+			return -ENOMEM;
+		list->flows = flows;
+		list->size = size;
+	}
+	list->flows[list->n++] = *flow;
+	return 0;
+}
+
+static void flows_free(void *data)
+{
+	struct flow_list *list = data;
+
+	if (!list)
+		return;
+	free(list->flows);
+	free(list);
+}
+
+static int compare(const void *a, const void *b, void *data)
+{
+	const struct question *question = data;
+	const struct fw_flow *one = a, *two = b;
+	const char *label1, *label2;
+	int order = 0;
+
+	if (question->query.sort == FW_FLOW_SORT_RULE) {
+		label1 = label_of(question->daemon, one);
+		label2 = label_of(question->daemon, two);
+		order = strcmp(label1 ? label1 : "", label2 ? label2 : "");
+	}
+	if (!order)
+		order = fw_flow_compare(question->query.sort, one, two);
+	return question->query.reverse ? -order : order;
+}
+
+/* The flows of a question, in its order; NULL: the request has been answered. */
+static struct flow_list *collect(struct question *question,
+				 struct fw_daemon *daemon,
+				 struct fw_request *request)
+{
+	struct flow_list *list;
+	int r;
+
+	list = calloc(1, sizeof(*list));
+	if (!list) {
+		fw_reply(request, NULL);
+		return NULL;
+	}
+	list->daemon = daemon;
+	list->question = question;
+	r = fw_mirror_foreach(daemon->mirror, collect_flow, list);
+	if (r < 0) {
+		flows_free(list);
+		fw_reply_error(request, FW_EXIT_KERNEL,
+			       "cannot list the flows: %s", strerror(-r));
+		return NULL;
+	}
+	if (list->n && question->query.sort != FW_FLOW_SORT_NONE)
+		qsort_r(list->flows, list->n, sizeof(*list->flows), compare,
+			question);
+	list->question = NULL;
+	return list;
+}
+
+/* ---- listing ------------------------------------------------------------------------ */
+
+static json_t *tuple_json(const struct fw_tuple *tuple)
+{
+	bool has_ports = tuple->sport || tuple->dport;
+	char saddr[FW_ADDR_TEXT], daddr[FW_ADDR_TEXT];
+	json_t *json;
+
+	json = json_pack("{s:s, s:s}", "source",
+			 fw_address_print(saddr, &tuple->saddr, tuple->family),
+			 "destination",
+			 fw_address_print(daddr, &tuple->daddr, tuple->family));
+	if (!json)
+		return NULL;
+	if (tuple->proto == IPPROTO_ICMP || tuple->proto == IPPROTO_ICMPV6) {
+		(void)fw_json_set(json, "id",
+				  json_integer(ntohs(tuple->sport)));
+		(void)fw_json_set(json, "type", json_integer(tuple->icmp_type));
+	} else if (has_ports) {
+		(void)fw_json_set(json, "source_port",
+				  json_integer(ntohs(tuple->sport)));
+		(void)fw_json_set(json, "destination_port",
+				  json_integer(ntohs(tuple->dport)));
+	}
+	return json;
+}
+
+static json_t *seconds(uint64_t from_ns, uint64_t to_ns)
+{
+	uint64_t ns = to_ns > from_ns ? to_ns - from_ns : 0;
+
+	return json_integer((json_int_t)(ns / 1000000000u));
+}
+
+static json_t *name_or_null(const char *name)
+{
+	return name ? fw_json_text(name) : json_null();
+}
+
+static json_t *flow_json(const struct fw_daemon *daemon,
+			 const struct fw_flow *flow)
+{
+	const char *ifname = ifname_of(daemon, flow);
+	const char *label = label_of(daemon, flow);
+	uint64_t now_ns = fw_now_ns();
+	char protocol[8];
+
+	return json_pack(
+		"{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:I, s:s}",
+		"protocol", fw_protocol_print(protocol, flow->orig.proto),
+		"family", flow->orig.family == FW_AF_IPV4 ? "ipv4" : "ipv6",
+		"original", tuple_json(&flow->orig), "reply",
+		tuple_json(&flow->reply), "state", fw_flow_state(flow), "age",
+		flow->opened_ns ? seconds(flow->opened_ns, now_ns)
+				: json_null(),
+		"left", seconds(now_ns, flow->expires_ns), "interface",
+		name_or_null(ifname), "rule", name_or_null(label), "direction",
+		flow->slot && flow->dir < FW_DIR_MAX
+			? json_string(fw_dir_name((enum fw_dir)flow->dir))
+			: json_null(),
+		"replied", flow->replied, "assured", flow->assured, "mark",
+		(json_int_t)flow->mark, "table",
+		flow->ct_id ? "conntrack" : "fwctl");
+}
+
+static int flows_next(void *data, json_t *items)
+{
+	struct flow_list *list = data;
+
+	for (int n = 0; n < FW_PROTO_ROWS && list->i < list->n;
+	     n++, list->i++) {
+		if (json_array_append_new(
+			    items,
+			    flow_json(list->daemon, &list->flows[list->i])) < 0)
+			return -ENOMEM;
+	}
+	return list->i < list->n;
+}
+
+static bool is_stale(const struct fw_daemon *daemon)
+{
+	struct fw_mirror_stats stats = { 0 };
+
+	fw_mirror_stats(daemon->mirror, &stats);
+	return !stats.in_sync;
+}
+
+void fw_handle_flows(void *data, struct fw_request *request, const json_t *args)
+{
+	struct fw_daemon *daemon = data;
+	struct question question;
+	struct flow_list *list;
+	bool stale;
+
+	if (!fw_daemon_check_loaded(daemon, request) ||
+	    !read_question(daemon, request, args, &question))
+		return;
+	/* A dump that fails leaves the last picture, marked as stale. */
+	stale = fw_mirror_refresh(daemon->mirror) < 0 || is_stale(daemon);
+	list = collect(&question, daemon, request);
+	if (!list)
+		return;
+	if (question.query.count) {
+		fw_reply(request,
+			 json_pack("{s:I, s:b}", "count", (json_int_t)list->n,
+				   "stale", stale));
+		flows_free(list);
+		return;
+	}
+	fw_reply_rows(request,
+		      &(struct fw_rows){ .list = "flows",
+					 .next = flows_next,
+					 .free = flows_free,
+					 .data = list },
+		      json_pack("{s:b}", "stale", stale));
+}
