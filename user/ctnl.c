@@ -619,14 +619,14 @@ int fw_ctnl_flush(struct fw_ctnl *ctnl, uint64_t *ret_done)
 }
 
 /* Starts the next message of the batch; there is room for MESSAGE_MAX bytes. */
-static struct nlmsghdr *queue_head(struct fw_ctnl *ctnl, uint8_t family)
+static struct nlmsghdr *queue_head(struct fw_ctnl *ctnl, int type,
+				   uint8_t family)
 {
 	struct nlmsghdr *nlh;
 
 	if (ctnl->batch_len + MESSAGE_MAX > sizeof(ctnl->batch))
 		send_batch(ctnl);
-	nlh = put_head(ctnl, ctnl->batch + ctnl->batch_len, IPCTNL_MSG_CT_NEW,
-		       0, family);
+	nlh = put_head(ctnl, ctnl->batch + ctnl->batch_len, type, 0, family);
 	if (!ctnl->batch_n)
 		ctnl->batch_seq = nlh->nlmsg_seq;
 	return nlh;
@@ -658,7 +658,7 @@ int fw_ctnl_queue_tcp_state(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 	nfct_set_attr_u8(ct, ATTR_TCP_MASK_ORIG, IP_CT_TCP_FLAG_BE_LIBERAL);
 	nfct_set_attr_u8(ct, ATTR_TCP_FLAGS_REPL, IP_CT_TCP_FLAG_BE_LIBERAL);
 	nfct_set_attr_u8(ct, ATTR_TCP_MASK_REPL, IP_CT_TCP_FLAG_BE_LIBERAL);
-	nlh = queue_head(ctnl, family_of(orig));
+	nlh = queue_head(ctnl, IPCTNL_MSG_CT_NEW, family_of(orig));
 	r = nfct_nlmsg_build(nlh, ct);
 	nfct_destroy(ct);
 	if (r < 0 || !names_an_entry(nlh))
@@ -691,6 +691,29 @@ int fw_ctnl_delete(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 	if (r < 0)
 		return r;
 	return take_answers(ctnl, nlh->nlmsg_seq, 0, &failed);
+}
+
+int fw_ctnl_queue_delete(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
+			 uint16_t zone, uint32_t id)
+{
+	struct nf_conntrack *ct;
+	struct nlmsghdr *nlh;
+	int r;
+
+	ct = new_ct(orig);
+	if (!ct)
+		return -ENOMEM;
+	nlh = queue_head(ctnl, IPCTNL_MSG_CT_DELETE, family_of(orig));
+	r = nfct_nlmsg_build(nlh, ct);
+	nfct_destroy(ct);
+	if (r < 0 || !names_an_entry(nlh))
+		return -EINVAL;
+	if (zone)
+		mnl_attr_put_u16(nlh, CTA_ZONE, htons(zone));
+	if (id)
+		mnl_attr_put_u32(nlh, CTA_ID, htonl(id));
+	queue_add(ctnl, nlh);
+	return 0;
 }
 
 static const struct nlattr *find_attr(const struct nlmsghdr *nlh, int type)
@@ -729,7 +752,7 @@ static int clear_one(struct filtered *filtered, const struct nlmsghdr *nlh)
 	if (fw_ctnl_decode(nlh, &ct) < 0 ||
 	    (ct.mark & filtered->mask) != filtered->value)
 		return 0;
-	update = queue_head(ctnl, nfg->nfgen_family);
+	update = queue_head(ctnl, IPCTNL_MSG_CT_NEW, nfg->nfgen_family);
 	if (copy_attr(update, nlh, CTA_TUPLE_ORIG) < 0)
 		return 0;
 	(void)copy_attr(update, nlh, CTA_ZONE);

@@ -75,7 +75,7 @@ int fw_ctnl_queue_tcp_state(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 			    uint8_t state);
 
 /**
- * @brief Write what is queued.
+ * @brief Write what is queued, changes and deletions.
  *
  * Entries that are gone meanwhile are no error.
  *
@@ -95,6 +95,14 @@ int fw_ctnl_flush(struct fw_ctnl *ctnl, uint64_t *ret_done);
  */
 int fw_ctnl_delete(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 		   uint32_t id);
+
+/**
+ * @brief Queue the deletion of an entry, as fw_ctnl_delete() does one.
+ *
+ * Written and counted by fw_ctnl_flush().
+ */
+int fw_ctnl_queue_delete(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
+			 uint16_t zone, uint32_t id);
 
 /**
  * @brief Clear bits of the mark of each entry whose mark has `value` there.

@@ -85,6 +85,8 @@ void fw_handle_rules(void *data, struct fw_request *request,
 		     const json_t *args);
 void fw_handle_flows(void *data, struct fw_request *request,
 		     const json_t *args);
+void fw_handle_flows_kill(void *data, struct fw_request *request,
+			  const json_t *args);
 void fw_handle_sets(void *data, struct fw_request *request, const json_t *args);
 void fw_handle_set_replace(void *data, struct fw_request *request,
 			   const json_t *args);

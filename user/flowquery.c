@@ -411,6 +411,22 @@ int fw_flow_query_parse(const char *const *words, size_t n,
 	return r;
 }
 
+int fw_flow_query_check_kill(const struct fw_flow_query *query, char **reterr)
+{
+	if (query->sort != FW_FLOW_SORT_NONE || query->count) {
+		fw_errorf(
+			reterr,
+			"flows kill takes no sort and no count: try show flows first");
+		return -EINVAL;
+	}
+	if (!query->has_terms && !query->all) {
+		fw_errorf(reterr, "which flows? " FILTERS
+				  ", see show flows; 'all' ends every flow");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* ---- matching ------------------------------------------------------------------- */
 
 static bool is_in(const struct fw_flow_prefix *prefix,

@@ -62,6 +62,14 @@ struct fw_flow_query {
 int fw_flow_query_parse(const char *const *words, size_t n,
 			struct fw_flow_query *ret, char **reterr);
 
+/**
+ * @brief May these flows be killed?  Words that only list them are refused, and
+ *        no words at all: they would mean every flow.
+ *
+ * @return 0 or -EINVAL, as fw_flow_query_parse()
+ */
+int fw_flow_query_check_kill(const struct fw_flow_query *query, char **reterr);
+
 /** @brief Does a flow match all terms but those of rule and zone? */
 bool fw_flow_query_matches(const struct fw_flow_query *query,
 			   const struct fw_flow *flow);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The verbs about flows: list those that are meant. */
+/* The verbs about flows: list those that are meant, or end them. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -9,6 +9,7 @@
 #include "rules/rules.h"
 #include "user/daemon.h"
 #include "user/flowquery.h"
+#include "user/log.h"
 #include "user/print.h"
 #include "user/util.h"
 
@@ -356,4 +357,50 @@ void fw_handle_flows(void *data, struct fw_request *request, const json_t *args)
 					 .free = flows_free,
 					 .data = list },
 		      json_pack("{s:b}", "stale", stale));
+}
+
+/* ---- ending ------------------------------------------------------------------------- */
+
+void fw_handle_flows_kill(void *data, struct fw_request *request,
+			  const json_t *args)
+{
+	struct fw_daemon *daemon = data;
+	_cleanup_free_ char *error = NULL;
+	struct question question;
+	struct flow_list *list;
+	uint64_t killed = 0;
+	int r;
+
+	if (!fw_daemon_check_loaded(daemon, request) ||
+	    !read_question(daemon, request, args, &question))
+		return;
+	if (fw_flow_query_check_kill(&question.query, &error) < 0) {
+		fw_reply_error(request, FW_EXIT_REQUEST, "%s",
+			       error ? error : "out of memory");
+		return;
+	}
+	r = fw_mirror_refresh(daemon->mirror);
+	/* Of a picture that is out of date, what is still there can be ended. */
+	if (r < 0)
+		log_warning(
+			"the flow table is not in sync with the kernel's: %s",
+			strerror(-r));
+	list = collect(&question, daemon, request);
+	if (!list)
+		return;
+	r = fw_mirror_kill(daemon->mirror, list->flows, list->n, &killed);
+	if (killed)
+		log_info("%llu flow%s killed", (unsigned long long)killed,
+			 fw_plural((long long)killed));
+	if (r < 0) {
+		fw_reply_error(
+			request, FW_EXIT_KERNEL,
+			"killed %llu of %zu flows, then the kernel refused: %s",
+			(unsigned long long)killed, list->n, strerror(-r));
+	} else {
+		fw_reply(request,
+			 json_pack("{s:o, s:b}", "killed", fw_json_u64(killed),
+				   "stale", is_stale(daemon)));
+	}
+	flows_free(list);
 }

@@ -541,6 +541,12 @@ static void end_flow(struct fw_flowtab *tab, struct fw_entry **link)
 	end_ct(tab, link);
 }
 
+void fw_flowtab_end(struct fw_flowtab *tab, const struct fw_tuple *orig,
+		    uint16_t zone)
+{
+	end_flow(tab, link_of(tab, orig, zone));
+}
+
 static uint8_t source_of(const struct fw_tuple *tuple)
 {
 	return tuple->proto == IPPROTO_TCP || tuple->proto == IPPROTO_UDP
@@ -699,6 +705,7 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
 		.ifindex = entry->ifindex,
 		.slot = entry->slot,
 		.ct_id = entry->ct_id,
+		.zone = entry->zone,
 		.tcp_state = own ? own : tcp_from_kernel(entry),
 		.kernel_tcp = entry->kernel_tcp,
 		.dir = entry->dir,

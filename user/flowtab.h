@@ -104,6 +104,10 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 		      struct fw_entry **ret);
 
+/** @brief A flow was deleted, from wherever it was; fine if it is unknown. */
+void fw_flowtab_end(struct fw_flowtab *tab, const struct fw_tuple *orig,
+		    uint16_t zone);
+
 #define FW_RECORD_LIFE_NS (120ull * 1000000000)
 
 /** @brief Merge an element of the map `xflows`; 0 or -ENOMEM. */

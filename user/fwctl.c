@@ -17,7 +17,8 @@
 #define TAKES_WORDS   0x20u /* any number, from the operand on; none is fine */
 
 static const struct command {
-	const char *name;     /* one word, or "show WHAT", "set WHAT" */
+	const char
+		*name; /* one word, or "show WHAT", "set WHAT", "flows WHAT" */
 	const char *operand;  /* NULL: takes none */
 	unsigned int options; /* TAKES_* */
 	const char *help;
@@ -32,6 +33,8 @@ static const struct command {
 	  fw_cmd_unload },
 	{ "set replace", "NAME", TAKES_FILE | TAKES_DRY_RUN,
 	  "give a set of the running rules other content", fw_cmd_set_replace },
+	{ "flows kill", "FILTER", TAKES_WORDS, "end flows at once",
+	  fw_cmd_flows_kill },
 	{ "status", NULL, TAKES_ALL, "what runs where, and what it has done",
 	  fw_cmd_status },
 	{ "show rules", NULL, 0, "rules with their counters",
@@ -139,29 +142,46 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
+/* What may follow the first of two words; NULL: it is the only one. */
+static const char *members_of(const char *word)
+{
+	static const struct {
+		const char *word, *members;
+	} groups[] = {
+		{ "show", "rules, flows, sets or interfaces" },
+		{ "set", "replace" },
+		{ "flows", "kill" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		if (strcmp(groups[i].word, word) == 0)
+			return groups[i].members;
+	}
+	return NULL;
+}
+
 /* Takes one or two words off `*argv`; complains and returns NULL if unknown. */
 static const struct command *take_command(char ***argv)
 {
 	char name[64];
 	char **word = *argv;
 	const struct command *command;
-	bool is_show;
+	const char *group;
 
 	if (!*word) {
 		print_usage(stderr);
 		return NULL;
 	}
 	(void)snprintf(name, sizeof(name), "%s", *word++);
-	is_show = strcmp(name, "show") == 0;
-	if ((is_show || strcmp(name, "set") == 0) && !*word) {
-		fw_complain(
-			is_show ? "show what? rules, flows, sets or interfaces"
-				: "set what? replace");
+	group = members_of(name);
+	if (group && !*word) {
+		fw_complain("%s what? %s", name, group);
 		return NULL;
 	}
-	if (is_show || strcmp(name, "set") == 0) {
-		(void)snprintf(name, sizeof(name), "%s %s",
-			       is_show ? "show" : "set", *word++);
+	if (group) {
+		size_t n = strlen(name);
+
+		(void)snprintf(name + n, sizeof(name) - n, " %s", *word++);
 	}
 	command = find_command(name);
 	if (!command) {

@@ -24,6 +24,7 @@ const struct fw_verb fw_daemon_verbs[] = {
 	{ "status", fw_handle_status },
 	{ "rules", fw_handle_rules },
 	{ "flows", fw_handle_flows },
+	{ "flows-kill", fw_handle_flows_kill },
 	{ "sets", fw_handle_sets },
 	{ "set-replace", fw_handle_set_replace },
 };

@@ -11,6 +11,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -683,6 +684,58 @@ int fw_mirror_foreach(const struct fw_mirror *mirror,
 	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
 
 	return fw_flowtab_foreach(mirror->tab, show_entry, &each);
+}
+
+static bool is_ours_alone(const struct fw_flow *flow)
+{
+	return !flow->ct_id && flow->orig.proto != IPPROTO_TCP &&
+	       flow->orig.proto != IPPROTO_UDP;
+}
+
+/* The kernel's entry is only queued. */
+static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
+		     uint64_t *killed)
+{
+	int r = 0;
+
+	/* The kernel may track an echo as well, so it may be in both. */
+	if (flow->orig.proto != IPPROTO_TCP &&
+	    flow->orig.proto != IPPROTO_UDP) {
+		r = bpf_map_delete_elem(mirror->xflows_fd, &flow->orig);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (is_ours_alone(flow))
+			*killed += r == 0;
+	}
+	return is_ours_alone(flow)
+		       ? 0
+		       : fw_ctnl_queue_delete(mirror->ctnl, &flow->orig,
+					      flow->zone, flow->ct_id);
+}
+
+int fw_mirror_kill(struct fw_mirror *mirror, const struct fw_flow *flows,
+		   size_t n, uint64_t *ret_killed)
+{
+	uint64_t killed = 0;
+	int error = 0;
+	int r;
+
+	flush_writes(mirror);
+	for (size_t i = 0; i < n; i++) {
+		r = kill_flow(mirror, &flows[i], &killed);
+		if (r < 0 && !error)
+			error = r;
+		if (r == 0)
+			fw_flowtab_end(mirror->tab, &flows[i].orig,
+				       flows[i].zone);
+	}
+	r = fw_ctnl_flush(mirror->ctnl, &killed);
+	if (r < 0 && !error)
+		error = r;
+	if (error) /* perhaps some are still there */
+		set_stale(mirror);
+	*ret_killed = killed;
+	return error;
 }
 
 void fw_mirror_stats(const struct fw_mirror *mirror,

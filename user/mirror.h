@@ -30,6 +30,7 @@ struct fw_flow {
 	uint32_t ifindex; /* of the hook that judged it; 0: not known */
 	uint32_t slot;	  /* counter of the rule that let it in; 0: not known */
 	uint32_t ct_id;	  /* 0: one of our own flows (echo, other protocols) */
+	uint16_t zone;	  /* of conntrack */
 	uint8_t tcp_state;  /* enum fw_tcp_state; TCP only */
 	uint8_t kernel_tcp; /* TCP_CONNTRACK_* as the kernel has it */
 	uint8_t dir;	    /* enum fw_dir */
@@ -68,6 +69,18 @@ int fw_mirror_refresh(struct fw_mirror *mirror);
 int fw_mirror_foreach(const struct fw_mirror *mirror,
 		      int (*fn)(void *data, const struct fw_flow *flow),
 		      void *data);
+
+/**
+ * @brief End flows: delete them wherever they are.
+ *
+ * Those that have ended meanwhile are no error.
+ *
+ * @param flows       from fw_mirror_foreach()
+ * @param ret_killed  receives the number of those that were still there
+ * @return 0, or the first error; others may have been deleted all the same
+ */
+int fw_mirror_kill(struct fw_mirror *mirror, const struct fw_flow *flows,
+		   size_t n, uint64_t *ret_killed);
 
 void fw_mirror_stats(const struct fw_mirror *mirror,
 		     struct fw_mirror_stats *ret);

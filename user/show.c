@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The subcommands that list something: show rules, flows, sets, interfaces. */
+/*
+ * The subcommands that list something: show rules, flows, sets, interfaces; and flows
+ * kill, which takes the same words as the list.
+ */
 #include <string.h>
 
 #include "user/client.h"
@@ -256,4 +259,44 @@ enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
 		return status;
 	list = cli->wide ? &wide : query.has_terms ? &some : &narrow;
 	return show_some(cli, list, args);
+}
+
+static void print_killed(const json_t *result)
+{
+	long long killed = fw_json_get(result, "killed");
+
+	if (json_is_true(json_object_get(result, "stale"))) {
+		fw_complain(
+			"warning: the flow table is not in sync with the kernel's: some may be left");
+	}
+	if (killed)
+		(void)printf("%lld flow%s killed\n", killed, fw_plural(killed));
+	else
+		(void)puts("no flow matches");
+}
+
+enum fw_exit fw_cmd_flows_kill(struct fw_cli *cli)
+{
+	struct fw_call call = { .verb = "flows-kill",
+				.start = FW_START_IF_PINNED };
+	_cleanup_json_ json_t *result = NULL;
+	_cleanup_free_ char *error = NULL;
+	struct fw_flow_query query;
+	enum fw_exit status;
+
+	call.args = flow_args(cli, &query, &status);
+	if (!call.args)
+		return status;
+	if (fw_flow_query_check_kill(&query, &error) < 0) {
+		json_decref(call.args);
+		fw_complain("%s", error ? error : "out of memory");
+		return FW_EXIT_USAGE;
+	}
+	status = fw_client_call(cli, &call, &result);
+	if (status != FW_EXIT_OK)
+		return status;
+	if (cli->json)
+		return fw_print_json(result);
+	print_killed(result);
+	return FW_EXIT_OK;
 }

@@ -91,6 +91,71 @@ static void test_delete_one(void **state)
 	}
 }
 
+/* What is to be killed: a copy, as the daemon makes one. */
+struct picked {
+	struct fw_flow flows[64];
+	size_t n;
+};
+
+static int pick(void *data, const struct fw_flow *flow)
+{
+	struct picked *picked = data;
+
+	assert_true(picked->n < ARRAY_SIZE(picked->flows));
+	picked->flows[picked->n++] = *flow;
+	return 0;
+}
+
+static void test_kill(void **state)
+{
+	struct fixture *f = *state;
+	struct want echo = { .proto = IPPROTO_ICMP, .number = 900 };
+	struct fw_xflow x = { .gen = 7, .expires_ns = UINT64_MAX };
+	struct fw_tuple tuple = entry_tuple(&echo);
+	struct picked picked = { 0 };
+	uint64_t killed = 0;
+
+	make_silent(zoo, ARRAY_SIZE(zoo));
+	assert_int_equal(
+		bpf_map_update_elem(f->mirror->xflows_fd, &tuple, &x, BPF_ANY),
+		0);
+	refresh(f);
+	assert_int_equal(fw_mirror_foreach(f->mirror, pick, &picked), 0);
+	assert_int_equal(picked.n, ARRAY_SIZE(zoo) + 1);
+	/* one of them ends before we come, and that is fine */
+	assert_int_equal(entry_delete(&zoo[0]), 0);
+	assert_int_equal(
+		fw_mirror_kill(f->mirror, picked.flows, picked.n, &killed), 0);
+	assert_int_equal(killed, ARRAY_SIZE(zoo));
+	/* at once, without a dump */
+	assert_int_equal(fw_flowtab_count(f->mirror->tab), 0);
+	assert_int_equal(read_sysctl("nf_conntrack_count"), 0);
+	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
+			 -ENOENT);
+	/* again: nothing is there, and nothing is wrong */
+	assert_int_equal(
+		fw_mirror_kill(f->mirror, picked.flows, picked.n, &killed), 0);
+	assert_int_equal(killed, 0);
+}
+
+static void test_kill_spares_successors(void **state)
+{
+	struct fixture *f = *state;
+	struct picked picked = { 0 };
+	uint64_t killed = 0;
+
+	make_silent(zoo, 1);
+	refresh(f);
+	assert_int_equal(fw_mirror_foreach(f->mirror, pick, &picked), 0);
+	assert_int_equal(picked.n, 1);
+	picked.flows[0].ct_id ^= 1;
+	assert_int_equal(fw_mirror_kill(f->mirror, picked.flows, 1, &killed),
+			 0);
+	assert_int_equal(killed, 0);
+	refresh(f);
+	assert_int_equal(fw_flowtab_count(f->mirror->tab), 1);
+}
+
 static bool is_second_over(struct fixture *f)
 {
 	return fw_now_ns() > f->deadline_ns - deadline_ns() + 2500 * NS_PER_MS;
@@ -171,6 +236,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_forget_gen),
+		TEST(test_kill),
+		TEST(test_kill_spares_successors),
 		TEST(test_delete_one),
 		TEST(test_reap),
 		TEST(test_with_three_capabilities),

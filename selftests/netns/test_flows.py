@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Flows that are picked out of many: show flows FILTER."""
+"""Flows that are picked out of many: show flows FILTER, flows kill FILTER."""
+
+import socket
 
 import pytest
 
 from lab.lab import CLIENT, SERVER, WAN
+from lab.netns import patience
 from lab.packets import UDP, Raw, frame, ip
-from lab.traffic import TcpEcho, UdpEcho, ping, tcp_connect, tcp_talk, udp_try
+from lab.traffic import TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, udp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 RULES = ("default in drop\ndefault out drop\ndefault forward drop\n"
@@ -96,3 +99,86 @@ def test_what_is_wrong(lab):
             (["zone", "dmz"], 1, "see fwctl show interfaces")):
         done = lab.fwctl("show", "flows", *words, check=False)
         assert done.exit == status and text in done.err, (words, done)
+
+
+def kill(lab, *words):
+    """How many flows were killed."""
+    return lab.fwctl("flows", "kill", *words, "--json").json["killed"]
+
+
+def assert_silent(s):
+    """Nothing comes back on this connection."""
+    s.settimeout(patience(0.3))
+    assert not tcp_talk(s)
+    cut(s)
+
+
+@both
+def test_kill_tcp(lab, family):
+    """One of two connections ends: table, list and packets agree at once."""
+    lab.load(RULES)
+    with TcpEcho(lab.server, SERVER[family], 7), \
+            tcp_connect(lab.client, SERVER[family], 7) as s, \
+            tcp_connect(lab.client, SERVER[family], 7) as other:
+        assert tcp_talk(s) and tcp_talk(other)
+        port = str(s.getsockname()[1])
+        before = lab.counters()
+        assert kill(lab, "proto", "tcp", "from", CLIENT[family], "port", port) == 1
+        assert not shown(lab, "port", port)
+        assert not [line for line in lab.conntrack() if f"sport={port}" in line]
+        assert_silent(s)
+        lab.gain(before, lambda c: c.get("tcp-no-syn", lab.hook, "fw-wan") >= 1)
+        assert tcp_talk(other)
+        assert kill(lab, "port", port) == 0
+        assert lab.fwctl("flows", "kill", "port", port).out == "no flow matches\n"
+        assert lab.fwctl("flows", "kill", "rule", "echo", "proto", "tcp").out == "1 flow killed\n"
+        assert_silent(other)
+
+
+@both
+def test_kill_others(lab, family):
+    """UDP and echo, too: what comes next opens a flow of its own, if it may."""
+    lab.load(RULES)
+    kill(lab, "all")
+    with UdpEcho(lab.server, SERVER[family], 7):
+        assert udp_try(lab.client, SERVER[family], 7) == "ok"
+        assert ping(lab.client, SERVER[family])
+        assert count(lab, "all") == 2
+        assert kill(lab, "proto", "icmp", "family", f"ipv{10 - family}") == 0
+        assert kill(lab, "proto", "icmp", "family", f"ipv{family}") == 1
+        assert [f["protocol"] for f in lab.flows()] == ["udp"]
+        assert kill(lab, "all") == 1 and not lab.flows()
+        # nobody has asked: an answer alone is none
+        with lab.server.socket(socket.AF_INET if family == 4 else socket.AF_INET6,
+                               socket.SOCK_DGRAM) as s:
+            before = lab.counters()
+            s.connect((CLIENT[family], 4000))
+            s.send(b"x")
+            lab.gain(before, lambda c: c.get("default", None, "fw-lan") >= 1)
+        assert udp_try(lab.client, SERVER[family], 7) == "ok"
+        assert count(lab, "rule", "echo") == 1
+
+
+@pytest.mark.modes("tc")
+def test_kill_many(own_lab):
+    """Thousands at once, none of another filter."""
+    lab = own_lab
+    lab.load(RULES)
+    many = [frame(ip(4, src=f"192.0.2.{100 + i % 100}") / UDP(sport=1000 + i, dport=7))
+            for i in range(3000)]
+    lab.client.send_raw("eth0", many)
+    lab.gain(lab.counters(), lambda _: count(lab, "port", "7") == 3000, 10)
+    assert kill(lab, "port", "1000-3499") == 2500
+    assert count(lab, "all") == 500 and len(lab.conntrack()) == 500
+    assert kill(lab, "all") == 500
+    assert not lab.flows() and not lab.conntrack()
+
+
+@pytest.mark.modes("tc")
+def test_kill_what(lab):
+    """No filter is no wish to end everything."""
+    lab.load(RULES)
+    for words in ([], ["sort", "age"], ["count", "all"], ["proto"]):
+        assert lab.fwctl("flows", "kill", *words, check=False).exit == 2, words
+    assert "'all' ends every flow" in lab.fwctl("flows", "kill", check=False).err
+    assert lab.fwctl("flows", "kill", "rule", "nobody", check=False).exit == 1
