@@ -117,7 +117,7 @@ enum fw_hook {
 	X(DROP_REJECT, "reject", 1, "denied, and the sender was told")        \
 	X(DROP_REJECT_LIMIT, "reject-limit", 1,                               \
 	  "denied; too many rejects, the sender was not told")                \
-	X(DROP_RELOAD, "reload", 1, "running flow that new rules deny")       \
+	X(DROP_RELOAD, "reload", 1, "running flow that new rules end")        \
 	X(DROP_TRUNCATED, "truncated", 1, "packet ends inside a header")      \
 	X(DROP_BAD_IPV4, "bad-ipv4", 1, "IPv4 header contradicts itself")     \
 	X(DROP_BAD_IPV6, "bad-ipv6", 1, "IPv6 header contradicts itself")     \
@@ -280,6 +280,9 @@ struct fw_timeouts {
 #define FW_OPT_FRAG_DROP    0x01
 #define FW_OPT_NON_IP_DROP  0x02
 #define FW_OPT_IP_OPTS_DROP 0x04
+/* what a load does to flows that earlier rules accepted; neither: judge again */
+#define FW_OPT_RELOAD_KEEP  0x10
+#define FW_OPT_RELOAD_KILL  0x20
 
 /*
  * Checks that may be switched off, X(symbol, bit of the options): set, and the
@@ -321,7 +324,29 @@ struct fw_image_head {
 	__u32 system_timeouts;	/* bit per enum fw_timeout: not of the rules */
 	__u64 antispoof;	/* zones: what comes in must have a way back */
 	__u64 antispoof_strict; /* of these: by the interface it came by */
+	/*
+	 * Flows that rules before this generation accepted have ended; 0: none
+	 * have. The rules of that generation were loaded with FW_OPT_RELOAD_KILL.
+	 */
+	__u32 ended_before;
+	__u32 pad;
 };
+
+/*
+ * How many loads lie between a generation and the running one: numbers come round
+ * after FW_MARK_GEN_MAX.
+ */
+static __inline__ __u32 fw_gen_age(__u32 gen, __u32 now)
+{
+	return now >= gen ? now - gen : now + FW_MARK_GEN_MAX - gen;
+}
+
+/* A load has ended the flows of this generation, whoever runs now. */
+static __inline__ int fw_gen_has_ended(__u32 gen, __u32 ended_before, __u32 now)
+{
+	return gen && ended_before &&
+	       fw_gen_age(gen, now) > fw_gen_age(ended_before, now);
+}
 
 #define FW_FAMILY_IPV4 1
 #define FW_FAMILY_IPV6 2
@@ -391,8 +416,9 @@ struct fw_flow_info {
 	__u32 rule;
 	__u32 ifindex; /* of the hook that judged its first packet */
 	__u32 gen;
-	__u8 dir; /* enum fw_dir */
-	__u8 pad[7];
+	__u8 dir;   /* enum fw_dir */
+	__u8 ended; /* cut: only a SYN makes it a flow again */
+	__u8 pad[6];
 };
 
 /* `xflows`: struct fw_tuple -> flows that nf_conntrack kfuncs refuse */
@@ -477,7 +503,7 @@ struct fw_meta {
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_tuple) == 40, "fw_tuple");
 _Static_assert(sizeof(struct fw_key) == 64, "fw_key");
-_Static_assert(sizeof(struct fw_image_head) == 144, "fw_image_head");
+_Static_assert(sizeof(struct fw_image_head) == 152, "fw_image_head");
 _Static_assert(sizeof(struct fw_event) == 80, "fw_event");
 _Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
 _Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");

@@ -94,6 +94,20 @@ static __always_inline __u32 mark_gen(__u32 mark)
 	return mark >> FW_MARK_GEN_SHIFT;
 }
 
+/*
+ * The generation whose flow it is now: the running one also if that keeps what
+ * earlier rules accepted.
+ */
+static __always_inline __u32 gen_now(const struct fw_image_head *head,
+				     __u32 gen)
+{
+	if (likely(gen == head->gen) || !(head->options & FW_OPT_RELOAD_KEEP))
+		return gen;
+	if (!gen || fw_gen_has_ended(gen, head->ended_before, head->gen))
+		return gen;
+	return head->gen;
+}
+
 /* Entry of the packet; at egress, after NAT, of the packet turned around. */
 static __always_inline struct nf_conn *ct_lookup(void *ctx,
 						 const enum fw_hook hook,
@@ -233,22 +247,24 @@ static __always_inline bool nfct_flow(void *ctx, struct flow *f)
 }
 
 /*
- * Find the flow of a TCP or UDP packet; one that `gen` has accepted moves on. A
- * function of its own: what it has on the stack is much, and needed nowhere else.
+ * Find the flow of a TCP or UDP packet; one that the running rules have accepted, or
+ * keep, moves on. A function of its own: what it has on the stack is much, and
+ * needed nowhere else.
  */
 static __noinline void ct_find(struct pkt *p, void *ctx,
-			       const enum fw_hook hook, __u32 gen,
-			       const struct fw_timeouts *timeouts)
+			       const enum fw_hook hook,
+			       const struct fw_image_head *head)
 {
 	const struct fw_tuple *t = pkt_tuple(p);
 	struct flow *f = &p->flow;
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &f->reply);
 	__u8 state, next = FW_TCP_NONE;
-	__u32 mark;
+	__u32 gen = head->gen, mark;
 
 	if (!ct) {
 		f->found = hook == FW_HOOK_EGRESS && nfct_flow(ctx, f) &&
 			   f->orig.proto == t->proto;
+		f->gen = gen_now(head, f->gen);
 		return;
 	}
 	mark = ct->mark;
@@ -262,9 +278,15 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		}
 	}
 	f->found = true;
-	f->gen = mark_gen(mark);
-	if (f->gen == gen && next != FW_TCP_NONE)
-		f->changed = ct_move(p, ct, f->reply, next, timeouts);
+	f->gen = gen_now(head, mark_gen(mark));
+	if (f->gen == gen) {
+		if (unlikely(mark_gen(mark) != gen)) /* kept */
+			ct->mark = (mark & ~FW_MARK_GEN_MASK) |
+				   gen << FW_MARK_GEN_SHIFT;
+		if (next != FW_TCP_NONE)
+			f->changed =
+				ct_move(p, ct, f->reply, next, &head->timeouts);
+	}
 	if (f->gen != gen || f->changed)
 		tuple_from_ct(&f->orig, ct);
 	bpf_ct_release(ct);

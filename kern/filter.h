@@ -371,7 +371,7 @@ static __noinline void remember_flow(const struct pkt *p,
 	};
 	struct fw_flow_info *old = bpf_map_lookup_elem(&flow_info, orig);
 
-	if (old && type == FW_EVENT_ADOPT)
+	if (old && type == FW_EVENT_ADOPT && !old->ended)
 		info.opened_ns = old->opened_ns;
 	/* for people only: an entry that cannot be written costs a label */
 	(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
@@ -407,6 +407,41 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	return reason;
 }
 
+/*
+ * A flow that an earlier cut has ended, and that the kernel has picked up again on
+ * its own from a packet in between (nf_conntrack_tcp_loose), either way round.
+ */
+static __noinline bool was_ended(const struct fw_tuple *t)
+{
+	struct fw_flow_info *info = bpf_map_lookup_elem(&flow_info, t);
+	struct fw_tuple turned;
+
+	if (info)
+		return info->ended;
+	tuple_reverse(&turned, t);
+	info = bpf_map_lookup_elem(&flow_info, &turned);
+	return info && info->ended;
+}
+
+/* The flow ends with this packet, and the next one finds nothing. */
+static __noinline void end_flow(struct pkt *p, void *ctx,
+				const enum fw_hook hook, __u32 gen)
+{
+	const struct flow *f = &p->flow;
+	struct fw_flow_info *info;
+
+	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
+		ct_cut(ctx, hook, pkt_tuple(p));
+		info = bpf_map_lookup_elem(&flow_info, &f->orig);
+		if (info)
+			info->ended = 1;
+	} else {
+		(void)bpf_map_delete_elem(&xflows, &f->orig);
+	}
+	event_flow(p, hook, FW_EVENT_FLOW_END, &f->orig, &p->res, gen,
+		   FW_TCP_NONE);
+}
+
 /* The flow was there, but these rules had not judged it; now they have. */
 static __always_inline enum fw_reason
 settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
@@ -420,13 +455,10 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	if (deny) {
 		reason = f->gen ? FW_REASON_DROP_RELOAD
 				: reason_of_drop(&p->res);
-		if (ct && f->gen)
-			ct_cut(ctx, hook, now);
+		if (f->gen)
+			end_flow(p, ctx, hook, r->gen);
 		else if (!ct)
 			(void)bpf_map_delete_elem(&xflows, &f->orig);
-		if (f->gen)
-			event_flow(p, hook, FW_EVENT_FLOW_END, &f->orig,
-				   &p->res, r->gen, FW_TCP_NONE);
 		decided(p, r, hook, reason, false);
 		return reason;
 	}
@@ -451,12 +483,12 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 	struct flow *f = &p->flow;
 
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
-		ct_find(p, ctx, hook, r->gen, &r->head->timeouts);
+		ct_find(p, ctx, hook, r->head);
 		return;
 	}
 	if (!pkt_has_xflow(p))
 		return;
-	xflow_find(p, t, r->gen, &r->head->timeouts, f);
+	xflow_find(p, t, r->head, f);
 	if (f->found || hook != FW_HOOK_EGRESS || !nfct_flow(ctx, f) ||
 	    f->reply || f->orig.proto != t->proto)
 		return;
@@ -466,6 +498,25 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 		     !addr_equal(&f->orig.daddr, &t->daddr) ||
 		     f->orig.sport != t->sport;
 	f->found = f->renamed;
+}
+
+/* Why the flow of the packet is over, whatever the rules say of it, or NONE. */
+static __always_inline enum fw_reason
+check_alive(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	const struct flow *f = &p->flow;
+	enum fw_reason reason = FW_REASON_NONE;
+
+	if (f->gen) {
+		if (fw_gen_has_ended(f->gen, r->head->ended_before, r->gen))
+			reason = FW_REASON_DROP_RELOAD;
+	} else if (p->key.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN) &&
+		   was_ended(&f->orig)) {
+		reason = FW_REASON_DROP_TCP_NO_SYN;
+	}
+	if (reason != FW_REASON_NONE)
+		end_flow(p, ctx, hook, r->gen);
+	return reason;
 }
 
 /* Why a packet without a flow cannot open one, or NONE. */
@@ -494,11 +545,10 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	}
 	if (f->found && hook == FW_HOOK_XDP)
 		return FW_REASON_UNDECIDED;
-	if (!f->found) {
-		reason = check_opens(p);
-		if (reason != FW_REASON_NONE)
-			return reason;
-	} else {
+	reason = f->found ? check_alive(p, r, ctx, hook) : check_opens(p);
+	if (reason != FW_REASON_NONE)
+		return reason;
+	if (f->found) {
 		key_from_tuple(&p->key, &f->orig);
 		(void)learn_selves_again(p);
 		learn_loopback(p);

@@ -78,8 +78,9 @@ struct {
 } frags SEC(".maps");
 
 /*
- * Who let a flow in, for people: no verdict depends on it, so that an evicted
- * entry costs a label in a list and nothing else. Programs write.
+ * Who let a flow in, for people, so that an evicted entry costs a label in a list;
+ * and which flows were cut, see was_ended(). Programs write, and user space what
+ * it kills.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

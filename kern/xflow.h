@@ -29,7 +29,8 @@ static __always_inline __u32 xflow_seconds(const struct pkt *p,
 }
 
 static __always_inline bool xflow_match(const struct fw_tuple *t, bool reply,
-					__u64 now, __u64 life_ns, __u32 gen,
+					__u64 now, __u64 life_ns,
+					const struct fw_image_head *head,
 					struct flow *f)
 {
 	struct fw_xflow *x = bpf_map_lookup_elem(&xflows, t);
@@ -38,10 +39,12 @@ static __always_inline bool xflow_match(const struct fw_tuple *t, bool reply,
 		return false;
 	f->found = true;
 	f->reply = reply;
-	f->gen = x->gen;
+	f->gen = gen_now(head, x->gen);
 	f->orig = *t;
-	if (x->gen != gen)
+	if (f->gen != head->gen)
 		return true;
+	if (unlikely(x->gen != f->gen)) /* kept */
+		x->gen = f->gen;
 	/* plain stores: two CPUs write the same few values */
 	if (reply && !x->replied)
 		x->replied = 1;
@@ -52,20 +55,20 @@ static __always_inline bool xflow_match(const struct fw_tuple *t, bool reply,
 
 /* Find the flow of a packet that has one here. */
 static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
-				  __u32 gen, const struct fw_timeouts *timeouts,
+				  const struct fw_image_head *head,
 				  struct flow *f)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
-	__u64 life = xflow_seconds(p, timeouts) * 1000000000ull;
+	__u64 life = xflow_seconds(p, &head->timeouts) * 1000000000ull;
 	struct fw_tuple turned;
 
 	if (p->icmp_kind != PKT_ICMP_REPLY &&
-	    xflow_match(t, false, now, life, gen, f))
+	    xflow_match(t, false, now, life, head, f))
 		return;
 	if (p->icmp_kind == PKT_ICMP_REQUEST)
 		return;
 	tuple_reverse(&turned, t);
-	(void)xflow_match(&turned, true, now, life, gen, f);
+	(void)xflow_match(&turned, true, now, life, head, f);
 }
 
 static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,

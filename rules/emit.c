@@ -100,6 +100,15 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	return 0;
 }
 
+void fw_image_set_past(struct fw_image *image, const struct fw_image_past *past)
+{
+	struct fw_image_head head;
+
+	memcpy(&head, image->bytes, sizeof(head));
+	head.ended_before = past->ended_before;
+	memcpy(image->bytes, &head, sizeof(head));
+}
+
 void fw_image_done(struct fw_image *image)
 {
 	free(image->bytes);

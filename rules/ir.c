@@ -181,6 +181,11 @@ static void print_settings(const struct fw_program *program, FILE *out)
 				fw_reason_name(fw_checks[i].reason));
 	}
 	print_timeouts(program, out);
+	if (program->options & (FW_OPT_RELOAD_KEEP | FW_OPT_RELOAD_KILL)) {
+		fprintf(out, "option on-reload %s\n",
+			program->options & FW_OPT_RELOAD_KEEP ? "keep"
+							      : "kill");
+	}
 	for (dir = 0; dir < FW_DIR_MAX; dir++) {
 		fprintf(out, "default %s %s%s\n", fw_dir_name((enum fw_dir)dir),
 			fw_verdict_name(

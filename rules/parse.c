@@ -187,7 +187,26 @@ static const struct {
 	{ "non-ip", "drop", 0, FW_OPT_NON_IP_DROP },
 	{ "ip-options", "pass", FW_OPT_IP_OPTS_DROP, 0 },
 	{ "ip-options", "drop", 0, FW_OPT_IP_OPTS_DROP },
+	{ "on-reload", "recheck", FW_OPT_RELOAD_KEEP | FW_OPT_RELOAD_KILL, 0 },
+	{ "on-reload", "keep", FW_OPT_RELOAD_KILL, FW_OPT_RELOAD_KEEP },
+	{ "on-reload", "kill", FW_OPT_RELOAD_KEEP, FW_OPT_RELOAD_KILL },
 };
+
+/* "'this', 'that' or 'other'" */
+static void what_of(const struct fw_keyword *words, int n, char *buf,
+		    size_t size)
+{
+	size_t used = 0;
+	int i;
+
+	for (i = 0; i < n && used < size; i++) {
+		used += (size_t)snprintf(buf + used, size - used, "%s'%s'",
+					 i == 0	      ? ""
+					 : i == n - 1 ? " or "
+						      : ", ",
+					 words[i].word);
+	}
+}
 
 static bool parse_option_value(struct fw_parser *p,
 			       struct fw_ast_option *option)
@@ -200,8 +219,7 @@ static bool parse_option_value(struct fw_parser *p,
 		if (fw_parser_is(p, option->name, options[i].name))
 			words[n++] = (struct fw_keyword){ options[i].value, i };
 	}
-	(void)snprintf(what, sizeof(what), "'%s' or '%s'", words[0].word,
-		       words[1].word);
+	what_of(words, n, what, sizeof(what));
 	if (!fw_parser_choose(p, words, what, &i))
 		return false;
 	option->clear = options[i].clear;
@@ -268,8 +286,8 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 	static const char *const later[] = { "offload", "syn-cookies",
 					     "steering", NULL };
 	static const struct fw_keyword names[] = {
-		{ "fragments", 0 }, { "non-ip", 0 }, { "ip-options", 0 },
-		{ "check", 0 },	    { NULL, 0 },
+		{ "fragments", 0 }, { "non-ip", 0 },	{ "ip-options", 0 },
+		{ "check", 0 },	    { "on-reload", 0 }, { NULL, 0 },
 	};
 	int ignored;
 
@@ -277,7 +295,8 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 	if (fw_parser_refuse_later(p, later))
 		return false;
 	if (!fw_parser_choose(p, names,
-			      "'fragments', 'non-ip', 'ip-options' or 'check'",
+			      "'fragments', 'non-ip', 'ip-options', 'check' or "
+			      "'on-reload'",
 			      &ignored))
 		return false;
 	stmt->option.name = p->last;

@@ -426,6 +426,15 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	    const uint32_t *slots, const uint32_t default_slots[FW_DIR_MAX],
 	    struct fw_image *ret);
 
+/* What an image has to know of the loads before; zeroed: this is the first. */
+struct fw_image_past {
+	uint32_t ended_before; /* as in struct fw_image_head */
+};
+
+/** @brief Say in an image that fw_emit() made what was before it. */
+void fw_image_set_past(struct fw_image *image,
+		       const struct fw_image_past *past);
+
 void fw_image_done(struct fw_image *image);
 
 /**

@@ -33,6 +33,7 @@ struct rules {
 	uint32_t default_slots[FW_DIR_MAX];
 	uint32_t gen; /* 0: none */
 	int image_fd; /* -1: none */
+	struct fw_image_past past;
 	struct fw_image_cost cost;
 	struct fw_cover_set cover;
 };
@@ -127,6 +128,28 @@ static int assign_slots(struct fw_apply *apply, struct rules *next,
 	return r;
 }
 
+/* A set that gets other content makes new rules of the same load. */
+static bool ends_flows(const struct fw_apply *apply, const struct rules *next)
+{
+	return apply->now.image_fd >= 0 && !is_same(apply, next) &&
+	       next->program->options & FW_OPT_RELOAD_KILL;
+}
+
+static struct fw_forget what_to_forget(const struct fw_apply *apply,
+				       uint32_t gen)
+{
+	uint32_t now = apply->now.gen;
+	uint32_t ended_before = apply->now.past.ended_before;
+
+	if (apply->now.image_fd < 0)
+		return (struct fw_forget){ 0 };
+	return (struct fw_forget){
+		.gen = gen,
+		.heir = now > 1 ? now - 1 : FW_MARK_GEN_MAX,
+		.is_ended = fw_gen_has_ended(gen, ended_before, now),
+	};
+}
+
 /* The generation of the next rules. */
 static uint32_t coming_gen(const struct fw_apply *apply)
 {
@@ -138,10 +161,11 @@ static uint32_t coming_gen(const struct fw_apply *apply)
 /* No flow bears the mark of a generation that is not running. */
 static int forget_gen(struct fw_apply *apply, uint32_t gen)
 {
+	struct fw_forget forget = what_to_forget(apply, gen);
 	int r = 0;
 
 	if (apply->forget && apply->forgotten_gen != gen)
-		r = apply->forget(apply->forget_data, gen);
+		r = apply->forget(apply->forget_data, &forget);
 	if (r == 0)
 		apply->forgotten_gen = gen;
 	return r;
@@ -189,6 +213,12 @@ static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 		return r;
 	}
 	next->gen = gen;
+	next->past = apply->now.past;
+	/* Come round: of what was before that, no flow is left. */
+	if (next->past.ended_before == gen)
+		next->past.ended_before = 0;
+	if (ends_flows(apply, next))
+		next->past.ended_before = gen;
 	return 0;
 }
 
@@ -227,8 +257,10 @@ static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
 
 	r = fw_emit(next->program, next->gen, next->row_slots,
 		    next->default_slots, &image);
-	if (r == 0)
+	if (r == 0) {
+		fw_image_set_past(&image, &next->past);
 		r = put_image(apply, next, &image, reterr);
+	}
 	next->cost = image.cost;
 	if (r == -E2BIG) {
 		fw_errorf(
@@ -575,6 +607,7 @@ static int adopt_image(struct fw_apply *apply, struct rules *rules)
 	if (fw_image_head(&image)->magic != FW_IMAGE_MAGIC ||
 	    rules->gen > FW_MARK_GEN_MAX)
 		rules->gen = 0;
+	rules->past.ended_before = fw_image_head(&image)->ended_before;
 	r = recompile(&image, &rules->program);
 	if (r == 0) {
 		/* those of then: the system's may be others by now */
@@ -724,6 +757,12 @@ struct fw_image_cost fw_apply_cost(const struct fw_apply *apply)
 uint32_t fw_apply_gen(const struct fw_apply *apply)
 {
 	return apply->now.gen;
+}
+
+bool fw_apply_has_ended(const struct fw_apply *apply, uint32_t gen)
+{
+	return fw_gen_has_ended(gen, apply->now.past.ended_before,
+				apply->now.gen);
 }
 
 time_t fw_apply_time(const struct fw_apply *apply)

@@ -29,8 +29,15 @@ struct fw_apply_iface {
 	const char *error; /* why nothing is attached, or NULL */
 };
 
+/* What becomes of the flows of a generation whose number is used again. */
+struct fw_forget {
+	uint32_t gen;  /* 0: of every generation */
+	uint32_t heir; /* they are this one's from now on; 0: nobody's */
+	bool is_ended; /* no: a load has ended them long ago */
+};
+
 /* Cleans all traces of a generation; 0 or a negative errno. */
-typedef int (*fw_apply_forget_fn)(void *data, uint32_t gen);
+typedef int (*fw_apply_forget_fn)(void *data, const struct fw_forget *forget);
 
 /**
  * @brief Start on an open datapath; adopts the rules that its image holds.
@@ -46,9 +53,11 @@ void fw_apply_free(struct fw_apply *apply);
  * @brief Set what is called before a generation number is given to new rules.
  *
  * Flows that an earlier rule set of the same number accepted must not pass as
- * judged by the new one: numbers come round after FW_MARK_GEN_MAX loads, and
- * start from 1 again when the programs are loaded afresh. If it fails, so does
- * the load.
+ * judged by the new one: numbers come round after FW_MARK_GEN_MAX loads. They
+ * stay flows that earlier rules accepted, and so are the flows of the generation
+ * before the running one from then on. Numbers start from 1 again when the
+ * programs are loaded afresh; what was before that, nobody has judged. If it
+ * fails, so does the load.
  */
 void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
 			 void *data);
@@ -100,6 +109,9 @@ struct fw_image_cost fw_apply_cost(const struct fw_apply *apply);
 
 /** @brief Generation of the running rules; 0: none. */
 uint32_t fw_apply_gen(const struct fw_apply *apply);
+
+/** @brief Have rules since ended the flows of a generation (on-reload kill)? */
+bool fw_apply_has_ended(const struct fw_apply *apply, uint32_t gen);
 
 /** @brief When they were switched on, CLOCK_REALTIME; adopted ones: adoption. */
 time_t fw_apply_time(const struct fw_apply *apply);

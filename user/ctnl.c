@@ -425,8 +425,10 @@ struct filtered {
 	struct fw_ctnl *ctnl;
 	struct mnl_socket *socket;
 	uint32_t seq;
-	uint32_t value; /* of the mark */
+	uint32_t value; /* of the mark, in the bits of `mask` */
 	uint32_t mask;
+	uint32_t any;	/* instead: at least one of these bits */
+	uint32_t other; /* what mark_one() makes of them */
 	bool is_interrupted;
 	int (*fn)(struct filtered *filtered, const struct nlmsghdr *nlh);
 };
@@ -741,45 +743,106 @@ static int copy_attr(struct nlmsghdr *to, const struct nlmsghdr *from, int type)
 	return 0;
 }
 
-static int clear_one(struct filtered *filtered, const struct nlmsghdr *nlh)
+/* Queues a message about the entry of a dump, named as it was dumped. */
+static struct nlmsghdr *queue_about(struct fw_ctnl *ctnl, int type,
+				    const struct nlmsghdr *nlh)
 {
 	const struct nfgenmsg *nfg = mnl_nlmsg_get_payload(nlh);
-	struct fw_ctnl *ctnl = filtered->ctnl;
-	struct nlmsghdr *update;
+	struct nlmsghdr *message = queue_head(ctnl, type, nfg->nfgen_family);
+
+	if (copy_attr(message, nlh, CTA_TUPLE_ORIG) < 0)
+		return NULL;
+	(void)copy_attr(message, nlh, CTA_ZONE);
+	return message;
+}
+
+/* A kernel that does not know the filter sends everything. */
+static bool is_wanted(const struct filtered *filtered,
+		      const struct nlmsghdr *nlh)
+{
 	struct fw_ct ct;
 
-	/* A kernel that does not know the filter sends everything. */
-	if (fw_ctnl_decode(nlh, &ct) < 0 ||
-	    (ct.mark & filtered->mask) != filtered->value)
+	if (fw_ctnl_decode(nlh, &ct) < 0)
+		return false;
+	return filtered->any ? ct.mark & filtered->any
+			     : (ct.mark & filtered->mask) == filtered->value;
+}
+
+static int mark_one(struct filtered *filtered, const struct nlmsghdr *nlh)
+{
+	uint32_t mask = filtered->any ? filtered->any : filtered->mask;
+	struct nlmsghdr *update;
+
+	if (!is_wanted(filtered, nlh))
 		return 0;
-	update = queue_head(ctnl, IPCTNL_MSG_CT_NEW, nfg->nfgen_family);
-	if (copy_attr(update, nlh, CTA_TUPLE_ORIG) < 0)
+	update = queue_about(filtered->ctnl, IPCTNL_MSG_CT_NEW, nlh);
+	if (!update)
 		return 0;
-	(void)copy_attr(update, nlh, CTA_ZONE);
-	mnl_attr_put_u32(update, CTA_MARK, 0);
-	mnl_attr_put_u32(update, CTA_MARK_MASK, htonl(filtered->mask));
-	queue_add(ctnl, update);
+	mnl_attr_put_u32(update, CTA_MARK, htonl(filtered->other));
+	mnl_attr_put_u32(update, CTA_MARK_MASK, htonl(mask));
+	queue_add(filtered->ctnl, update);
 	return 0;
 }
 
-int fw_ctnl_clear_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
-		       uint64_t *ret_done)
+static int delete_one(struct filtered *filtered, const struct nlmsghdr *nlh)
 {
-	struct filtered filtered = { .ctnl = ctnl,
-				     .value = value & mask,
-				     .mask = mask,
-				     .fn = clear_one };
+	struct nlmsghdr *delete;
+
+	if (!is_wanted(filtered, nlh))
+		return 0;
+	delete = queue_about(filtered->ctnl, IPCTNL_MSG_CT_DELETE, nlh);
+	if (!delete || copy_attr(delete, nlh, CTA_ID) < 0)
+		return 0;
+	queue_add(filtered->ctnl, delete);
+	return 0;
+}
+
+static int for_marks(struct filtered *filtered, uint64_t *ret_done)
+{
 	unsigned int i;
 	int flushed;
 	int r;
 
 	for (i = 0; i < DUMP_ATTEMPTS; i++) {
-		r = dump_filtered(&filtered);
-		flushed = fw_ctnl_flush(ctnl, ret_done);
+		r = dump_filtered(filtered);
+		flushed = fw_ctnl_flush(filtered->ctnl, ret_done);
 		if (r != -EINTR)
 			break;
 	}
 	return r < 0 ? r : flushed;
+}
+
+int fw_ctnl_set_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
+		     uint32_t other, uint64_t *ret_done)
+{
+	struct filtered filtered = { .ctnl = ctnl,
+				     .value = value & mask,
+				     .mask = mask,
+				     .other = other & mask,
+				     .fn = mark_one };
+
+	return for_marks(&filtered, ret_done);
+}
+
+int fw_ctnl_clear_marks(struct fw_ctnl *ctnl, uint32_t mask, uint64_t *ret_done)
+{
+	/* The kernel can only filter by a value: it sends everything. */
+	struct filtered filtered = { .ctnl = ctnl,
+				     .any = mask,
+				     .fn = mark_one };
+
+	return for_marks(&filtered, ret_done);
+}
+
+int fw_ctnl_delete_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
+			uint64_t *ret_done)
+{
+	struct filtered filtered = { .ctnl = ctnl,
+				     .value = value & mask,
+				     .mask = mask,
+				     .fn = delete_one };
+
+	return for_marks(&filtered, ret_done);
 }
 
 int fw_ctnl_reap(struct fw_ctnl *ctnl)

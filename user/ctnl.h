@@ -105,14 +105,23 @@ int fw_ctnl_queue_delete(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 			 uint16_t zone, uint32_t id);
 
 /**
- * @brief Clear bits of the mark of each entry whose mark has `value` there.
+ * @brief Change bits of the mark of each entry whose mark has `value` there.
  *
  * Other bits survive, also changes of them at the same time.
  *
+ * @param other     what they shall be
  * @param ret_done  increased by the number of entries changed; may be NULL
  */
-int fw_ctnl_clear_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
-		       uint64_t *ret_done);
+int fw_ctnl_set_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
+		     uint32_t other, uint64_t *ret_done);
+
+/** @brief Clear bits of the mark of each entry that has one of them. */
+int fw_ctnl_clear_marks(struct fw_ctnl *ctnl, uint32_t mask,
+			uint64_t *ret_done);
+
+/** @brief Delete each entry whose mark has `value` in these bits. */
+int fw_ctnl_delete_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
+			uint64_t *ret_done);
 
 /**
  * @brief Walk the whole table so that the kernel frees expired entries now.

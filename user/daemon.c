@@ -21,11 +21,15 @@ static void on_log(void *data, const struct fw_event *event)
 }
 
 /* A flow that old rules accepted must not pass as judged by the new ones. */
-static int forget_gen(void *data, uint32_t gen)
+static int forget_gen(void *data, const struct fw_forget *forget)
 {
 	struct fw_daemon *daemon = data;
 
-	return fw_mirror_forget_gen(daemon->mirror, gen);
+	if (!forget->gen)
+		return fw_mirror_forget_all(daemon->mirror);
+	if (forget->is_ended)
+		return fw_mirror_end_gen(daemon->mirror, forget->gen);
+	return fw_mirror_forget_gen(daemon->mirror, forget->gen, forget->heir);
 }
 
 /*

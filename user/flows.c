@@ -149,6 +149,10 @@ static bool is_meant(const struct question *question,
 
 	if (!fw_flow_query_matches(&question->query, flow))
 		return false;
+	/* Its next packet finds that out; until then it is nobody's. */
+	if (fw_apply_has_ended(question->daemon->apply,
+			       flow->mark >> FW_MARK_GEN_SHIFT))
+		return false;
 	if (question->zone &&
 	    !is_in_zone(question->daemon, question->zone, flow))
 		return false;

@@ -692,6 +692,22 @@ static bool is_ours_alone(const struct fw_flow *flow)
 	       flow->orig.proto != IPPROTO_UDP;
 }
 
+/* What the kernel may pick up again by itself: see was_ended() in kern/filter.h. */
+static void note_ended(struct fw_mirror *mirror, const struct fw_flow *flow)
+{
+	struct fw_flow_info info = { .opened_ns = flow->opened_ns,
+				     .slot = flow->slot,
+				     .ifindex = flow->ifindex,
+				     .dir = flow->dir };
+
+	(void)bpf_map_lookup_elem(mirror->flow_info_fd, &flow->orig, &info);
+	info.ended = 1;
+	if (bpf_map_update_elem(mirror->flow_info_fd, &flow->orig, &info,
+				BPF_ANY) < 0)
+		log_debug("cannot note the end of a flow: %s, ignoring",
+			  strerror(errno));
+}
+
 /* The kernel's entry is only queued. */
 static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
 		     uint64_t *killed)
@@ -706,6 +722,8 @@ static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
 			return r;
 		if (is_ours_alone(flow))
 			*killed += r == 0;
+	} else if (flow->orig.proto == IPPROTO_TCP) {
+		note_ended(mirror, flow);
 	}
 	return is_ours_alone(flow)
 		       ? 0
@@ -745,42 +763,75 @@ void fw_mirror_stats(const struct fw_mirror *mirror,
 	ret->flows = fw_flowtab_count(mirror->tab);
 }
 
-/* Takes a generation out of the flows that only our map knows. */
-static int forget_xflows(struct fw_mirror *mirror, uint32_t gen)
+/* Gives a flow that only our map knows another generation, or deletes it. */
+static int forget_xflow(struct fw_mirror *mirror, const struct fw_tuple *tuple,
+			uint32_t gen, uint32_t heir)
+{
+	struct fw_xflow xflow;
+	int r;
+
+	if (bpf_map_lookup_elem(mirror->xflows_fd, tuple, &xflow) < 0 ||
+	    xflow.gen != gen)
+		return 0;
+	/* A packet at this moment may lose its renewal, not more. */
+	xflow.gen = heir;
+	r = heir == gen ? bpf_map_delete_elem(mirror->xflows_fd, tuple)
+			: bpf_map_update_elem(mirror->xflows_fd, tuple, &xflow,
+					      BPF_EXIST);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* The same of all of a generation; `heir` is `gen` itself to delete them. */
+static int forget_xflows(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
 {
 	struct fw_tuple tuple;
 	struct fw_tuple next;
-	struct fw_xflow xflow;
-	bool is_first = true;
 	int r = 0;
 
-	while (bpf_map_get_next_key(mirror->xflows_fd, is_first ? NULL : &tuple,
-				    &next) == 0) {
+	if (bpf_map_get_next_key(mirror->xflows_fd, NULL, &next) < 0)
+		return 0;
+	do { /* a deleted key would begin from the first one again */
 		tuple = next;
-		is_first = false;
-		if (bpf_map_lookup_elem(mirror->xflows_fd, &tuple, &xflow) <
-			    0 ||
-		    xflow.gen != gen)
-			continue;
-		/* A packet at this moment may lose its renewal, not more. */
-		xflow.gen = 0;
-		r = bpf_map_update_elem(mirror->xflows_fd, &tuple, &xflow,
-					BPF_EXIST);
-		if (r < 0 && r != -ENOENT)
-			return r;
-	}
-	return 0;
+		if (bpf_map_get_next_key(mirror->xflows_fd, &tuple, &next) < 0)
+			return forget_xflow(mirror, &tuple, gen, heir);
+		r = forget_xflow(mirror, &tuple, gen, heir);
+	} while (r == 0);
+	return r;
 }
 
-int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen)
+static bool is_gen(uint32_t gen)
+{
+	return gen && gen <= FW_MARK_GEN_MAX;
+}
+
+int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
 {
 	int r;
 
-	if (!gen || gen > FW_MARK_GEN_MAX)
+	if (!is_gen(gen) || (heir && !is_gen(heir)) || heir == gen)
 		return -EINVAL;
-	r = fw_ctnl_clear_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
-			       FW_MARK_GEN_MASK, NULL);
+	r = fw_ctnl_set_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
+			     FW_MARK_GEN_MASK, heir << FW_MARK_GEN_SHIFT, NULL);
 	if (r < 0)
 		return r;
-	return forget_xflows(mirror, gen);
+	return forget_xflows(mirror, gen, heir);
+}
+
+int fw_mirror_forget_all(struct fw_mirror *mirror)
+{
+	/* Our own map is as new as the generations. */
+	return fw_ctnl_clear_marks(mirror->ctnl, FW_MARK_GEN_MASK, NULL);
+}
+
+int fw_mirror_end_gen(struct fw_mirror *mirror, uint32_t gen)
+{
+	int r;
+
+	if (!is_gen(gen))
+		return -EINVAL;
+	r = fw_ctnl_delete_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
+				FW_MARK_GEN_MASK, NULL);
+	if (r < 0)
+		return r;
+	return forget_xflows(mirror, gen, gen);
 }

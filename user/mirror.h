@@ -86,9 +86,17 @@ void fw_mirror_stats(const struct fw_mirror *mirror,
 		     struct fw_mirror_stats *ret);
 
 /**
- * @brief Clear our generation from every entry that still bears `gen`.
+ * @brief Give every entry that still bears `gen` another generation.
  *
  * Called before a generation number is used again after FW_MARK_GEN_MAX loads,
  * so that an old flow cannot pass as judged by the new rules.
+ *
+ * @param heir  0: none, as if nobody had judged them
  */
-int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen);
+int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen, uint32_t heir);
+
+/** @brief Clear our generation from every entry, whichever it bears. */
+int fw_mirror_forget_all(struct fw_mirror *mirror);
+
+/** @brief Delete every flow that still bears `gen`. */
+int fw_mirror_end_gen(struct fw_mirror *mirror, uint32_t gen);

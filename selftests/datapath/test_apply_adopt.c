@@ -197,22 +197,22 @@ static void force_image(const char *text, uint32_t gen, bool is_readable)
 	fw_datapath_free(dp);
 }
 
-static int note_gen(void *data, uint32_t gen)
+static int note_gen(void *data, const struct fw_forget *forget)
 {
-	*(uint32_t *)data = gen;
+	*(struct fw_forget *)data = *forget;
 	return 0;
 }
 
-static int refuse_gen(void *data, uint32_t gen)
+static int refuse_gen(void *data, const struct fw_forget *forget)
 {
 	(void)data;
-	(void)gen;
+	(void)forget;
 	return -EIO;
 }
 
 static void generations_come_round(void **state)
 {
-	uint32_t forgotten = 0;
+	struct fw_forget forgotten = { 0 };
 	struct daemon d;
 
 	(void)state;
@@ -223,11 +223,42 @@ static void generations_come_round(void **state)
 	fw_apply_set_forget(d.apply, note_gen, &forgotten);
 	load(&d, RULES_TWO);
 	assert_int_equal(fw_apply_gen(d.apply), 1);
-	assert_int_equal(forgotten, 1);
+	assert_int_equal(forgotten.gen, 1);
+	assert_int_equal(forgotten.heir, FW_MARK_GEN_MAX - 1);
+	assert_false(forgotten.is_ended);
 
 	fw_apply_set_forget(d.apply, refuse_gen, NULL);
 	fail_to_load(&d, RULES_ONE, -EIO, "marks", NULL);
 	assert_int_equal(fw_apply_gen(d.apply), 1);
+	stop(&d);
+}
+
+/* A load ends the flows of all before it, for whoever runs later. */
+static void ended_flows_stay_ended(void **state)
+{
+	struct fw_forget forgotten = { .gen = 9 };
+	struct daemon d = start();
+
+	(void)state;
+	fw_apply_set_forget(d.apply, note_gen, &forgotten);
+	load(&d, "option on-reload kill\n" RULES_ONE);
+	/* nothing ran before; and what bears numbers of ours is older still */
+	assert_int_equal(forgotten.gen, 0);
+	assert_false(fw_apply_has_ended(d.apply, FW_MARK_GEN_MAX));
+	load(&d, "option on-reload kill\n" RULES_ONE);
+	assert_int_equal(forgotten.gen, 2);
+	assert_int_equal(forgotten.heir, FW_MARK_GEN_MAX);
+	assert_true(fw_apply_has_ended(d.apply, 1));
+	assert_true(fw_apply_has_ended(d.apply, FW_MARK_GEN_MAX));
+	assert_false(fw_apply_has_ended(d.apply, 0));
+	load(&d, "option on-reload keep\n" RULES_ONE);
+	assert_false(fw_apply_has_ended(d.apply, 2));
+	assert_true(fw_apply_has_ended(d.apply, 1));
+	assert_true(forgotten.is_ended);
+	stop(&d);
+	d = start();
+	assert_true(fw_apply_has_ended(d.apply, 1));
+	assert_false(fw_apply_has_ended(d.apply, 2));
 	stop(&d);
 }
 
@@ -259,6 +290,7 @@ int main(void)
 		TEST(rest_of_a_load_is_left_behind),
 		TEST(freed_counters_start_at_zero),
 		TEST(generations_come_round),
+		TEST(ended_flows_stay_ended),
 		TEST(unreadable_rules_stay_in_force),
 	};
 

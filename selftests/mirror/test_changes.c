@@ -39,7 +39,7 @@ static void test_forget_gen(void **state)
 	assert_int_equal(
 		bpf_map_update_elem(f->mirror->xflows_fd, &tuple, &x, BPF_ANY),
 		0);
-	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7), 0);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 0), 0);
 	refresh(f);
 	assert_true(is_equal(f));
 	for (i = 1; i <= 600; i++) {
@@ -59,9 +59,96 @@ static void test_forget_gen(void **state)
 	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
 			 0);
 	assert_int_equal(x.gen, 0);
-	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7), 0);
-	assert_int_equal(fw_mirror_forget_gen(f->mirror, 0), -EINVAL);
-	assert_int_equal(fw_mirror_forget_gen(f->mirror, 4096), -EINVAL);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 0), 0);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 0, 1), -EINVAL);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 4096, 1), -EINVAL);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 1, 4096), -EINVAL);
+}
+
+/* Flows of generations 6, 7 and 8 by turns; of 7 also one of our own map. */
+static struct fw_tuple make_generations(struct fixture *f)
+{
+	struct want want = { .proto = IPPROTO_TCP, .timeout_s = 500 };
+	struct want own = { .proto = 47, .number = 900 };
+	struct fw_xflow x = { .gen = 7, .expires_ns = UINT64_MAX };
+	struct fw_tuple tuple = entry_tuple(&own);
+
+	for (uint16_t i = 0; i < 300; i++) {
+		want.number = (uint16_t)(i + 1);
+		want.is_ipv6 = i % 2;
+		want.mark = (6u + i % 3) << FW_MARK_GEN_SHIFT | 5;
+		make_silent(&want, 1);
+	}
+	assert_int_equal(
+		bpf_map_update_elem(f->mirror->xflows_fd, &tuple, &x, BPF_ANY),
+		0);
+	return tuple;
+}
+
+struct tally {
+	unsigned int by_gen[16];
+};
+
+static int tally_flow(void *data, const struct fw_flow *flow)
+{
+	struct tally *tally = data;
+
+	if (flow->ct_id)
+		assert_int_equal(flow->mark & 0xffff, 5);
+	tally->by_gen[flow->mark >> FW_MARK_GEN_SHIFT & 15]++;
+	return 0;
+}
+
+static void assert_generations(struct fixture *f, unsigned int none,
+			       unsigned int six, unsigned int seven,
+			       unsigned int eight)
+{
+	struct tally tally = { 0 };
+
+	refresh(f);
+	assert_int_equal(fw_mirror_foreach(f->mirror, tally_flow, &tally), 0);
+	assert_int_equal(tally.by_gen[0], none);
+	assert_int_equal(tally.by_gen[6], six);
+	assert_int_equal(tally.by_gen[7], seven);
+	assert_int_equal(tally.by_gen[8], eight);
+}
+
+/* What was accepted long ago stays accepted, by one that is still known. */
+static void test_heir(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_tuple tuple = make_generations(f);
+	struct fw_xflow x;
+
+	assert_generations(f, 0, 100, 101, 100);
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 8), 0);
+	assert_generations(f, 0, 100, 0, 201);
+	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
+			 0);
+	assert_int_equal(x.gen, 8);
+}
+
+static void test_end_gen(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_tuple tuple = make_generations(f);
+	struct fw_xflow x;
+
+	assert_int_equal(fw_mirror_end_gen(f->mirror, 7), 0);
+	assert_generations(f, 0, 100, 0, 100);
+	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
+			 -ENOENT);
+	assert_int_equal(fw_mirror_end_gen(f->mirror, 0), -EINVAL);
+}
+
+static void test_forget_all(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_tuple tuple = make_generations(f);
+
+	assert_int_equal(bpf_map_delete_elem(f->mirror->xflows_fd, &tuple), 0);
+	assert_int_equal(fw_mirror_forget_all(f->mirror), 0);
+	assert_generations(f, 300, 0, 0, 0);
 }
 
 static void test_delete_one(void **state)
@@ -204,7 +291,7 @@ static int work_unprivileged(struct fixture *f)
 		return 3;
 	if (!find_flow(f, &zoo[3], &flow))
 		return 4;
-	if (fw_mirror_forget_gen(f->mirror, 5) < 0)
+	if (fw_mirror_forget_gen(f->mirror, 5, 0) < 0)
 		return 5;
 	if (fw_ctnl_dump_abort(f->mirror->ctnl) < 0)
 		return 6;
@@ -236,6 +323,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_forget_gen),
+		TEST(test_heir),
+		TEST(test_end_gen),
+		TEST(test_forget_all),
 		TEST(test_kill),
 		TEST(test_kill_spares_successors),
 		TEST(test_delete_one),

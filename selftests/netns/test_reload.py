@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reloading: one whole rule set judges each packet, state survives, policy wins."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,8 @@ import pytest
 from lab.lab import SERVER, WAN, Lab, plain_build
 from lab.netns import SLOWNESS, patience, wait_for
 from lab.packets import stream
-from lab.traffic import Flood, TcpEcho, UdpEcho, cut, tcp_connect, tcp_talk, tcp_try, udp_try
+from lab.traffic import (Flood, TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, tcp_try,
+                         udp_try)
 
 both = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
@@ -235,6 +237,134 @@ def test_denied_ping_is_cut(lab, family):
     finally:
         process.kill()
         process.communicate()
+
+
+KEEP = "option on-reload keep\n"
+KILL = "option on-reload kill\n"
+# Somebody else's: the kernel's conntrack hooks run, and it makes the entries.
+TRACKED = """\
+table inet lab_filter {
+	chain in { type filter hook input priority 0; ct state invalid counter; }
+	chain out { type filter hook output priority 0; ct state invalid counter; }
+	chain forward { type filter hook forward priority 0; ct state invalid counter; }
+}
+"""
+LOCAL = ("accept in on wan proto { tcp, udp } to self port 9 label mine\n"
+         "accept in on wan proto icmp type echo-request label pings\n"
+         "accept out proto tcp label theirs\n")
+
+
+@pytest.fixture(params=["ours", "kernel's"])
+def table(lab, request):
+    """Who makes the entries."""
+    lab.fwctl("flows", "kill", "all", check=False)
+    if request.param == "kernel's":
+        lab.firewall.run("nft", "-f", lab.write("rules.nft", TRACKED))
+    yield request.param
+    lab.firewall.run("nft", "flush", "ruleset")
+
+
+def open_flows(lab, family, stack):
+    """Running conversations: (socket, label of its rule) through and to the firewall."""
+    for s, address, port, label in ((socket.SOCK_STREAM, SERVER, 7, "echo"),
+                                    (socket.SOCK_DGRAM, SERVER, 7, "echo"),
+                                    (socket.SOCK_STREAM, WAN, 9, "mine"),
+                                    (socket.SOCK_DGRAM, WAN, 9, "mine")):
+        ns = lab.server if address is SERVER else lab.firewall
+        server = TcpEcho if s == socket.SOCK_STREAM else UdpEcho
+        stack.enter_context(server(ns, address[family], port))
+        c = lab.client.socket(socket.AF_INET if family == 4 else socket.AF_INET6, s)
+        stack.callback(c.close)
+        c.settimeout(patience(2))
+        c.connect((address[family], port))
+        assert tcp_talk(c)
+        yield c, label
+
+
+@both
+def test_keep(lab, family, table):
+    """option on-reload keep: what was accepted goes on, under the rule that let it in; new
+    flows are judged by the new rules; the next load that judges again cuts it."""
+    del table
+    lab.load(DENY + ECHO + LOCAL)
+    with contextlib.ExitStack() as stack:
+        flows = list(open_flows(lab, family, stack))
+        assert ping(lab.client, WAN[family])
+        before = lab.counters()
+        lab.load(KEEP + DENY)
+        for _ in range(2):
+            for s, _ in flows:
+                assert tcp_talk(s)
+            lab.load(KEEP + DENY + "accept in proto icmp type timestamp-request\n")
+        assert not (lab.counters() - before).drops()
+        assert udp_try(lab.client, WAN[family], 9, timeout=0.3) == "timeout"
+        assert tcp_try(lab.client, SERVER[family], 7, timeout=0.3) == "timeout"
+        labels = sorted(f["rule"] for f in lab.flows() if f["protocol"] in ("tcp", "udp"))
+        assert labels == ["echo", "echo", "mine", "mine"], lab.flows()
+        lab.load(DENY)
+        for s, _ in flows:
+            s.settimeout(patience(0.3))
+            assert not tcp_talk(s)
+            if s.type == socket.SOCK_STREAM:
+                cut(s)
+        lab.gain(before, lambda c: c.get("reload") >= 4)
+
+
+@both
+def test_kill(lab, family, table):
+    """option on-reload kill: what was accepted ends, though the rules are the same; new
+    flows are fine, and are not ended by a set that is replaced or another load."""
+    del table
+    rules = DENY + ECHO + LOCAL
+    lab.load(rules)
+    with contextlib.ExitStack() as stack:
+        flows = list(open_flows(lab, family, stack))
+        before = lab.counters()
+        lab.load(KILL + rules)
+        assert not lab.flows()
+        for s, label in flows:
+            s.settimeout(patience(0.3))
+            assert not tcp_talk(s), label
+            if s.type == socket.SOCK_STREAM:  # for good, whoever speaks next
+                assert not tcp_talk(s), label
+                cut(s)
+        gained = lab.gain(before, lambda c: c.get("reload") >= 4)
+        assert gained.get("reload") == 4, gained
+    with contextlib.ExitStack() as stack:
+        flows = list(open_flows(lab, family, stack))
+        lab.load(rules)
+        for s, _ in flows:
+            assert tcp_talk(s)
+        assert sorted(f["rule"] for f in lab.flows() if f["protocol"] != "icmp") == [
+            "echo", "echo", "mine", "mine"], lab.flows()
+
+
+@both
+def test_killed_stays_dead(lab, family, table):
+    """The killed connection of a server here: the server's own packets do not bring it
+    back, although rules accept what goes out and the kernel would pick it up."""
+    del table
+    lab.load(DENY + LOCAL)
+    for how in ("load", "flows kill"):
+        with TcpEcho(lab.firewall, WAN[family], 9) as server, \
+                tcp_connect(lab.client, WAN[family], 9) as s:
+            assert tcp_talk(s)
+            if how == "load":
+                lab.load(KILL + DENY + LOCAL)
+            else:
+                port = s.getsockname()[1]
+                assert lab.fwctl("flows", "kill", "port", port).out == "1 flow killed\n"
+            s.settimeout(patience(1))
+            for _ in range(2):
+                server.say(b"anybody?")
+            with pytest.raises(TimeoutError):
+                s.recv(100)
+            assert not tcp_talk(s)
+            cut(s)
+            server.close()
+        # the same pair of ports is free for a connection of its own
+        with TcpEcho(lab.firewall, WAN[family], 9):
+            assert tcp_try(lab.client, WAN[family], 9) == "ok"
 
 
 def test_counters_by_label(lab):

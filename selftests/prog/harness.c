@@ -216,6 +216,9 @@ int harness_rules(struct harness *h, const char *text)
 	free(slots);
 	if (r < 0)
 		errx(1, "fw_emit: %s", strerror(-r));
+	if (h->program && program->options & FW_OPT_RELOAD_KILL)
+		h->past.ended_before = h->gen;
+	fw_image_set_past(&image, &h->past);
 	put_ifaces(h, running, program);
 	r = put_image(h, &image);
 	if (r)

@@ -26,6 +26,7 @@ struct harness {
 	struct fwctl_bpf *skel;
 	struct fw_program *program;
 	uint32_t gen;
+	struct fw_image_past past;
 	uint32_t ifindex[HARNESS_MAX_IFACES]; /* of if0, if1, ... */
 	struct fw_self_entry selves[HARNESS_MAX_SELVES];
 	size_t n_selves;

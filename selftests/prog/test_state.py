@@ -21,6 +21,7 @@ from packets import (
 )
 
 HOOKS = ("xdp", "ingress")
+WAN = "interface wan = if0\ninterface lan = if1\n"
 
 
 def self_of(f):
@@ -399,3 +400,96 @@ def test_guest(fw, family):
     fw.flush()
     assert fw.run("ingress", syn)["rule"] == "ssh"
     assert len(states(fw)) == 1
+
+
+# ---- what a reload does to flows ----------------------------------------------
+
+DENY_ALL = "default in drop\ndefault out drop\n"
+
+
+def ports_of(proto):
+    """Requests to this host and answers, made by `flags` where there are any."""
+    if proto == "tcp":
+        return request("A"), answer("A")
+    return UDP(sport=1024, dport=53), UDP(sport=53, dport=1024)
+
+
+def open_both(fw, family):
+    """A TCP and a UDP flow and a ping to this host, answered."""
+    assert fw.run("ingress", to_us(family, request("S")))["reason"] == "new"
+    assert fw.run("egress", from_us(family, answer("SA")))["reason"] == "established"
+    assert fw.run("ingress", to_us(family, request("A")))["reason"] == "established"
+    there, back = ports_of("udp")
+    assert fw.run("ingress", to_us(family, there))["reason"] == "new"
+    assert fw.run("egress", from_us(family, back))["reason"] == "established"
+    assert fw.run("ingress", to_us(family, echo(family, 5)))["reason"] == "new"
+
+
+def packets_of_both(family):
+    """(what the peer sends, what we answer) of each flow of open_both()."""
+    yield tuple(ports_of("tcp"))
+    yield tuple(ports_of("udp"))
+    yield echo(family, 5), echo(family, 5, reply=True)
+
+
+@pytest.mark.parametrize("hook", (*HOOKS, "egress"))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reload_keep(fw, family, hook):
+    """Flows of earlier rules go on, by any hook first, new ones are judged."""
+    open_both(fw, family)
+    fw.rules(WAN + "option on-reload keep\n" + DENY_ALL)
+    for there, back in packets_of_both(family):
+        frames = (from_us(family, back),) if hook == "egress" else (to_us(family, there),)
+        for one in frames:
+            assert fw.run(hook, one)["reason"] == "established"
+    fresh = TCP(sport=1025, dport=22, flags="S")
+    assert fw.run("ingress", to_us(family, fresh))["reason"] == "default"
+    # and kept again by the next load, without a packet in between
+    fw.rules(WAN + "option on-reload keep\n" + DENY_ALL + "# more\n")
+    fw.rules(WAN + "option on-reload keep\n" + DENY_ALL)
+    for there, back in packets_of_both(family):
+        assert fw.run("xdp", to_us(family, there))["reason"] == "established"
+        assert fw.run("egress", from_us(family, back))["reason"] == "established"
+    # judged again as soon as rules say so
+    fw.rules(WAN + DENY_ALL)
+    for there, _ in packets_of_both(family):
+        assert fw.run("xdp", to_us(family, there))["reason"] == "undecided"
+        assert fw.run("ingress", to_us(family, there))["reason"] == "reload"
+
+
+@pytest.mark.parametrize("hook", ("ingress", "egress"))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reload_kill(fw, family, hook):
+    """Flows of earlier rules end, though the new ones would accept them."""
+    open_both(fw, family)
+    text = fw.running
+    fw.rules("option on-reload kill\n" + text)
+    for there, back in packets_of_both(family):
+        assert fw.run("xdp", to_us(family, there))["reason"] == "undecided"
+        end = to_us(family, there) if hook == "ingress" else from_us(family, back)
+        out = fw.run(hook, end)
+        assert (out["reason"], out["rule"]) == ("reload", None)
+    # nothing is left of them
+    assert fw.run(hook, to_us(family, request("A")) if hook == "ingress"
+                  else from_us(family, answer("A")))["reason"] == "tcp-no-syn"
+    # what is opened now lives, and is not ended by rules that do not say so
+    open_both(fw, family)
+    fw.rules(text)
+    for there, _ in packets_of_both(family):
+        assert fw.run("ingress", to_us(family, there))["reason"] == "established"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_killed_before_kept(fw, family):
+    """A load that ends flows ends them for good: what keeps flows comes too late."""
+    open_both(fw, family)
+    text = fw.running
+    fw.rules("option on-reload kill\n" + text)
+    fw.rules("option on-reload keep\n" + text)
+    for there, _ in packets_of_both(family):
+        assert fw.run("xdp", to_us(family, there))["reason"] == "undecided"
+        assert fw.run("ingress", to_us(family, there))["reason"] == "reload"
+    open_both(fw, family)
+    fw.rules("option on-reload keep\n" + text + "# more\n")
+    for there, _ in packets_of_both(family):
+        assert fw.run("xdp", to_us(family, there))["reason"] == "established"
