@@ -12,7 +12,7 @@
 
 #include "kern/abi.h"
 
-/* No object read through image_at() is larger. */
+/* Nothing read from one image_at() on is larger: the entries of a step are not. */
 #define FW_IMAGE_SLACK 512
 
 #ifdef __bpf__
