@@ -507,7 +507,8 @@ static __always_inline __u32 match_lack(const struct fw_match_head *h,
 		if (h->in_zones[i] & k->in_zones)
 			lack ^= 1u << (i + FW_MATCH_ZONES_SHIFT);
 	}
-	return lack;
+	return forget(
+		lack); /* after any number of rounds it is the same to come */
 }
 
 static __always_inline void match_default(struct fw_result *res,
