@@ -13,8 +13,11 @@
 bool fw_parser_is(const struct fw_parser *p, struct fw_span at,
 		  const char *word)
 {
-	return at.len == strlen(word) &&
-	       memcmp(fw_span_text(&p->c->sources, at), word, at.len) == 0;
+	const char *s = fw_span_text(&p->c->sources, at);
+
+	/* Nearly all that are not this word begin otherwise. */
+	return at.len && *s == *word && at.len == strlen(word) &&
+	       memcmp(s, word, at.len) == 0;
 }
 
 struct fw_span fw_parser_take(struct fw_parser *p)
