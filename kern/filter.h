@@ -145,26 +145,62 @@ static __always_inline bool needs_no_route(const struct pkt *p)
 	       (p->key.family == FW_AF_IPV6 && v6_is_link_local(&p->key.saddr));
 }
 
-/* Reverse path (RFC 3704), of zones that ask for it. */
-static __always_inline enum fw_reason
-check_way_back(void *ctx, const struct pkt *p, const struct run *r)
+/*
+ * Reverse path (RFC 3704): 0 if the packet has a way back, by the interface it came by if
+ * `is_strict`; 1 if not, -1 if that cannot be found out.
+ */
+static __always_inline int way_back(void *ctx, const struct pkt *p, __u32 gen,
+				    bool is_strict)
 {
+	const struct fw_iface_table *table;
 	const struct fw_iface *i;
 	long ifindex;
 
-	if (likely(!(p->zones & r->head->antispoof)) || needs_no_route(p))
-		return FW_REASON_NONE;
+	if (needs_no_route(p))
+		return 0;
 	ifindex = route_back(ctx, p);
-	if (ifindex < 0)
-		return FW_REASON_DROP_INTERNAL;
-	if (!ifindex)
-		return FW_REASON_DROP_ANTISPOOF;
-	if (!(p->zones & r->head->antispoof_strict))
-		return FW_REASON_NONE;
+	if (ifindex <= 0)
+		return ifindex ? -1 : 1;
+	if (!is_strict)
+		return 0;
+	table = iface_table(gen);
+	if (!table)
+		return -1;
 	/* a VLAN device that nobody declared is its parent, a slave its bond */
-	i = iface_find(r->ifaces, (__u32)ifindex, 0);
-	return i && i->ifindex == p->ifindex ? FW_REASON_NONE
-					     : FW_REASON_DROP_ANTISPOOF;
+	i = iface_find(table, (__u32)ifindex, 0);
+	return !i || i->ifindex != p->ifindex;
+}
+
+/* The verifier walks these once, and not for each way to them (classify.h). */
+__noinline int way_back_xdp(struct xdp_md *ctx, const struct pkt *p, __u32 gen,
+			    __u32 is_strict)
+{
+	return p ? way_back(ctx, p, gen, is_strict != 0) : -1;
+}
+
+__noinline int way_back_tc(struct __sk_buff *ctx, const struct pkt *p,
+			   __u32 gen, __u32 is_strict)
+{
+	return p ? way_back(ctx, p, gen, is_strict != 0) : -1;
+}
+
+/* For zones that ask for it. */
+static __always_inline enum fw_reason check_way_back(void *ctx,
+						     const struct pkt *p,
+						     const struct run *r,
+						     const enum fw_hook hook)
+{
+	__u32 is_strict;
+	int answer;
+
+	if (likely(!(p->zones & r->head->antispoof)))
+		return FW_REASON_NONE;
+	is_strict = (p->zones & r->head->antispoof_strict) != 0;
+	answer = hook == FW_HOOK_XDP ? way_back_xdp(ctx, p, r->gen, is_strict)
+				     : way_back_tc(ctx, p, r->gen, is_strict);
+	if (answer < 0)
+		return FW_REASON_DROP_INTERNAL;
+	return answer ? FW_REASON_DROP_ANTISPOOF : FW_REASON_NONE;
 }
 
 /* Once for each pair of addresses that the packet is judged by. */
@@ -600,7 +636,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 		reason = check_addresses(p, r->head);
 		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
-		reason = check_way_back(ctx, p, r);
+		reason = check_way_back(ctx, p, r, hook);
 		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
 		if (offers_address(ctx, p))
