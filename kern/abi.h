@@ -149,7 +149,7 @@ enum fw_hook {
 	X(DROP_FRAG_OPTION, "fragment-option", 1, "option fragments drop")    \
 	X(DROP_NON_IP, "non-ip-drop", 1, "option non-ip drop")                \
 	X(DROP_TABLE_FULL, "table-full", 1,                                   \
-	  "the connection table refused a new flow")                          \
+	  "the connection table is full, or has no memory")                   \
 	X(DROP_NO_RULES, "no-rules", 1, "no rule image is loaded")            \
 	X(DROP_INTERNAL, "internal", 1, "a helper failed that should not")    \
 	X(DROP_ROUTING_0, "routing-header-0", 1,                              \
@@ -161,7 +161,11 @@ enum fw_hook {
 	  "checksum of the IPv4 header is wrong")                             \
 	X(DROP_PORT_ZERO, "port-zero", 1, "TCP or UDP port that nobody has")  \
 	X(DROP_ANTISPOOF, "antispoof", 1,                                     \
-	  "answers would not leave by the interface it came by")
+	  "answers would not leave by the interface it came by")              \
+	X(DROP_TABLE_PRESSURE, "table-pressure", 1,                           \
+	  "new flow kept out of a connection table that is nearly full")      \
+	X(DROP_TABLE_INSERT, "table-insert", 1,                               \
+	  "the hash of the connection table did not take a new flow")
 
 enum fw_reason {
 #define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,
@@ -450,6 +454,17 @@ struct fw_frag_key {
 struct fw_frag {
 	__u64 expires_ns; /* CLOCK_MONOTONIC, coarse */
 	__u32 undecided;  /* 1: passed on to a hook that knows more */
+	__u32 pad;
+};
+
+/*
+ * `pressure`: what a connection table that fills up allows. The daemon writes all
+ * of it, new flows count `room` down.
+ */
+struct fw_pressure {
+	__u64 until_ns; /* CLOCK_MONOTONIC, coarse; then nothing of it holds */
+	__s64 room;	/* flows that may still be made */
+	__u32 half_open; /* seconds that an unanswered flow lives at most; 0: any */
 	__u32 pad;
 };
 

@@ -155,12 +155,16 @@ static __always_inline __s32 ct_left(struct nf_conn *ct)
  * Refresh when an eighth of the time is gone: a write per packet is wasted. Or when
  * there is more left than new rules give.
  */
-static __always_inline void ct_refresh(struct nf_conn *ct, __u32 seconds)
+static __always_inline void ct_refresh(struct nf_conn *ct, __u32 seconds,
+				       bool half_open)
 {
 	__u32 full = seconds * fw_hz;
 
-	if ((__u32)ct_left(ct) - (full - full / 8) > full / 8)
-		(void)bpf_ct_change_timeout(ct, seconds * 1000);
+	if ((__u32)ct_left(ct) - (full - full / 8) <= full / 8)
+		return;
+	if (half_open)
+		seconds = pressure_life(seconds);
+	(void)bpf_ct_change_timeout(ct, seconds * 1000);
 }
 
 /* The life of an entry that has changed its state; a RST never lengthens it. */
@@ -216,13 +220,14 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
 	if (next != state) {
 		ct->mark = (mark & ~FW_MARK_TCP_MASK) |
 			   (__u32)next << FW_MARK_TCP_SHIFT;
-		ct_set_life(ct, t->seconds[life],
-			    tcp && p->tcp_flags & TCP_RST);
+		life = tcp_is_half_open(next) ? pressure_life(t->seconds[life])
+					      : t->seconds[life];
+		ct_set_life(ct, life, tcp && p->tcp_flags & TCP_RST);
 		return next;
 	}
 	/* a handshake or a farewell does not live longer by being repeated */
 	if (lives)
-		ct_refresh(ct, t->seconds[life]);
+		ct_refresh(ct, t->seconds[life], tcp_is_half_open(next));
 	return 0;
 }
 
@@ -338,13 +343,16 @@ static __always_inline bool ct_is_over(struct nf_conn *ct,
 
 /*
  * Insert an entry for an accepted new flow, in its first packet's direction.
+ * Returns NONE, or why there is none.
  *
- * bpf_ct_insert_entry() says NULL if the other CPU was faster, if an entry with
- * the tuple was still there, expired or of a flow that is over, or if the table
- * is full. Looking again tells the first from the others, and reaps the second.
+ * bpf_skb_ct_alloc() says NULL if the table is full or memory gone (-ENOMEM is all
+ * it tells). bpf_ct_insert_entry() says NULL if the other CPU was faster, if an
+ * entry with the tuple was still there, expired or of a flow that is over, or if
+ * the chain of its bucket is too long. Looking again tells the first from the
+ * others, and reaps the second.
  */
-static __noinline bool ct_insert(void *ctx, const struct fw_tuple *t, __u32 gen,
-				 __u32 seconds)
+static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
+					   __u32 gen, __u32 seconds)
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };
@@ -357,7 +365,7 @@ static __noinline bool ct_insert(void *ctx, const struct fw_tuple *t, __u32 gen,
 	for (int try = 0; try < 3; try++) {
 		init = bpf_skb_ct_alloc(ctx, &sock, size, &opts, sizeof(opts));
 		if (!init)
-			return false;
+			return FW_REASON_DROP_TABLE_FULL;
 		bpf_ct_set_timeout(init, seconds * 1000);
 		bpf_ct_set_status(init, 0);
 		init->ct.mark = gen << FW_MARK_GEN_SHIFT |
@@ -374,7 +382,7 @@ static __noinline bool ct_insert(void *ctx, const struct fw_tuple *t, __u32 gen,
 		if (ct)
 			bpf_ct_release(ct);
 		if (ct && !is_over)
-			return true;
+			return FW_REASON_NONE;
 	}
-	return false;
+	return FW_REASON_DROP_TABLE_INSERT;
 }

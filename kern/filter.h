@@ -415,12 +415,32 @@ static __noinline void remember_flow(const struct pkt *p,
 		   type == FW_EVENT_FLOW_NEW ? FW_TCP_SYN_SENT : FW_TCP_NONE);
 }
 
+/* The flow gets an entry of ours in the connection table. */
+static __always_inline bool makes_entry(const struct pkt *p, void *ctx,
+					const enum fw_hook hook)
+{
+	return (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) &&
+	       !(p->res.flags & FW_RESULT_ESSENTIAL) &&
+	       !hooks_active(ctx_net(ctx, hook), p->key.family);
+}
+
+/*
+ * XDP only: an accepted new flow is left to TC, which makes its state, unless it is
+ * known that there will be no room: then no skb is made for the packet.
+ */
+static __always_inline enum fw_reason leave_flow(const struct pkt *p, void *ctx)
+{
+	if (unlikely(pressure_refuses()) && makes_entry(p, ctx, FW_HOOK_XDP))
+		return FW_REASON_DROP_TABLE_PRESSURE;
+	return reason_of_pass(&p->res);
+}
+
 /* TC only: make the state of an accepted new flow. */
 static __always_inline enum fw_reason
 open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	const struct fw_timeouts *t = &r->head->timeouts;
-	enum fw_reason reason = reason_of_pass(&p->res);
+	enum fw_reason reason = reason_of_pass(&p->res), refusal;
 	const struct fw_tuple *orig = pkt_tuple(p);
 
 	/* no rule stands behind it: anybody could fill the table with it */
@@ -429,11 +449,15 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		if (hooks_active(ctx_net(ctx, hook), p->key.family))
 			return reason; /* judged and marked at its next sight */
-		if (!ct_insert(ctx, orig, r->gen,
-			       p->key.proto == IPPROTO_TCP
-				       ? t->seconds[FW_TCP_SYN_SENT]
-				       : t->seconds[FW_LIFE_UDP]))
-			return FW_REASON_DROP_TABLE_FULL;
+		if (unlikely(pressure_refuses_next()))
+			return FW_REASON_DROP_TABLE_PRESSURE;
+		refusal = ct_insert(
+			ctx, orig, r->gen,
+			pressure_life(p->key.proto == IPPROTO_TCP
+					      ? t->seconds[FW_TCP_SYN_SENT]
+					      : t->seconds[FW_LIFE_UDP]));
+		if (unlikely(refusal != FW_REASON_NONE))
+			return refusal;
 		remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
 	} else if (pkt_has_xflow(p)) {
 		xflow_put(p, orig, &p->res, r->gen, t);
@@ -606,7 +630,7 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		return reason;
 	}
 	if (hook == FW_HOOK_XDP)
-		return reason_of_pass(&p->res);
+		return leave_flow(p, ctx);
 	return open_flow(p, r, ctx, hook);
 }
 

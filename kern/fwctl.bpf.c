@@ -34,6 +34,7 @@
 #include "kern/classify.h"
 #include "kern/events.h"
 #include "kern/fragments.h"
+#include "kern/pressure.h"
 #include "kern/tcp.h"
 #include "kern/verdict.h"
 

@@ -95,6 +95,14 @@ struct {
 	__uint(max_entries, FW_EVENTS_BYTES);
 } events SEC(".maps");
 
+/* How full the connection table is; user space writes, programs count down. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_pressure);
+} pressure SEC(".maps");
+
 /* How many records and rejects this CPU may still make; programs only. */
 struct fw_budget {
 	__u64 log_tat_ns; /* GCRA: theoretical arrival time of the next one */

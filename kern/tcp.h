@@ -25,6 +25,13 @@ enum tcp_class {
 /* Beside the next state: somebody is there, the flow's time begins anew. */
 #define TCP_LIVES 0x80u
 
+/* The other side, or (UDP, too) anybody, has still to answer. */
+static __always_inline bool tcp_is_half_open(__u8 state)
+{
+	return state == FW_TCP_SYN_SENT || state == FW_TCP_SYN_RECV ||
+	       state == FW_TCP_SYN_SENT2;
+}
+
 /*
  * {state, direction, class} -> next state. `no`: not a packet of this flow. It is
  * judged as if there were none: a SYN by the rules, all others are dropped.

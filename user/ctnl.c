@@ -645,14 +645,38 @@ static uint8_t family_of(const struct fw_tuple *tuple)
 	return tuple->family == FW_AF_IPV4 ? AF_INET : AF_INET6;
 }
 
+/* Queues a change of the entry that the attributes name; they are freed. */
+static int queue_ct(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
+		    struct nf_conntrack *ct)
+{
+	struct nlmsghdr *nlh =
+		queue_head(ctnl, IPCTNL_MSG_CT_NEW, family_of(orig));
+	int r;
+
+	r = nfct_nlmsg_build(nlh, ct);
+	nfct_destroy(ct);
+	if (r < 0 || !names_an_entry(nlh))
+		return -EINVAL;
+	queue_add(ctnl, nlh);
+	return 0;
+}
+
+int fw_ctnl_queue_timeout(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
+			  uint32_t seconds)
+{
+	struct nf_conntrack *ct = new_ct(orig);
+
+	if (!ct)
+		return -ENOMEM;
+	nfct_set_attr_u32(ct, ATTR_TIMEOUT, seconds);
+	return queue_ct(ctnl, orig, ct);
+}
+
 int fw_ctnl_queue_tcp_state(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 			    uint8_t state)
 {
-	struct nf_conntrack *ct;
-	struct nlmsghdr *nlh;
-	int r;
+	struct nf_conntrack *ct = new_ct(orig);
 
-	ct = new_ct(orig);
 	if (!ct)
 		return -ENOMEM;
 	nfct_set_attr_u8(ct, ATTR_TCP_STATE, state);
@@ -660,13 +684,7 @@ int fw_ctnl_queue_tcp_state(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 	nfct_set_attr_u8(ct, ATTR_TCP_MASK_ORIG, IP_CT_TCP_FLAG_BE_LIBERAL);
 	nfct_set_attr_u8(ct, ATTR_TCP_FLAGS_REPL, IP_CT_TCP_FLAG_BE_LIBERAL);
 	nfct_set_attr_u8(ct, ATTR_TCP_MASK_REPL, IP_CT_TCP_FLAG_BE_LIBERAL);
-	nlh = queue_head(ctnl, IPCTNL_MSG_CT_NEW, family_of(orig));
-	r = nfct_nlmsg_build(nlh, ct);
-	nfct_destroy(ct);
-	if (r < 0 || !names_an_entry(nlh))
-		return -EINVAL;
-	queue_add(ctnl, nlh);
-	return 0;
+	return queue_ct(ctnl, orig, ct);
 }
 
 int fw_ctnl_delete(struct fw_ctnl *ctnl, const struct fw_tuple *orig,

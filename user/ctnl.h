@@ -74,6 +74,10 @@ int fw_ctnl_dump_abort(struct fw_ctnl *ctnl);
 int fw_ctnl_queue_tcp_state(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
 			    uint8_t state);
 
+/** @brief Queue how many seconds an entry has left to live, likewise. */
+int fw_ctnl_queue_timeout(struct fw_ctnl *ctnl, const struct fw_tuple *orig,
+			  uint32_t seconds);
+
 /**
  * @brief Write what is queued, changes and deletions.
  *

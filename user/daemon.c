@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "user/fill.h"
 #include "user/log.h"
 #include "user/modules.h"
 #include "user/privileges.h"
@@ -68,7 +69,7 @@ static int open_parts(struct fw_daemon *daemon,
 	if (r < 0)
 		return r;
 	fw_apply_set_forget(daemon->apply, forget_gen, daemon);
-	return 0;
+	return fw_fill_new(daemon, &daemon->fill, reterr);
 }
 
 int fw_daemon_open(struct fw_daemon *daemon,
@@ -106,6 +107,7 @@ int fw_daemon_open(struct fw_daemon *daemon,
 
 void fw_daemon_close(struct fw_daemon *daemon)
 {
+	fw_fill_free(take_ptr(daemon->fill));
 	fw_mirror_free(take_ptr(daemon->mirror));
 	fw_apply_free(take_ptr(daemon->apply));
 	fw_datapath_free(take_ptr(daemon->datapath));
@@ -115,7 +117,8 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr)
 {
 	int r;
 
-	/* Both use the maps and watch the interfaces: they go first. */
+	/* They use the maps and watch the interfaces: they go first. */
+	fw_fill_free(take_ptr(daemon->fill));
 	fw_mirror_free(take_ptr(daemon->mirror));
 	fw_apply_free(take_ptr(daemon->apply));
 	r = fw_datapath_remove(daemon->datapath);

@@ -17,6 +17,7 @@
 #include "user/mirror.h"
 #include "user/paths.h"
 
+struct fw_fill;
 struct fw_loop;
 struct fw_metrics;
 struct fw_rulelog;
@@ -28,10 +29,11 @@ struct fw_daemon {
 	bool exit_on_unload;
 	time_t started;
 
-	/* All three or none; they go together. */
+	/* All or none; they go together. */
 	struct fw_datapath *datapath;
 	struct fw_apply *apply;
 	struct fw_mirror *mirror;
+	struct fw_fill *fill;
 
 	struct fw_control *control;
 	struct fw_rulelog *rulelog;
@@ -90,6 +92,3 @@ void fw_handle_flows_kill(void *data, struct fw_request *request,
 void fw_handle_sets(void *data, struct fw_request *request, const json_t *args);
 void fw_handle_set_replace(void *data, struct fw_request *request,
 			   const json_t *args);
-
-/** @brief The connection table of this namespace; 0 for what cannot be read. */
-void fw_conntrack_fill(uint64_t *ret_entries, uint64_t *ret_limit);

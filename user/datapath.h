@@ -26,6 +26,7 @@ enum fw_map {
 	FW_MAP_FRAGS,
 	FW_MAP_FLOW_INFO,
 	FW_MAP_EVENTS,
+	FW_MAP_PRESSURE,
 	FW_MAP_MAX,
 };
 

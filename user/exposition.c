@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "user/ctsize.h"
+#include "user/fill.h"
 #include "user/stats.h"
 #include "user/util.h"
 
@@ -352,16 +354,44 @@ static void write_ruleset(FILE *out, const struct fw_daemon *daemon)
 	      program ? program->n_rules : 0);
 }
 
-static void write_conntrack(FILE *out)
+static void write_refused(FILE *out, const struct fw_daemon *daemon)
 {
-	uint64_t entries, limit;
+	struct fw_fill_stats stats = { 0 };
 
-	fw_conntrack_fill(&entries, &limit);
+	fw_fill_stats(daemon->fill, &stats);
+	whole(out, "fwctl_conntrack_pressure", "gauge",
+	      "Whether the connection table fills up, so that unanswered flows have short lives.",
+	      stats.is_tight);
+	head(out, "fwctl_conntrack_refused_total", "counter",
+	     "Packets of new flows that got no entry since the daemon started, by cause.");
+	for (int cause = 0; cause < FW_REFUSED_MAX; cause++) {
+		(void)fprintf(
+			out,
+			"fwctl_conntrack_refused_total{cause=\"%s\"} %" PRIu64
+			"\n",
+			fw_refusal_cause_name((enum fw_refusal_cause)cause),
+			stats.refused[cause]);
+	}
+	whole(out, "fwctl_conntrack_reaps_total", "counter",
+	      "Walks over the connection table that freed expired entries.",
+	      stats.reaps);
+}
+
+static void write_conntrack(FILE *out, const struct fw_daemon *daemon)
+{
+	struct fw_ctsize size;
+
+	fw_ctsize_read(&size);
 	whole(out, "fwctl_conntrack_entries", "gauge",
 	      "Entries in the connection table of the network namespace.",
-	      entries);
+	      size.entries);
 	whole(out, "fwctl_conntrack_entries_limit", "gauge",
-	      "Most entries that the connection table takes.", limit);
+	      "Most entries that the connection table takes.", size.limit);
+	whole(out, "fwctl_conntrack_buckets", "gauge",
+	      "Buckets of the connection table, of all namespaces together.",
+	      size.buckets);
+	if (daemon->fill)
+		write_refused(out, daemon);
 }
 
 static uint64_t count_fds(void)
@@ -440,7 +470,7 @@ char *fw_exposition_metrics(const struct fw_daemon *daemon)
 		      FW_VERSION, FW_ABI_VERSION);
 	write_ruleset(out, daemon);
 	write_loads(out, daemon);
-	write_conntrack(out);
+	write_conntrack(out, daemon);
 	if (fw_daemon_program(daemon)) {
 		write_ifaces(out, daemon);
 		write_rules(out, daemon);

@@ -254,7 +254,7 @@ static void see(const struct fw_flowtab *tab, struct fw_entry *entry,
 	if (entry->gen != tab->gen) {
 		entry->gen = tab->gen;
 		entry->seen = 0;
-		entry->flags &= (uint8_t)~FW_ENTRY_EVENT;
+		entry->flags &= (uint8_t)~(FW_ENTRY_EVENT | FW_ENTRY_MOVED);
 	}
 	entry->seen |= source;
 }
@@ -498,7 +498,8 @@ static void merge_new(struct fw_entry *entry, const struct fw_event *event)
 	entry->status = IPS_CONFIRMED;
 	entry->kernel_tcp = TCP_CONNTRACK_NONE;
 	entry->mark = 0;
-	entry->flags &= (uint8_t)~(FW_ENTRY_OURS | FW_ENTRY_FIN_REPLY);
+	entry->flags &=
+		(uint8_t)~(FW_ENTRY_OURS | FW_ENTRY_FIN_REPLY | FW_ENTRY_SHORT);
 	entry->flags |= FW_ENTRY_BPF;
 	fw_tuple_invert(&entry->orig, &entry->reply);
 	entry->expires_ns = event->time_ns + FW_RECORD_LIFE_NS;
@@ -582,8 +583,11 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	merge_record(entry, event, is_fresh);
 	entry->sources |= source;
 	/* Older ones lie within the dump: if it does not show them, they died. */
-	if (!tab->is_open || event->time_ns >= tab->begin_ns)
+	if (!tab->is_open || event->time_ns >= tab->begin_ns) {
 		see(tab, entry, source);
+		if (event->type == FW_EVENT_FLOW_STATE)
+			entry->flags |= FW_ENTRY_MOVED;
+	}
 	*ret = entry;
 	return 0;
 }
@@ -659,6 +663,15 @@ static uint8_t own_tcp(const struct fw_entry *entry)
 	if (entry->orig.proto != IPPROTO_TCP)
 		return FW_TCP_NONE;
 	return (uint8_t)((entry->mark & FW_MARK_TCP_MASK) >> FW_MARK_TCP_SHIFT);
+}
+
+bool fw_entry_is_half_open(const struct fw_entry *entry)
+{
+	uint32_t state = entry->mark >> FW_MARK_TCP_SHIFT & 0xf;
+
+	return entry->mark & FW_MARK_GEN_MASK &&
+	       (state == FW_TCP_SYN_SENT || state == FW_TCP_SYN_RECV ||
+		state == FW_TCP_SYN_SENT2);
 }
 
 uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry)

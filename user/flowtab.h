@@ -29,6 +29,8 @@
 #define FW_ENTRY_EVENT	   0x04 /* an event spoke about it in this generation */
 #define FW_ENTRY_OURS	   0x08 /* the kernel's TCP state is as we wrote it */
 #define FW_ENTRY_FIN_REPLY 0x10 /* the first FIN came with the answers */
+#define FW_ENTRY_MOVED	   0x20 /* a record told a new state in this generation */
+#define FW_ENTRY_SHORT	   0x40 /* we have shortened its life */
 
 /* One flow; a million of them is common, so every byte is looked at. */
 struct fw_entry {
@@ -128,6 +130,9 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
  *         the flow itself, has the state, or the flow is not established yet
  */
 uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry);
+
+/** @brief True for a flow of BPF that has not been answered to its end. */
+bool fw_entry_is_half_open(const struct fw_entry *entry);
 
 /** @brief Call `fn` for each entry until it returns something else than 0. */
 int fw_flowtab_foreach(const struct fw_flowtab *tab,

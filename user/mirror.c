@@ -40,7 +40,6 @@
 #define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
 #define REFRESH_TIMEOUT_MS  10000
 #define XFLOWS_PER_READ	    512u
-#define FILL_PERCENT	    75ull /* of nf_conntrack_max: free expired entries */
 
 struct fw_mirror {
 	struct fw_loop *loop;
@@ -59,9 +58,12 @@ struct fw_mirror {
 	uint64_t next_ns;     /* when the next one is due */
 	uint64_t earliest_ns; /* before that nothing may start one */
 	uint64_t reap_ns; /* likewise, for walks that free expired entries */
+	uint32_t half_open_s; /* life of unanswered flows at most; 0: any */
+	uint32_t established_s;
 	unsigned int attempt; /* of the running dump, from 1 */
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
+	bool is_tightened;    /* since the dump began: another one is due */
 	int flow_info_fd;
 	int xflows_fd;
 };
@@ -106,13 +108,48 @@ static void write_state(struct fw_mirror *mirror, struct fw_entry *entry)
 	entry->flags |= FW_ENTRY_OURS;
 }
 
+static void write_life(struct fw_mirror *mirror, const struct fw_entry *entry,
+		       uint32_t seconds)
+{
+	/* What fails is found again by the next dump, or renewed by a packet. */
+	(void)fw_ctnl_queue_timeout(mirror->ctnl, &entry->orig, seconds);
+}
+
+/*
+ * Flows that nobody has answered, made when there was room, live too long now. One
+ * whose progress is newer than the dump is none of them any more.
+ */
+static void shorten_life(struct fw_mirror *mirror, const struct fw_ct *ct,
+			 struct fw_entry *entry)
+{
+	uint32_t seconds = mirror->half_open_s;
+
+	if (!seconds || !(ct->has & FW_CT_HAS_TIMEOUT) || ct->zone ||
+	    ct->timeout_s <= seconds || !fw_entry_is_half_open(entry) ||
+	    entry->flags & FW_ENTRY_MOVED)
+		return;
+	write_life(mirror, entry, seconds);
+	entry->flags |= FW_ENTRY_SHORT;
+	mirror->stats.shortened++;
+}
+
+/* It moved on while its life was being shortened: give that back. */
+static void restore_life(struct fw_mirror *mirror, struct fw_entry *entry)
+{
+	if (!(entry->flags & FW_ENTRY_SHORT) || fw_entry_is_half_open(entry))
+		return;
+	entry->flags &= (uint8_t)~FW_ENTRY_SHORT;
+	if (entry->orig.proto == IPPROTO_TCP && mirror->established_s)
+		write_life(mirror, entry, mirror->established_s);
+}
+
 static void flush_writes(struct fw_mirror *mirror)
 {
 	int r;
 
 	r = fw_ctnl_flush(mirror->ctnl, &mirror->stats.state_writes);
 	if (r < 0)
-		log_debug("cannot write tcp states to conntrack: %s, ignoring",
+		log_debug("cannot write to conntrack: %s, ignoring",
 			  strerror(-r));
 }
 
@@ -131,8 +168,10 @@ static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 		return;
 	ask_info(mirror, entry);
 	/* An event is the kernel's own news; it needs no advice from us. */
-	if (msg == FW_CT_DUMPED)
+	if (msg == FW_CT_DUMPED) {
 		write_state(mirror, entry);
+		shorten_life(mirror, ct, entry);
+	}
 }
 
 /* Our program could not end an entry of fixed life itself. */
@@ -158,8 +197,10 @@ static void merge_record(struct fw_mirror *mirror, const struct fw_event *event)
 		set_stale(mirror);
 	else if (entry && !entry->opened_ns)
 		ask_info(mirror, entry);
-	if (entry && event->type == FW_EVENT_FLOW_STATE)
+	if (entry && event->type == FW_EVENT_FLOW_STATE) {
 		write_state(mirror, entry);
+		restore_life(mirror, entry);
+	}
 }
 
 static int on_record(void *data, void *record, size_t size)
@@ -305,6 +346,8 @@ static void schedule_usual(struct fw_mirror *mirror)
 	uint64_t every_ms = fw_flowtab_count(mirror->tab) ? DUMP_EVERY_MS
 							  : DUMP_EVERY_EMPTY_MS;
 
+	if (mirror->is_tightened)
+		every_ms = TICK_MS;
 	schedule(mirror, max_u64(every_ms, last_ms * DUMP_SHARE));
 }
 
@@ -319,6 +362,7 @@ static int begin_dump(struct fw_mirror *mirror, unsigned int attempt)
 
 	mirror->attempt = attempt;
 	mirror->is_lossy = false;
+	mirror->is_tightened = false;
 	mirror->begin_ns = fw_now_ns();
 	fw_flowtab_begin(mirror->tab, mirror->begin_ns);
 	r = fw_ctnl_dump_start(mirror->ctnl);
@@ -491,47 +535,32 @@ out:
 
 /* ---- a table that fills up -------------------------------------------------------- */
 
-static int read_number(const char *path, uint64_t *ret)
-{
-	unsigned long long value;
-	FILE *file;
-	int n;
-
-	file = fopen(path, "re");
-	if (!file)
-		return -errno;
-	n = fscanf(file, "%llu", &value);
-	(void)fclose(file);
-	if (n != 1)
-		return -EBADMSG;
-	*ret = value;
-	return 0;
-}
-
-static bool is_nearly_full(void)
-{
-	uint64_t count = 0;
-	uint64_t max = 0;
-
-	if (read_number("/proc/sys/net/netfilter/nf_conntrack_count", &count) <
-		    0 ||
-	    read_number("/proc/sys/net/netfilter/nf_conntrack_max", &max) < 0)
-		return false;
-	return count * 100 >= max * FILL_PERCENT;
-}
-
-/* Expired entries count until somebody walks over them; then we do. */
-static void reap_if_full(struct fw_mirror *mirror)
+bool fw_mirror_reap(struct fw_mirror *mirror)
 {
 	uint64_t begin_ns = fw_now_ns();
 	int r;
 
-	if (begin_ns < mirror->reap_ns || !is_nearly_full())
-		return;
+	/* A dump walks over all of them, too. */
+	if (mirror->dump_watch || begin_ns < mirror->reap_ns)
+		return false;
 	r = fw_ctnl_reap(mirror->ctnl);
 	if (r < 0)
 		log_debug("cannot walk conntrack: %s, ignoring", strerror(-r));
 	mirror->reap_ns = begin_ns + (fw_now_ns() - begin_ns) * DUMP_SHARE;
+	return r >= 0;
+}
+
+void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s,
+		       uint32_t established_s)
+{
+	mirror->half_open_s = half_open_s;
+	mirror->established_s = established_s;
+	if (!half_open_s)
+		return;
+	/* A dump that runs has missed some. */
+	mirror->is_tightened = mirror->dump_watch;
+	if (!mirror->dump_watch)
+		start_dump(mirror, 1);
 }
 
 /* ---- life ------------------------------------------------------------------------- */
@@ -573,8 +602,6 @@ static void on_tick(void *data)
 		end_stuck_dump(mirror);
 	else if (fw_now_ns() >= mirror->next_ns)
 		start_dump(mirror, 1);
-	else
-		reap_if_full(mirror);
 }
 
 static int start_watching(struct fw_mirror *mirror)

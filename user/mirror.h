@@ -45,7 +45,8 @@ struct fw_mirror_stats {
 	uint64_t records[6];   /* ring buffer, by enum fw_event_type */
 	uint64_t overruns;     /* ENOBUFS, truncation, interrupted dump */
 	uint64_t resyncs;      /* dumps completed */
-	uint64_t state_writes; /* TCP states written back to conntrack */
+	uint64_t state_writes; /* what was written back to conntrack */
+	uint64_t shortened;    /* lives of flows, see fw_mirror_tighten() */
 	uint64_t last_sync_ns; /* CLOCK_MONOTONIC; 0: never */
 	uint64_t last_duration_ns;
 };
@@ -84,6 +85,28 @@ int fw_mirror_kill(struct fw_mirror *mirror, const struct fw_flow *flows,
 
 void fw_mirror_stats(const struct fw_mirror *mirror,
 		     struct fw_mirror_stats *ret);
+
+/**
+ * @brief Walk the table so that the kernel frees expired entries, which count.
+ *
+ * Does nothing if a dump runs, which does it as well, or if so many walks would
+ * cost more than a twentieth of a processor.
+ *
+ * @return true if it was done
+ */
+bool fw_mirror_reap(struct fw_mirror *mirror);
+
+/**
+ * @brief Let no unanswered flow of BPF live longer than this from now on.
+ *
+ * Those that are there are shortened as dumps find them, at once first; what the
+ * programs make is theirs to shorten.
+ *
+ * @param half_open_s    0: they live as they were made
+ * @param established_s  life of a TCP flow that is answered meanwhile
+ */
+void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s,
+		       uint32_t established_s);
 
 /**
  * @brief Give every entry that still bears `gen` another generation.

@@ -28,6 +28,7 @@ static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_STATS] = "stats",	  [FW_MAP_RULE_STATS] = "rule_stats",
 	[FW_MAP_XFLOWS] = "xflows",	  [FW_MAP_FRAGS] = "frags",
 	[FW_MAP_FLOW_INFO] = "flow_info", [FW_MAP_EVENTS] = "events",
+	[FW_MAP_PRESSURE] = "pressure",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {

@@ -74,6 +74,27 @@ static void print_rules(const json_t *rules)
 	print_replaced(rules);
 }
 
+/* A table that fills up, and what it has refused. */
+static void print_pressure(const json_t *conntrack)
+{
+	const json_t *refused = json_object_get(conntrack, "refused");
+	const char *cause, *before = "\nrefused     new flows: ";
+	json_t *value;
+
+	if (json_is_true(json_object_get(conntrack, "pressure")))
+		(void)printf(
+			"\npressure    it fills up: unanswered flows live %lld s at most",
+			fw_json_get(conntrack, "half_open_life"));
+	json_object_foreach((json_t *)refused, cause, value)
+	{
+		if (!json_integer_value(value))
+			continue;
+		(void)printf("%s%s %lld", before, cause,
+			     (long long)json_integer_value(value));
+		before = ", ";
+	}
+}
+
 static void print_tables(const json_t *result)
 {
 	const json_t *conntrack = json_object_get(result, "conntrack");
@@ -84,6 +105,7 @@ static void print_tables(const json_t *result)
 	(void)printf("conntrack   %lld of %lld entries", entries, limit);
 	if (limit)
 		(void)printf(" (%lld %%)", entries * 100 / limit);
+	print_pressure(conntrack);
 	(void)printf("\nflow table  %s, %lld flows\n",
 		     json_is_true(json_object_get(mirror, "in_sync"))
 			     ? "in sync"

@@ -4,21 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "user/ctsize.h"
 #include "user/daemon.h"
+#include "user/fill.h"
 #include "user/stats.h"
 #include "user/timeouts.h"
 #include "user/util.h"
-
-#define PROC_COUNT "/proc/sys/net/netfilter/nf_conntrack_count"
-#define PROC_MAX   "/proc/sys/net/netfilter/nf_conntrack_max"
-
-void fw_conntrack_fill(uint64_t *ret_entries, uint64_t *ret_limit)
-{
-	*ret_entries = 0;
-	*ret_limit = 0;
-	(void)fw_read_number(PROC_COUNT, ret_entries);
-	(void)fw_read_number(PROC_MAX, ret_limit);
-}
 
 static json_t *time_text(time_t when)
 {
@@ -279,13 +270,33 @@ static json_t *daemon_json(const struct fw_daemon *daemon)
 			 daemon->last_load_failed);
 }
 
-static json_t *conntrack_json(void)
+static json_t *refused_json(const struct fw_fill_stats *stats)
 {
-	uint64_t entries, limit;
+	json_t *refused = json_object();
 
-	fw_conntrack_fill(&entries, &limit);
-	return json_pack("{s:o, s:o}", "entries", fw_json_u64(entries), "limit",
-			 fw_json_u64(limit));
+	for (int cause = 0; refused && cause < FW_REFUSED_MAX; cause++) {
+		(void)json_object_set_new(
+			refused,
+			fw_refusal_cause_name((enum fw_refusal_cause)cause),
+			fw_json_u64(stats->refused[cause]));
+	}
+	return refused;
+}
+
+static json_t *conntrack_json(const struct fw_daemon *daemon)
+{
+	struct fw_fill_stats stats = { 0 };
+	struct fw_ctsize size;
+
+	fw_ctsize_read(&size);
+	if (daemon->fill)
+		fw_fill_stats(daemon->fill, &stats);
+	return json_pack(
+		"{s:o, s:o, s:o, s:b, s:I, s:b, s:o}", "entries",
+		fw_json_u64(size.entries), "limit", fw_json_u64(size.limit),
+		"buckets", fw_json_u64(size.buckets), "pressure",
+		stats.is_tight, "half_open_life", (json_int_t)stats.half_open_s,
+		"refusing", stats.is_refusing, "refused", refused_json(&stats));
 }
 
 static int add_loaded(const struct fw_daemon *daemon, json_t *result)
@@ -319,10 +330,10 @@ void fw_handle_status(void *data, struct fw_request *request,
 	int r = 0;
 
 	(void)args;
-	result =
-		json_pack("{s:b, s:o, s:o, s:o}", "loaded", is_loaded,
-			  "problem", text_or_null(daemon->open_error), "daemon",
-			  daemon_json(daemon), "conntrack", conntrack_json());
+	result = json_pack("{s:b, s:o, s:o, s:o}", "loaded", is_loaded,
+			   "problem", text_or_null(daemon->open_error),
+			   "daemon", daemon_json(daemon), "conntrack",
+			   conntrack_json(daemon));
 	if (result && is_loaded)
 		r = add_loaded(daemon, result);
 	if (r < 0) {

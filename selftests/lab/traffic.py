@@ -210,11 +210,11 @@ class Iperf:
     Slow machines run and report for longer: a pause of theirs is no gap.
     """
 
-    def __init__(self, client, server, address, seconds=5, port=5201, reverse=False):
+    def __init__(self, client, server, address, seconds=5, port=5201, reverse=False, rate=None):
         self._server = server.popen("iperf3", "-s", "-1", "-p", port)
         listening = lambda: f":{port} " in server.run("ss", "-Hltn").stdout  # noqa: E731
         wait_for(listening, 5, "iperf3 to listen")
-        extra = ["-R"] if reverse else []
+        extra = [*(["-R"] if reverse else []), *(["-b", rate] if rate else [])]
         self._client = client.popen("iperf3", "-J", "-c", address, "-p", port, "-t",
                                     math.ceil(patience(seconds)), "-i", patience(0.5), *extra)
         self.started = time.monotonic()

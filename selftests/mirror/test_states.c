@@ -182,6 +182,92 @@ static void test_wrong_bits_of_answers(void **state)
 	assert_true(is_listed(" ESTABLISHED ", 1));
 }
 
+/* ---- a table that fills up ------------------------------------------------------- */
+
+/* Seconds that the IPv4 entry of a number has left, as conntrack(8) says. */
+static long left_of(unsigned int number)
+{
+	struct rows rows = { 0 };
+	char port[32];
+	long left = -1;
+
+	(void)snprintf(port, sizeof(port), " sport=%u ", 1024 + number);
+	assert_int_equal(list_rows(&rows), 0);
+	for (size_t i = 0; i < rows.n; i++) {
+		if (strstr(rows.row[i].text, port))
+			left = rows.row[i].left_s;
+	}
+	rows_free(&rows);
+	return left;
+}
+
+static bool is_restored(struct fixture *f)
+{
+	(void)f;
+	return left_of(2) > 3000;
+}
+
+static void test_unanswered_lives_are_shortened(void **state)
+{
+	const struct want want[] = {
+		{ .proto = IPPROTO_TCP, .mark = own(FW_TCP_SYN_SENT) },
+		{ .proto = IPPROTO_TCP, .mark = own(FW_TCP_SYN_RECV) },
+		{ .proto = IPPROTO_UDP, .mark = own(FW_TCP_SYN_SENT) },
+		{ .proto = IPPROTO_TCP, .mark = own(FW_TCP_ESTABLISHED) },
+		{ .proto = IPPROTO_UDP, .mark = own(FW_TCP_ESTABLISHED) },
+		{ .proto = IPPROTO_TCP, .mark = own(FW_TCP_FIN_ORIG) },
+		{ .proto = IPPROTO_TCP, .mark = own(FW_TCP_NONE) },
+		{ .proto = IPPROTO_TCP, .mark = 0 }, /* nobody's */
+	};
+	struct fixture *f = *state;
+	struct fw_event event;
+	struct want one;
+
+	for (uint16_t i = 0; i < ARRAY_SIZE(want); i++) {
+		one = want[i];
+		one.number = (uint16_t)(i + 1);
+		one.timeout_s = 1000;
+		make_silent(&one, 1);
+	}
+	refresh(f);
+	assert_true(left_of(1) > 900);
+	fw_mirror_tighten(f->mirror, 20, 4000);
+	assert_true(run_until(f, is_synced));
+	for (uint16_t i = 1; i <= ARRAY_SIZE(want); i++)
+		assert_true(i <= 3 ? left_of(i) <= 20 : left_of(i) > 900);
+	assert_int_equal(f->mirror->stats.shortened, 3);
+	refresh(f);
+	assert_int_equal(f->mirror->stats.shortened, 3);
+
+	/* the handshake was over when that was written: it lives on */
+	one = want[1];
+	one.number = 2;
+	event = record_of(&one, FW_EVENT_FLOW_STATE, FW_TCP_ESTABLISHED);
+	assert_int_equal(emit(f->emitter, &event), 0);
+	assert_true(run_until(f, is_restored));
+	assert_true(left_of(1) <= 20);
+}
+
+static void test_news_of_a_dump_are_not_shortened(void **state)
+{
+	const struct want want = { .proto = IPPROTO_TCP,
+				   .number = 1,
+				   .timeout_s = 1000,
+				   .mark = own(FW_TCP_SYN_RECV) };
+	struct fixture *f = *state;
+	struct fw_event event;
+
+	assert_true(run_until(f, is_synced));
+	make_silent(&want, 1);
+	/* told while the dump runs, so that what it shows may be older */
+	fw_mirror_tighten(f->mirror, 20, 4000);
+	event = record_of(&want, FW_EVENT_FLOW_STATE, FW_TCP_ESTABLISHED);
+	merge_record(f->mirror, &event);
+	assert_true(run_until(f, is_synced));
+	assert_int_equal(f->mirror->stats.shortened, 0);
+	assert_true(left_of(1) > 900);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +277,8 @@ int main(void)
 		TEST(test_state_of_an_entry_that_is_gone),
 		TEST(test_many_states_at_once),
 		TEST(test_wrong_bits_of_answers),
+		TEST(test_unanswered_lives_are_shortened),
+		TEST(test_news_of_a_dump_are_not_shortened),
 	};
 
 	lab_enter();

@@ -27,6 +27,7 @@
 
 #include "user/hosttab.h"
 #include "user/skel.h"
+#include "user/util.h"
 
 #define IMAGE_SIZE (1u << 20)
 
@@ -282,6 +283,21 @@ static void flush_conntrack(void)
 	if (answer->error)
 		errx(1, "conntrack flush: %s", strerror(-answer->error));
 	close(fd);
+}
+
+void harness_pressure(struct harness *h, int64_t room, uint32_t half_open,
+		      uint32_t seconds)
+{
+	const struct fw_pressure value = {
+		.until_ns = seconds ? fw_now_ns() + seconds * 1000000000ull : 0,
+		.room = room,
+		.half_open = half_open,
+	};
+	uint32_t zero = 0;
+
+	if (bpf_map_update_elem(bpf_map__fd(h->skel->maps.pressure), &zero,
+				&value, BPF_ANY) < 0)
+		err(1, "pressure");
 }
 
 void harness_flush(struct harness *h)

@@ -67,6 +67,16 @@ int harness_rules(struct harness *h, const char *text);
 /** @brief Make an address one of this host; text form, FW_SELF_* flags. */
 void harness_self(struct harness *h, const char *addr, uint32_t flags);
 
+/**
+ * @brief Say how full the connection table is, as the daemon does.
+ *
+ * @param room       flows that it still takes
+ * @param half_open  seconds that unanswered flows live at most; 0: any
+ * @param seconds    for how long that holds; 0: it is over
+ */
+void harness_pressure(struct harness *h, int64_t room, uint32_t half_open,
+		      uint32_t seconds);
+
 /** @brief Forget all flows, ours and those of the namespace's conntrack. */
 void harness_flush(struct harness *h);
 

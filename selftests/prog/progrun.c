@@ -6,6 +6,7 @@
  *
  *   {"rules": TEXT}                          -> {"ok": true}
  *   {"self": ADDR, "flags": N}               -> {"ok": true}
+ *   {"room": N, "half_open": S, "seconds": S} -> {"ok": true}
  *   {"flush": true}                          -> {"ok": true}
  *   {"hook": H, "iface": I, "iif": J, "frame": HEX}
  *                     -> {"drop": B, "reason": R, "rule": LABEL|null, ...}
@@ -94,6 +95,16 @@ static json_t *run(struct harness *h, const json_t *request)
 	return reply;
 }
 
+static void put_pressure(struct harness *h, const json_t *request)
+{
+	harness_pressure(h,
+			 json_integer_value(json_object_get(request, "room")),
+			 (uint32_t)json_integer_value(
+				 json_object_get(request, "half_open")),
+			 (uint32_t)json_integer_value(
+				 json_object_get(request, "seconds")));
+}
+
 static json_t *handle(struct harness *h, const json_t *request)
 {
 	const char *text;
@@ -106,6 +117,10 @@ static json_t *handle(struct harness *h, const json_t *request)
 		harness_self(h, text,
 			     (uint32_t)json_integer_value(
 				     json_object_get(request, "flags")));
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "room")) {
+		put_pressure(h, request);
 		return json_pack("{s:b}", "ok", 1);
 	}
 	if (json_object_get(request, "flush")) {

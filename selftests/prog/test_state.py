@@ -493,3 +493,70 @@ def test_killed_before_kept(fw, family):
     fw.rules("option on-reload keep\n" + text + "# more\n")
     for there, _ in packets_of_both(family):
         assert fw.run("xdp", to_us(family, there))["reason"] == "established"
+# ---- a connection table that fills up -----------------------------------------------
+
+
+@pytest.fixture
+def pressure(fw):
+    """Says how full the table is, as the daemon does; takes it back."""
+    yield lambda room, half_open=0, seconds=60: fw.call(
+        room=room, half_open=half_open, seconds=seconds
+    )
+    fw.call(room=0, half_open=0, seconds=0)
+
+
+def life(fw, family, proto):
+    """Seconds that the only flow has left."""
+    found = inside(fw, "conntrack", "-L", "-f", f"ipv{family}", "-p", proto)
+    return int(found.split()[2])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_flows_are_kept_out(fw, pressure, family):
+    """Not before there is no room, by XDP already, and no longer than that is said."""
+    pressure(2)
+    syns = [TCP(sport=port, dport=22, flags="S") for port in range(1024, 1029)]
+    for syn in syns[:2]:
+        assert fw.run("xdp", to_us(family, syn))["reason"] == "new"
+        assert fw.run("ingress", to_us(family, syn))["reason"] == "new"
+    for hook in HOOKS:
+        out = fw.run(hook, to_us(family, syns[2]))
+        assert (out["reason"], out["drop"], out["rule"]) == ("table-pressure", True, None)
+    ask = UDP(sport=3333, dport=5353)
+    assert fw.run("egress", from_us(family, ask))["reason"] == "table-pressure"
+    # what is there goes on, what makes no entry passes
+    for hook in HOOKS:
+        again = fw.run(hook, to_us(family, syns[0]))
+        assert again["reason"] == "established"
+        assert fw.run(hook, to_us(family, UDP(dport=123)))["reason"] == "stateless"
+    assert fw.run("ingress", to_us(family, echo(family, 5)))["reason"] == "new"
+    # a daemon that has died says nothing any more
+    pressure(0, seconds=0)
+    assert fw.run("ingress", to_us(family, syns[2]))["reason"] == "new"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_unanswered_flows_live_shortly(fw, pressure, family):
+    """Until the handshake is over: then a flow lives as long as ever."""
+    assert fw.run("ingress", to_us(family, request("S")))["reason"] == "new"
+    assert life(fw, family, "tcp") > 20
+    fw.flush()
+    pressure(1000, half_open=7)
+    assert fw.run("ingress", to_us(family, request("S")))["reason"] == "new"
+    assert 5 <= life(fw, family, "tcp") <= 7
+    assert fw.run("egress", from_us(family, answer("SA")))["reason"] == "established"
+    assert 5 <= life(fw, family, "tcp") <= 7
+    assert fw.run("ingress", to_us(family, request("A")))["reason"] == "established"
+    assert life(fw, family, "tcp") > 86400
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_unanswered_datagrams_live_shortly(fw, pressure, family):
+    """Repeating the question makes no longer life of it, an answer does."""
+    ask, tell = UDP(sport=999, dport=53), UDP(sport=53, dport=999)
+    pressure(1000, half_open=7)
+    for _ in range(3):
+        fw.run("ingress", to_us(family, ask))
+        assert 5 <= life(fw, family, "udp") <= 7
+    assert fw.run("egress", from_us(family, tell))["reason"] == "established"
+    assert life(fw, family, "udp") > 30
