@@ -12,11 +12,11 @@
 
 #include "user/antispoof.h"
 #include "user/attach.h"
+#include "user/ctsize.h"
 #include "user/modules.h"
 #include "user/probe.h"
 #include "user/util.h"
 
-#define SYSCTL	   "/proc/sys/net/netfilter/nf_conntrack_"
 #define MODULE_BTF "/sys/kernel/btf/nf_conntrack"
 
 int fw_kernel_init(struct fw_kernel *ret)
@@ -366,19 +366,59 @@ static void ask_hooks(const struct fw_kernel *kernel, struct fw_finding *ret)
 	}
 }
 
+/* So many that nobody has to wait for chains: a power of two, as the kernel likes. */
+static uint64_t buckets_for(uint64_t entries)
+{
+	uint64_t n = 1024;
+
+	while (n < entries && n < 1ull << 31)
+		n *= 2;
+	return n;
+}
+
+/*
+ * A lookup costs 105 ns in a table with room, 900 ns with chains of four. Room is
+ * short first for what is there now, then for what may come.
+ */
+static void judge_table(const struct fw_ctsize *size, struct fw_finding *ret)
+{
+	double now = (double)size->entries / (double)size->buckets;
+	double full = (double)size->limit / (double)size->buckets;
+
+	if (size->limit && size->entries * 4 >= size->limit * 3) {
+		put(ret, FW_ANSWER_NO,
+		    "%" PRIu64 " of %" PRIu64
+		    " entries: raise nf_conntrack_max, and nf_conntrack_buckets with it",
+		    size->entries, size->limit);
+	} else if (now > 2) {
+		put(ret, FW_ANSWER_NO,
+		    "%" PRIu64 " entries, %.1f in each of %" PRIu64
+		    " buckets: set nf_conntrack_buckets to %" PRIu64,
+		    size->entries, now, size->buckets,
+		    buckets_for(size->limit ? size->limit : size->entries));
+	} else if (full > 2) {
+		put(ret, FW_ANSWER_NO,
+		    "%" PRIu64 " of %" PRIu64
+		    " entries, when full %.1f in each of %" PRIu64
+		    " buckets: set nf_conntrack_buckets to %" PRIu64,
+		    size->entries, size->limit, full, size->buckets,
+		    buckets_for(size->limit));
+	} else {
+		put(ret, FW_ANSWER_YES,
+		    "%" PRIu64 " of %" PRIu64 " entries in %" PRIu64 " buckets",
+		    size->entries, size->limit, size->buckets);
+	}
+}
+
 static void ask_table(const struct fw_kernel *kernel, struct fw_finding *ret)
 {
-	uint64_t limit, buckets;
+	struct fw_ctsize size;
 
-	if (fw_read_number(SYSCTL "max", &limit) < 0 ||
-	    fw_read_number(SYSCTL "buckets", &buckets) < 0) {
-		if (is_conntrack_here(kernel, ret))
-			ret->answer = FW_ANSWER_UNKNOWN;
-		return;
-	}
-	/* More than four entries a bucket: lookups walk chains. */
-	put(ret, yes_if(limit <= 4 * buckets),
-	    "%" PRIu64 " entries in %" PRIu64 " buckets", limit, buckets);
+	fw_ctsize_read(&size);
+	if (size.buckets)
+		judge_table(&size, ret);
+	else if (is_conntrack_here(kernel, ret))
+		ret->answer = FW_ANSWER_UNKNOWN;
 }
 
 /* ---- the table --------------------------------------------------------------------------- */
@@ -442,8 +482,8 @@ const struct fw_feature fw_features[] = {
 	{ "conntrack hooks", "NAT, helpers, other people's ct rules",
 	  "nothing is missing", OPTIONAL, ask_hooks, NULL },
 	{ "size of the connection table", "many flows",
-	  "lookups get slow; raise nf_conntrack_buckets", OPTIONAL, ask_table,
-	  NULL },
+	  "lookups get slow, new flows are refused; sysctl net.netfilter.*",
+	  OPTIONAL, ask_table, NULL },
 };
 const size_t fw_n_features = ARRAY_SIZE(fw_features);
 

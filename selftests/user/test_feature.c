@@ -179,6 +179,41 @@ static void each_feature_has_an_answer(void **state)
 	fw_kernel_done(&kernel);
 }
 
+/* ---- the connection table -------------------------------------------------------- */
+
+static void assert_judged(uint64_t entries, uint64_t limit, uint64_t buckets,
+			  enum fw_answer answer, const char *word)
+{
+	const struct fw_ctsize size = { entries, limit, buckets };
+	struct fw_finding finding = { 0 };
+
+	judge_table(&size, &finding);
+	assert_int_equal(finding.answer, answer);
+	assert_non_null(strstr(finding.detail, word));
+	/* nothing was cut off */
+	assert_true(strlen(finding.detail) < sizeof(finding.detail) - 1);
+}
+
+static void table_of_connections_is_judged(void **state)
+{
+	(void)state;
+	assert_judged(10, 65536, 65536, FW_ANSWER_YES,
+		      "10 of 65536 entries in 65536 buckets");
+	assert_judged(49151, 65536, 65536, FW_ANSWER_YES, "49151 of");
+	assert_judged(49152, 65536, 65536, FW_ANSWER_NO,
+		      "raise nf_conntrack_max");
+	assert_judged(10, 131072, 65536, FW_ANSWER_YES, "10 of");
+	assert_judged(10, 131073, 65536, FW_ANSWER_NO,
+		      "nf_conntrack_buckets to 262144");
+	assert_judged(30000, 100000, 10000, FW_ANSWER_NO,
+		      "3.0 in each of 10000 buckets: set "
+		      "nf_conntrack_buckets to 131072");
+	/* no limit at all */
+	assert_judged(30000, 0, 10000, FW_ANSWER_NO, "to 32768");
+	assert_judged(4000000000, 6000000000, 1000000000, FW_ANSWER_NO,
+		      "4000000000 entries");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +222,7 @@ int main(void)
 		cmocka_unit_test(foreign_places_are_refused),
 		cmocka_unit_test(rules_need_tc),
 		cmocka_unit_test(each_feature_has_an_answer),
+		cmocka_unit_test(table_of_connections_is_judged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
