@@ -2,7 +2,8 @@
 """What a machine is to do: shell text for the guest's init, and the reports it owes.
 
 The guest has two CPUs, so there are two chains of suites side by side, and beside
-them what only waits. Tests that unload modules come first and alone.
+them what only waits. Tests that unload modules come first and alone, then those that
+change the size of the connection table, which all namespaces share.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ PATIENCE_S = 300  # with each of them on a usual machine, or what meson has
 
 NETNS = "selftests/netns"
 MODULES = f"{NETNS}/test_modules.py"
+TABLE = f"{NETNS}/test_table_full.py"
 # One part of the files, as scripts/test has it; the others are the second.
 FIRST = ("bench", "bridge", "daemon", "icmp", "interfaces", "lab", "neighbours", "sanity",
          "scale")
@@ -54,12 +56,12 @@ def _chains(build, part, pattern, slowness):
     if part == "main":
         marked = ["-m", "main", *only]
         tagged = [f"{NETNS}/test_{name}.py" for name in TAGGED]
-        rest = [f"--ignore={name}" for name in (*tagged, MODULES)]
+        rest = [f"--ignore={name}" for name in (*tagged, MODULES, TABLE)]
         return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1], slowness),
                  _suite("main-tagged", *tagged, *marked)],
                 [_suite("main", NETNS, *rest, *marked)], [])
     files = [f"{NETNS}/test_{name}.py" for name in FIRST]
-    rest = [f"--ignore={name}" for name in (*files, MODULES)]
+    rest = [f"--ignore={name}" for name in (*files, MODULES, TABLE)]
     quick = ["-m", "not waits", *only]
     first = [_suite("prog", "selftests/prog", *only), _suite("first", *files, *quick)]
     if not pattern:
@@ -77,12 +79,15 @@ def make(build, part="all", pattern=None, environment=None):
     head = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in (environment or {}).items())
     slowness = (environment or {}).get("FWCTL_SLOWNESS", 1)
     chains = [chain for chain in _chains(build, part, pattern, slowness) if chain]
-    modules = [_suite("modules", MODULES, *(["-k", pattern] if pattern else []))]
+    only = ["-k", pattern] if pattern else []
+    modules = [_suite("modules", MODULES, *only)]
+    table = [_suite("table", TABLE, *only)] if part == "all" else []
     # Programs that do without fwctld load no modules.
     text = head + modules[0][1] + "\nmodprobe -a nf_conntrack nf_conntrack_netlink\n"
+    text += "".join(f"{command}\n" for _, command in table)
     text += "".join(_chain(chain) for chain in chains)
     text += "wait\ndeliver\n"
-    return Job(text, [name for chain in (modules, *chains) for name, _ in chain])
+    return Job(text, [name for chain in (modules, table, *chains) for name, _ in chain])
 
 
 def shell(environment=None):
