@@ -287,6 +287,7 @@ struct fw_timeouts {
 /* what a load does to flows that earlier rules accepted; neither: judge again */
 #define FW_OPT_RELOAD_KEEP  0x10
 #define FW_OPT_RELOAD_KILL  0x20
+#define FW_OPT_CT_HOOKS	    0x80 /* of the daemon alone */
 
 /*
  * Checks that may be switched off, X(symbol, bit of the options): set, and the

@@ -250,6 +250,8 @@ static void check_option(struct fw_scope *scope,
 		return;
 	program->options &= ~option->clear;
 	program->options |= option->set;
+	if (option->set & FW_OPT_CT_HOOKS)
+		program->ct_hooks_at = option->name;
 }
 
 static void check_timeout(struct fw_scope *scope,

@@ -186,6 +186,9 @@ static void print_settings(const struct fw_program *program, FILE *out)
 			program->options & FW_OPT_RELOAD_KEEP ? "keep"
 							      : "kill");
 	}
+	/* judges no packet: of what is usual nothing is said */
+	if (program->options & FW_OPT_CT_HOOKS)
+		fprintf(out, "option conntrack-hooks on\n");
 	for (dir = 0; dir < FW_DIR_MAX; dir++) {
 		fprintf(out, "default %s %s%s\n", fw_dir_name((enum fw_dir)dir),
 			fw_verdict_name(

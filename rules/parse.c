@@ -181,6 +181,8 @@ static const struct {
 	const char *value;
 	uint32_t clear, set;
 } options[] = {
+	{ "conntrack-hooks", "auto", FW_OPT_CT_HOOKS, 0 },
+	{ "conntrack-hooks", "on", 0, FW_OPT_CT_HOOKS },
 	{ "fragments", "track", FW_OPT_FRAG_DROP, 0 },
 	{ "fragments", "drop", 0, FW_OPT_FRAG_DROP },
 	{ "non-ip", "pass", FW_OPT_NON_IP_DROP, 0 },
@@ -286,8 +288,13 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 	static const char *const later[] = { "offload", "syn-cookies",
 					     "steering", NULL };
 	static const struct fw_keyword names[] = {
-		{ "fragments", 0 }, { "non-ip", 0 },	{ "ip-options", 0 },
-		{ "check", 0 },	    { "on-reload", 0 }, { NULL, 0 },
+		{ "conntrack-hooks", 0 },
+		{ "fragments", 0 },
+		{ "non-ip", 0 },
+		{ "ip-options", 0 },
+		{ "check", 0 },
+		{ "on-reload", 0 },
+		{ NULL, 0 },
 	};
 	int ignored;
 
@@ -295,8 +302,8 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 	if (fw_parser_refuse_later(p, later))
 		return false;
 	if (!fw_parser_choose(p, names,
-			      "'fragments', 'non-ip', 'ip-options', 'check' or "
-			      "'on-reload'",
+			      "'conntrack-hooks', 'fragments', 'non-ip', "
+			      "'ip-options', 'check' or 'on-reload'",
 			      &ignored))
 		return false;
 	stmt->option.name = p->last;

@@ -242,6 +242,7 @@ struct fw_program {
 	uint32_t options;		      /* FW_OPT_* */
 	uint64_t antispoof, antispoof_strict; /* zones, as in the image */
 	struct fw_span antispoof_at;	      /* the first place; len 0: none */
+	struct fw_span ct_hooks_at;	      /* where FW_OPT_CT_HOOKS is set */
 	struct fw_timeouts timeouts;
 	struct fw_timeout_from timeout_from[FW_TIMEOUT_MAX];
 	struct fw_text *texts; /* all files read, the main one first */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "user/cthooks.h"
 #include "user/fill.h"
 #include "user/log.h"
 #include "user/modules.h"
@@ -97,6 +98,9 @@ int fw_daemon_open(struct fw_daemon *daemon,
 		return r;
 	}
 	free(take_ptr(daemon->open_error));
+	/* A crash may have left the table behind, somebody have removed it. */
+	daemon->may_hold_hooks = true;
+	(void)fw_daemon_follow_option(daemon);
 	r = fw_privileges_drop(daemon->exit_on_unload);
 	if (r < 0) {
 		log_warning("cannot drop capabilities: %s, ignoring",
@@ -121,12 +125,30 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr)
 	fw_fill_free(take_ptr(daemon->fill));
 	fw_mirror_free(take_ptr(daemon->mirror));
 	fw_apply_free(take_ptr(daemon->apply));
+	(void)fw_daemon_follow_option(daemon);
 	r = fw_datapath_remove(daemon->datapath);
 	if (r < 0) {
 		fw_errorf(reterr, "cannot remove everything below '%s': %s",
 			  daemon->paths.pin_dir, strerror(-r));
 	}
 	fw_daemon_close(daemon);
+	return r;
+}
+
+int fw_daemon_follow_option(struct fw_daemon *daemon)
+{
+	const struct fw_program *program = fw_daemon_program(daemon);
+	bool on = program && program->options & FW_OPT_CT_HOOKS;
+	_cleanup_free_ char *error = NULL;
+	int r;
+
+	if (!on && !daemon->may_hold_hooks)
+		return 0;
+	r = fw_cthooks_set(on, &error);
+	if (r < 0)
+		log_warning("%s", error ? error : strerror(-r));
+	else
+		daemon->may_hold_hooks = on;
 	return r;
 }
 

@@ -27,6 +27,7 @@ struct fw_daemon {
 	struct fw_paths paths;
 	unsigned long netns;
 	bool exit_on_unload;
+	bool may_hold_hooks; /* there may be the table of cthooks.h */
 	time_t started;
 
 	/* All or none; they go together. */
@@ -69,6 +70,12 @@ void fw_daemon_close(struct fw_daemon *daemon);
 
 /** @brief Take everything out of the kernel; 0 or a negative errno. */
 int fw_daemon_remove(struct fw_daemon *daemon, char **reterr);
+
+/**
+ * @brief Hold the kernel's conntrack hooks, or let go of them, as the running rules
+ * say; without rules nobody holds them.
+ */
+int fw_daemon_follow_option(struct fw_daemon *daemon);
 
 /** @brief The running rules, borrowed; NULL: none. */
 const struct fw_program *fw_daemon_program(const struct fw_daemon *daemon);

@@ -331,6 +331,16 @@ static struct fw_span find_antispoof(const struct fw_program *program)
 	return program->antispoof_at;
 }
 
+static void ask_nftables(const struct fw_kernel *kernel, struct fw_finding *ret)
+{
+	ask_module(kernel, FW_MODULE_NFTABLES, ret);
+}
+
+static struct fw_span find_ct_hooks(const struct fw_program *program)
+{
+	return program->ct_hooks_at;
+}
+
 /* ---- the connection table ------------------------------------------------------------- */
 
 static void ask_hook_list(const struct fw_kernel *kernel,
@@ -476,6 +486,9 @@ const struct fw_feature fw_features[] = {
 	{ "BPF netfilter programs", "IPsec in transport mode",
 	  "nftables has to tell such packets apart", OPTIONAL, ask_nf_prog,
 	  NULL },
+	{ "nf_tables", "option conntrack-hooks on",
+	  "the kernel tracks only if somebody else makes it", OPTIONAL,
+	  ask_nftables, find_ct_hooks },
 	{ "list of netfilter hooks", "saying whether conntrack hooks run",
 	  "doctor cannot tell; the programs find out by themselves", OPTIONAL,
 	  ask_hook_list, NULL },

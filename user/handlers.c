@@ -8,6 +8,7 @@
 #include "user/antispoof.h"
 #include "user/bpffs.h"
 #include "user/compilation.h"
+#include "user/cthooks.h"
 #include "user/daemon.h"
 #include "user/feature.h"
 #include "user/log.h"
@@ -150,6 +151,17 @@ static json_t *load_result(const struct fw_daemon *daemon,
 			 idle, "messages", fw_messages_pack(warnings));
 }
 
+/* Before the rules run, which may be refused for it; nothing else depends on it. */
+static int hold_hooks(struct loading *loading, const struct fw_program *program,
+		      struct fw_span *ret_at)
+{
+	if (!(program->options & FW_OPT_CT_HOOKS))
+		return 0;
+	*ret_at = program->ct_hooks_at;
+	loading->daemon->may_hold_hooks = true;
+	return fw_cthooks_set(true, &loading->error);
+}
+
 /* The rules are right: into the kernel with them. */
 static int put_in_force(struct loading *loading, struct fw_program *program,
 			int r_open)
@@ -163,7 +175,11 @@ static int put_in_force(struct loading *loading, struct fw_program *program,
 	if (r == 0)
 		r = fw_antispoof_prepare(program, &at, &loading->error);
 	if (r == 0)
+		r = hold_hooks(loading, program, &at);
+	if (r == 0)
 		r = fw_apply_load(apply, program, &at, &loading->error);
+	/* What runs now says whether they are held. */
+	(void)fw_daemon_follow_option(loading->daemon);
 	if (r < 0) {
 		refuse(loading, r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
 		       program, at,
@@ -257,6 +273,14 @@ void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 
 /* ---- unload ----------------------------------------------------------------- */
 
+/* Pins that cannot be adopted, and what nobody knows of them. */
+static int purge(struct fw_daemon *daemon, char **reterr)
+{
+	daemon->may_hold_hooks = true;
+	(void)fw_daemon_follow_option(daemon);
+	return fw_datapath_purge(daemon->paths.pin_dir, reterr);
+}
+
 void fw_handle_unload(void *data, struct fw_request *request,
 		      const json_t *args)
 {
@@ -270,7 +294,7 @@ void fw_handle_unload(void *data, struct fw_request *request,
 	if (was_loaded && !daemon->datapath) {
 		r = fw_daemon_open(daemon, &fw_datapath_smallest, &error);
 		if (r < 0) /* pins that nobody can adopt, but one can remove */
-			r = fw_datapath_purge(daemon->paths.pin_dir, &error);
+			r = purge(daemon, &error);
 		if (r < 0) {
 			fw_reply_error(request, FW_EXIT_KERNEL, "%s",
 				       error ? error : strerror(-r));

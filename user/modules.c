@@ -45,6 +45,7 @@ static const struct {
 	{ "sch_ingress", "clsact_init" },
 	{ "cls_bpf", "cls_bpf_classify" },
 	{ "8021q", "vlan_dev_init" },
+	{ "nf_tables", "nf_tables_newtable" },
 };
 
 __attribute__((format(printf, 6, 0))) static void

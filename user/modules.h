@@ -19,6 +19,7 @@ struct fw_probe;
 #define FW_MODULE_CTNETLINK "nf_conntrack_netlink"
 #define FW_MODULE_CLSACT    "sch_ingress"
 #define FW_MODULE_CLS_BPF   "cls_bpf"
+#define FW_MODULE_NFTABLES  "nf_tables"
 
 enum fw_module_state {
 	FW_MODULE_UNKNOWN, /* the kernel has no type information to look into */

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`option conntrack-hooks on`: the kernel tracks, by a table of ours that harms nobody."""
+
+import os
+import signal
+
+import pytest
+
+from lab.lab import SERVER
+from lab.netns import wait_for
+from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+
+both = pytest.mark.parametrize("family", [4, 6])
+RULES = ("default in drop\ndefault out accept\ndefault forward drop\n"
+         "accept forward wan -> lan proto { tcp, udp } to port 7 label through\n")
+ON = "option conntrack-hooks on\n"
+INVALID = """\
+table inet lab_filter {
+	chain forward {
+		type filter hook forward priority filter;
+		ct state invalid counter drop
+	}
+}
+"""
+
+
+@pytest.fixture
+def hooks_lab(own_lab):
+    """A lab where every table of nftables is listed at will."""
+    own_lab.tables = lambda: own_lab.firewall.run("nft", "list", "ruleset").stdout
+    return own_lab
+
+
+def is_tracked(lab):
+    """True if new entries are the kernel's: they send events."""
+    events = lab.firewall.popen("timeout", "1", "conntrack", "-E", "-e", "NEW")
+    wait_for(lambda: "conntrack" in lab.firewall.run("ss", "-f", "netlink", "-p").stdout, 2)
+    assert udp_try(lab.client, SERVER[4], 7) == "ok"
+    return "udp" in events.communicate()[0]
+
+
+@pytest.mark.modes("xdp")
+def test_on_and_off(hooks_lab):
+    """Held from the load that says so to the one that does not, or to the unload."""
+    lab = hooks_lab
+    with UdpEcho(lab.server, SERVER[4], 7):
+        lab.load(RULES)
+        assert "fwctl" not in lab.tables()
+        assert not is_tracked(lab)
+        lab.load(ON + RULES)
+        before = lab.tables()
+        assert "table inet fwctl" in before and "ct state invalid" in before
+        assert "hook" not in before.replace("hooks", "")  # no packet passes it
+        assert is_tracked(lab)
+        lab.load(ON + RULES)
+        assert lab.tables() == before
+        lab.load(RULES)
+        assert lab.tables() == ""
+        wait_for(lambda: not is_tracked(lab), 5, "the entries to be ours again")
+        lab.load(ON + RULES)
+        lab.unload()
+        assert lab.tables() == ""
+
+
+@pytest.mark.modes("tc")
+def test_table_outlives_the_daemon(hooks_lab):
+    """A crash changes nothing; the next daemon brings back what somebody removed."""
+    lab = hooks_lab
+    lab.load(ON + RULES)
+    before = lab.tables()
+    for _ in range(2):
+        pid = lab.daemon_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: lab.daemon_pid() != pid)  # noqa: B023
+        lab.fwctl("status")
+        assert lab.tables() == before
+        lab.firewall.run("nft", "delete", "table", "inet", "fwctl")
+    lab.load(RULES)
+    assert lab.tables() == ""
+
+
+@pytest.mark.modes("tc")
+def test_tables_of_others(hooks_lab):
+    """They stay; one that has taken the name is an error with its place."""
+    lab = hooks_lab
+    lab.firewall.run("nft", "-f", "-", input=INVALID)
+    others = lab.tables()
+    lab.load(ON + RULES)
+    lab.load(RULES)
+    assert lab.tables() == others
+    lab.firewall.run("nft", "add", "table", "inet", "fwctl")
+    others = lab.tables()
+    generation = lab.generation()
+    refused = lab.fwctl("load", lab.rules(ON + RULES), check=False)
+    assert refused.exit == 4
+    assert "rules.conf:3:8: error: there is an nftables table inet fwctl" in refused.err
+    assert lab.generation() == generation and lab.tables() == others
+    lab.unload()
+    assert lab.tables() == others
+
+
+@both
+def test_flows_go_on_through_both_switches(hooks_lab, family):
+    """Connections opened while BPF owns them, whoever speaks first after each switch."""
+    lab, address = hooks_lab, SERVER[family]
+    lab.load(RULES)
+    with TcpEcho(lab.server, address, 7) as server:
+        talkers = [tcp_connect(lab.client, address, 7) for _ in range(2)]
+        for s in talkers:
+            assert tcp_talk(s)
+        wait_for(lambda: sum("ESTABLISHED" in line for line in lab.conntrack()) == 2, 5,
+                 "the states")
+        for switch in (lambda: lab.firewall.run("nft", "-f", "-", input=INVALID),
+                       lambda: lab.firewall.run("nft", "delete", "table", "inet", "lab_filter"),
+                       lambda: lab.load(ON + RULES),
+                       lambda: lab.load(RULES)):
+            switch()
+            server.say(b"first")  # a packet of the answers
+            for s in talkers:
+                assert s.recv(5) == b"first"
+                assert tcp_talk(s, bytes(200000))
+            talkers.append(tcp_connect(lab.client, address, 7))
+            assert tcp_talk(talkers[-1])
+            wait_for(lambda: sum("ESTABLISHED" in line for line in lab.conntrack())
+                     == len(talkers), 5, "the states")  # noqa: B023
+        assert tcp_try(lab.client, address, 7) == "ok"
