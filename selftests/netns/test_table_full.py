@@ -100,8 +100,9 @@ def test_table_full(lab, limit, family):
 FLOODED = ("default in drop\ndefault out drop\ndefault forward drop\n"
            "accept forward wan -> lan proto tcp to port { 7, 5201 } label real\n"
            f"accept forward wan -> lan proto tcp to port {PORTS[0]}-{PORTS[1]} label flood\n")
-# An emulated machine has one thread for its processors: less by the square of the slowness.
-SCALE = SLOWNESS ** 2
+# An emulated machine has one thread for its processors, and shares that with another machine:
+# a flood that takes all of it would say nothing about the table.
+SCALE = SLOWNESS ** 3
 ENTRIES, FLOW_RATE, QUIET_S, FLOOD_S = int(65536 / SCALE), 50000 / SCALE, 10, 60
 # What the transfer may take is bounded: a race for the processor would measure that.
 RATE = int(200e6 / SCALE)
@@ -168,7 +169,9 @@ def test_half_open_flood(own_lab, limit, family):
               f"fwctld {cpu / FLOOD_S:.0%} of a processor; refused {conntrack['refused']}")
         assert rate > 0.8 * FLOW_RATE
         assert during >= 0.9 * before
-        assert most <= ENTRIES * 0.96
+        # What the daemon has said holds for three seconds: machines may stand still for longer.
+        assert most <= ENTRIES * 0.96 or conntrack["refused"]["full"]
+        assert conntrack["refused"]["full"] * 20 <= conntrack["refused"]["pressure"]
         assert tight and conntrack["pressure"] and conntrack["refusing"]
         assert conntrack["refused"]["pressure"] > 0
         assert "fwctl_conntrack_pressure 1\n" in metrics
