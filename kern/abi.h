@@ -65,7 +65,10 @@ enum fw_tcp_state {
 	FW_TCP_REOPEN = 10,   /* RST in SYN_RECV, or SYN after a RST */
 	FW_TCP_CLOSE_ORIG = 11,	 /* RST in FIN_ORIG */
 	FW_TCP_CLOSE_REPLY = 12, /* RST in FIN_REPLY */
-	FW_TCP_STATE_MAX = 13,
+	/* older than the rules, and one side was heard so far: */
+	FW_TCP_ADOPTED = 13,	   /* the opener */
+	FW_TCP_ADOPTED_REPLY = 14, /* the other one */
+	FW_TCP_STATE_MAX = 15,
 };
 #define FW_TCP_STATES 16 /* what the bits could hold */
 
@@ -281,6 +284,9 @@ struct fw_timeouts {
 	__u32 seconds[FW_LIFE_MAX]; /* by enum fw_tcp_state and enum fw_life */
 };
 
+#define FW_ADOPT_DEFAULT 60 /* seconds after the first load */
+#define FW_ADOPT_MAX	 3600
+
 #define FW_OPT_FRAG_DROP    0x01
 #define FW_OPT_NON_IP_DROP  0x02
 #define FW_OPT_IP_OPTS_DROP 0x04
@@ -335,6 +341,7 @@ struct fw_image_head {
 	 */
 	__u32 ended_before;
 	__u32 pad;
+	__u64 adopt_until_ns; /* CLOCK_MONOTONIC; 0: nothing is adopted */
 };
 
 /*
@@ -519,7 +526,7 @@ struct fw_meta {
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_tuple) == 40, "fw_tuple");
 _Static_assert(sizeof(struct fw_key) == 64, "fw_key");
-_Static_assert(sizeof(struct fw_image_head) == 152, "fw_image_head");
+_Static_assert(sizeof(struct fw_image_head) == 160, "fw_image_head");
 _Static_assert(sizeof(struct fw_event) == 80, "fw_event");
 _Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
 _Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");

@@ -94,6 +94,11 @@ static __always_inline __u32 mark_gen(__u32 mark)
 	return mark >> FW_MARK_GEN_SHIFT;
 }
 
+static __always_inline __u32 mark_of(__u32 gen, enum fw_tcp_state state)
+{
+	return gen << FW_MARK_GEN_SHIFT | (__u32)state << FW_MARK_TCP_SHIFT;
+}
+
 /*
  * The generation whose flow it is now: the running one also if that keeps what
  * earlier rules accepted.
@@ -342,7 +347,7 @@ static __always_inline bool ct_is_over(struct nf_conn *ct,
 }
 
 /*
- * Insert an entry for an accepted new flow, in its first packet's direction.
+ * Insert an entry for an accepted flow, in its opener's direction.
  * Returns NONE, or why there is none.
  *
  * bpf_skb_ct_alloc() says NULL if the table is full or memory gone (-ENOMEM is all
@@ -352,7 +357,7 @@ static __always_inline bool ct_is_over(struct nf_conn *ct,
  * others, and reaps the second.
  */
 static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
-					   __u32 gen, __u32 seconds)
+					   __u32 mark, __u32 seconds)
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };
@@ -360,6 +365,9 @@ static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
 	struct nf_conn___init *init;
 	struct nf_conn *ct;
 	__u32 size = tuple_to_sock(&sock, t);
+	__u8 state = mark_state(mark);
+	bool replied =
+		state == FW_TCP_ADOPTED_REPLY || state == FW_TCP_ESTABLISHED;
 	bool is_over;
 
 	for (int try = 0; try < 3; try++) {
@@ -367,9 +375,8 @@ static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
 		if (!init)
 			return FW_REASON_DROP_TABLE_FULL;
 		bpf_ct_set_timeout(init, seconds * 1000);
-		bpf_ct_set_status(init, 0);
-		init->ct.mark = gen << FW_MARK_GEN_SHIFT |
-				FW_TCP_SYN_SENT << FW_MARK_TCP_SHIFT;
+		bpf_ct_set_status(init, replied ? IPS_SEEN_REPLY : 0);
+		init->ct.mark = mark;
 		ct = bpf_ct_insert_entry(init);
 		is_over = false;
 		if (!ct) {

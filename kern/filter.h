@@ -412,7 +412,8 @@ static __noinline void remember_flow(const struct pkt *p,
 	/* for people only: an entry that cannot be written costs a label */
 	(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
 	event_flow(p, hook, type, orig, &p->res, gen,
-		   type == FW_EVENT_FLOW_NEW ? FW_TCP_SYN_SENT : FW_TCP_NONE);
+		   type == FW_EVENT_FLOW_NEW ? p->flow.changed
+					     : (__u8)FW_TCP_NONE);
 }
 
 /* The flow gets an entry of ours in the connection table. */
@@ -452,12 +453,13 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		if (unlikely(pressure_refuses_next()))
 			return FW_REASON_DROP_TABLE_PRESSURE;
 		refusal = ct_insert(
-			ctx, orig, r->gen,
+			ctx, orig, mark_of(r->gen, FW_TCP_SYN_SENT),
 			pressure_life(p->key.proto == IPPROTO_TCP
 					      ? t->seconds[FW_TCP_SYN_SENT]
 					      : t->seconds[FW_LIFE_UDP]));
 		if (unlikely(refusal != FW_REASON_NONE))
 			return refusal;
+		p->flow.changed = FW_TCP_SYN_SENT;
 		remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
 	} else if (pkt_has_xflow(p)) {
 		xflow_put(p, orig, &p->res, r->gen, t);
@@ -590,6 +592,109 @@ static __always_inline enum fw_reason check_opens(const struct pkt *p)
 	return FW_REASON_NONE;
 }
 
+/* Make the packet's flow one of ours, with this tuple of its opener. */
+static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
+						void *ctx,
+						const enum fw_hook hook,
+						__u8 state)
+{
+	const struct fw_timeouts *t = &r->head->timeouts;
+	const struct fw_tuple *orig =
+		p->flow.reply ? &p->flow.orig : pkt_tuple(p);
+	__u32 life = p->key.proto == IPPROTO_TCP ? state : FW_LIFE_UDP_STREAM;
+	enum fw_reason refusal;
+
+	if (unlikely(pressure_refuses_next()))
+		return FW_REASON_DROP_TABLE_PRESSURE;
+	refusal = ct_insert(ctx, orig, mark_of(r->gen, state),
+			    tcp_is_half_open(state)
+				    ? pressure_life(t->seconds[life])
+				    : t->seconds[life]);
+	if (unlikely(refusal != FW_REASON_NONE))
+		return refusal;
+	p->flow.changed = state;
+	remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
+	decided(p, r, hook, FW_REASON_ESTABLISHED, true);
+	return FW_REASON_ESTABLISHED;
+}
+
+/*
+ * A packet that nobody's flow explains, soon after the first load, may be of a
+ * connection that is older. It is judged as seen, as if it opened a flow; if that is
+ * denied, turned round, as the answer to what the other side has opened. TC only.
+ *
+ * Where the kernel's hooks run, the kernel knows what there is; and what was ours
+ * is no older than we are.
+ */
+static __noinline bool may_be_older(struct pkt *p, void *ctx,
+				    const enum fw_hook hook)
+{
+	const struct fw_tuple *t = pkt_tuple(p);
+
+	if (p->key.proto == IPPROTO_UDP && !is_asked_for(ctx, t))
+		return false;
+	return !was_ours(t) && !hooks_active(ctx_net(ctx, hook), t->family);
+}
+
+/* Might it be an answer to UDP that this host has sent? */
+static __always_inline bool
+may_be_answer(const struct pkt *p, const struct run *r, const enum fw_hook hook)
+{
+	return hook != FW_HOOK_EGRESS && p->key.proto == IPPROTO_UDP &&
+	       p->key.dir == FW_DIR_IN && adopts_now(r->head);
+}
+
+/*
+ * True if the denied packet is to be judged once more: p->key is then what the
+ * other side would have sent to open its flow.
+ */
+static __noinline bool turn_round(struct pkt *p, const struct run *r, void *ctx,
+				  const enum fw_hook hook)
+{
+	struct flow *f = &p->flow;
+
+	if (f->found || f->reply)
+		return false;
+	if (!f->older) {
+		if (likely(!may_be_answer(p, r, hook)))
+			return false;
+		f->older = may_be_older(p, ctx, hook);
+		if (!f->older)
+			return false;
+	}
+	tuple_reverse(&f->orig, pkt_tuple(p));
+	f->reply = true;
+	key_from_tuple(&p->key, &f->orig);
+	(void)learn_selves_again(p);
+	learn_loopback(p);
+	return true;
+}
+
+/*
+ * The rules have judged an older connection. Nobody has seen the other side of a TCP
+ * one: it is established with the first packet of that (I8).
+ */
+static __noinline enum fw_reason
+settle_older(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	bool tcp = p->key.proto == IPPROTO_TCP;
+	enum fw_reason reason;
+
+	if (p->res.verdict == FW_ACCEPT)
+		return take_over(p, r, ctx, hook,
+				 !tcp		 ? FW_TCP_ESTABLISHED
+				 : p->flow.reply ? FW_TCP_ADOPTED_REPLY
+						 : FW_TCP_ADOPTED);
+	if (tcp)
+		return FW_REASON_DROP_TCP_NO_SYN;
+	/* it is turned round: nobody to be told */
+	reason = reason_of_drop(&p->res);
+	if (reason == FW_REASON_DROP_REJECT)
+		reason = FW_REASON_DROP_RULE;
+	decided(p, r, hook, reason, false);
+	return reason;
+}
+
 static __always_inline enum fw_reason
 step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
@@ -605,7 +710,16 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	}
 	if (f->found && hook == FW_HOOK_XDP)
 		return FW_REASON_UNDECIDED;
+	f->reply = f->found && f->reply;
 	reason = f->found ? check_alive(p, r, ctx, hook) : check_opens(p);
+	if (reason == FW_REASON_DROP_TCP_NO_SYN && !f->found &&
+	    is_midstream(p) && adopts_now(r->head)) {
+		if (hook == FW_HOOK_XDP)
+			return FW_REASON_UNDECIDED;
+		f->older = may_be_older(p, ctx, hook);
+		if (f->older)
+			reason = FW_REASON_NONE;
+	}
 	if (reason != FW_REASON_NONE)
 		return reason;
 	if (f->found) {
@@ -613,17 +727,27 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		(void)learn_selves_again(p);
 		learn_loopback(p);
 	}
-	/* an answer whose way out is not ours came in by no zone either */
-	if (!locate(p, r, hook, f->reply) &&
-	    (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r)))
-		return FW_REASON_UNDECIDED;
-	limit_essential(&p->key);
-	reason = ask_rules(p, r, ctx, hook, false);
-	if (reason != FW_REASON_NONE)
-		return reason;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 2; i++) {
+		/* an answer whose way out is not ours came in by no zone either */
+		if (!locate(p, r, hook, f->reply) &&
+		    (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r)))
+			return FW_REASON_UNDECIDED;
+		limit_essential(&p->key);
+		reason = ask_rules(p, r, ctx, hook, false);
+		if (reason != FW_REASON_NONE)
+			return reason;
+		if (p->res.verdict == FW_ACCEPT || hook == FW_HOOK_XDP ||
+		    likely(!turn_round(p, r, ctx, hook)))
+			break;
+	}
 	if (f->found)
 		return settle_flow(p, r, ctx, hook);
+	if (hook != FW_HOOK_XDP && unlikely(f->older))
+		return settle_older(p, r, ctx, hook);
 	if (p->res.verdict != FW_ACCEPT) {
+		if (hook == FW_HOOK_XDP && may_be_answer(p, r, hook))
+			return FW_REASON_UNDECIDED;
 		reason = reason_of_drop(&p->res);
 		if (reason != FW_REASON_DROP_REJECT || hook != FW_HOOK_XDP)
 			decided(p, r, hook, reason, false);
@@ -723,7 +847,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		parsed = parse_unusual(p, ctx, hook, r->head->options);
 	r->gen = r->head->gen;
 	r->ifaces = iface_table(r->gen);
-	if (unlikely(!r->ifaces)) /* written before its image */
+	if (unlikely(r->ifaces->gen != r->gen)) /* written before its image */
 		return FW_REASON_DROP_INTERNAL;
 	if (unlikely(!find_iface(p, r)))
 		return FW_REASON_UNCOVERED;

@@ -41,6 +41,7 @@
 #include "kern/conntrack.h"
 #include "kern/xflow.h"
 
+#include "kern/adopt.h"
 #include "kern/icmp.h"
 #include "kern/meta.h"
 #include "kern/sanity.h"

@@ -56,15 +56,15 @@ static __always_inline __u8 self6_find(const struct fw_self6_table *t,
 
 #ifdef __bpf__
 /*
- * The interfaces of a generation, or NULL. Each address depends on what was read
- * before it, so also a processor that reads ahead sees what is picked.
+ * The interfaces of a generation, if they say that they are of it. Each address
+ * depends on what was read before it, so also a processor that reads ahead sees
+ * what is picked.
  */
 static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 {
 	const volatile __u8 *pick = &host.iface_pick[gen % FW_HOST_PICKS];
-	const struct fw_iface_table *t = &host.ifaces[*pick % FW_HOST_TABLES];
 
-	return likely(t->gen == gen) ? t : NULL;
+	return &host.ifaces[*pick % FW_HOST_TABLES];
 }
 
 static __always_inline const struct fw_self_table *self_table(void)

@@ -42,6 +42,7 @@ struct flow {
 	bool found;
 	bool reply;   /* this packet goes against the opener's direction */
 	bool renamed; /* NAT shows it under another tuple at this hook */
+	bool older;   /* not found, but perhaps there before the first rules */
 };
 
 /* In a per-CPU map, not on the stack: see `work` in maps.h. */

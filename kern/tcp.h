@@ -29,7 +29,8 @@ enum tcp_class {
 static __always_inline bool tcp_is_half_open(__u8 state)
 {
 	return state == FW_TCP_SYN_SENT || state == FW_TCP_SYN_RECV ||
-	       state == FW_TCP_SYN_SENT2;
+	       state == FW_TCP_SYN_SENT2 || state == FW_TCP_ADOPTED ||
+	       state == FW_TCP_ADOPTED_REPLY;
 }
 
 /*
@@ -53,6 +54,8 @@ static __always_inline bool tcp_is_half_open(__u8 state)
 #define CL  FW_TCP_CLOSE
 #define CO  FW_TCP_CLOSE_ORIG
 #define CR  FW_TCP_CLOSE_REPLY
+#define AD  FW_TCP_ADOPTED
+#define AR  FW_TCP_ADOPTED_REPLY
 #define ES_ (FW_TCP_ESTABLISHED | TCP_LIVES)
 #define FO_ (FW_TCP_FIN_ORIG | TCP_LIVES)
 #define FR_ (FW_TCP_FIN_REPLY | TCP_LIVES)
@@ -120,6 +123,16 @@ const __u8 tcp_table[FW_TCP_STATES][2][TCP_CLASSES] = {
 		 [1] = { FO,  TW,  CO,  CO,  CO } },
 	[CR] = { [0] = { FR,  TW,  RO,  no,  CR },
 		 [1] = { FR,  FR,  CR,  CR,  CR } },
+	/*
+	 * Older than the rules: nobody saw its handshake, and so far one side was
+	 * heard alone, in AD the opener, in AR the other one. Nothing that this side
+	 * says makes a connection of it, it takes an ACK of the other one. There is
+	 * nothing to come back to after a RST: the life is short and stays as it is.
+	 */
+	[AD] = { [0] = { AD,  AD,  AD,  no,  AD },
+		 [1] = { ES,  FR,  AD,  AD,  AD } },
+	[AR] = { [0] = { ES,  FO,  AR,  no,  AR },
+		 [1] = { AR,  AR,  AR,  AR,  AR } },
 };
 /* clang-format on */
 
@@ -136,6 +149,8 @@ const __u8 tcp_table[FW_TCP_STATES][2][TCP_CLASSES] = {
 #undef CL
 #undef CO
 #undef CR
+#undef AD
+#undef AR
 #undef ES_
 #undef FO_
 #undef FR_

@@ -82,7 +82,8 @@ struct fw_ast_binding {
 
 struct fw_ast_option {
 	struct fw_span name;
-	uint32_t clear, set; /* FW_OPT_* */
+	uint32_t clear, set; /* FW_OPT_*; both 0: seconds of adopt */
+	uint32_t adopt_s;
 };
 
 struct fw_ast_timeout {

@@ -19,6 +19,7 @@ struct once {
 	struct fw_span options[32]; /* per bit of FW_OPT_* */
 	struct fw_span timeouts[FW_TIMEOUT_MAX];
 	struct fw_span antispoof[FW_MAX_ZONES];
+	struct fw_span adopt;
 	unsigned int n_zones;
 	unsigned int n_members;
 };
@@ -244,10 +245,14 @@ static void check_option(struct fw_scope *scope,
 			 const struct fw_ast_option *option, struct once *once,
 			 struct fw_program *program)
 {
-	int bit = __builtin_ctz(option->clear | option->set);
+	uint32_t bits = option->clear | option->set;
+	struct fw_span *said =
+		bits ? &once->options[__builtin_ctz(bits)] : &once->adopt;
 
-	if (!check_once(scope, &once->options[bit], option->name, "option"))
+	if (!check_once(scope, said, option->name, "option"))
 		return;
+	if (!bits)
+		program->adopt_s = option->adopt_s;
 	program->options &= ~option->clear;
 	program->options |= option->set;
 	if (option->set & FW_OPT_CT_HOOKS)

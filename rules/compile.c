@@ -29,6 +29,7 @@ static struct fw_program *new_program(void)
 	program->default_verdict[FW_DIR_OUT] = FW_ACCEPT;
 	program->default_verdict[FW_DIR_FORWARD] = FW_DROP;
 	fw_timeouts_init(program);
+	program->adopt_s = FW_ADOPT_DEFAULT;
 	return program;
 }
 

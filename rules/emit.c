@@ -106,6 +106,7 @@ void fw_image_set_past(struct fw_image *image, const struct fw_image_past *past)
 
 	memcpy(&head, image->bytes, sizeof(head));
 	head.ended_before = past->ended_before;
+	head.adopt_until_ns = past->adopt_until_ns;
 	memcpy(image->bytes, &head, sizeof(head));
 }
 

@@ -166,6 +166,7 @@ static void print_timeouts(const struct fw_program *program, FILE *out)
 
 static void print_settings(const struct fw_program *program, FILE *out)
 {
+	char text[FW_DURATION_SIZE];
 	size_t i;
 	int dir;
 
@@ -189,6 +190,12 @@ static void print_settings(const struct fw_program *program, FILE *out)
 	/* judges no packet: of what is usual nothing is said */
 	if (program->options & FW_OPT_CT_HOOKS)
 		fprintf(out, "option conntrack-hooks on\n");
+	if (!program->adopt_s) {
+		fputs("option adopt off\n", out);
+	} else if (program->adopt_s != FW_ADOPT_DEFAULT) {
+		fw_duration_text(program->adopt_s, text);
+		fprintf(out, "option adopt %s\n", text);
+	}
 	for (dir = 0; dir < FW_DIR_MAX; dir++) {
 		fprintf(out, "default %s %s%s\n", fw_dir_name((enum fw_dir)dir),
 			fw_verdict_name(

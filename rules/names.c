@@ -48,13 +48,21 @@ static const char *const hooks[] = {
 
 /* As conntrack(8) spells them, which has one word for all that a RST leaves. */
 static const char *const tcp_states[] = {
-	[FW_TCP_NONE] = "NONE",		  [FW_TCP_SYN_SENT] = "SYN_SENT",
-	[FW_TCP_SYN_RECV] = "SYN_RECV",	  [FW_TCP_ESTABLISHED] = "ESTABLISHED",
-	[FW_TCP_FIN_ORIG] = "FIN_WAIT",	  [FW_TCP_FIN_REPLY] = "CLOSE_WAIT",
-	[FW_TCP_TIME_WAIT] = "TIME_WAIT", [FW_TCP_CLOSE] = "CLOSE",
-	[FW_TCP_SYN_SENT2] = "SYN_SENT2", [FW_TCP_REFUSED] = "CLOSE",
-	[FW_TCP_REOPEN] = "CLOSE",	  [FW_TCP_CLOSE_ORIG] = "CLOSE",
+	[FW_TCP_NONE] = "NONE",
+	[FW_TCP_SYN_SENT] = "SYN_SENT",
+	[FW_TCP_SYN_RECV] = "SYN_RECV",
+	[FW_TCP_ESTABLISHED] = "ESTABLISHED",
+	[FW_TCP_FIN_ORIG] = "FIN_WAIT",
+	[FW_TCP_FIN_REPLY] = "CLOSE_WAIT",
+	[FW_TCP_TIME_WAIT] = "TIME_WAIT",
+	[FW_TCP_CLOSE] = "CLOSE",
+	[FW_TCP_SYN_SENT2] = "SYN_SENT2",
+	[FW_TCP_REFUSED] = "CLOSE",
+	[FW_TCP_REOPEN] = "CLOSE",
+	[FW_TCP_CLOSE_ORIG] = "CLOSE",
 	[FW_TCP_CLOSE_REPLY] = "CLOSE",
+	[FW_TCP_ADOPTED] = "ADOPTED",
+	[FW_TCP_ADOPTED_REPLY] = "ADOPTED",
 };
 
 static const char *const modes[] = {

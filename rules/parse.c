@@ -283,18 +283,24 @@ static bool parse_check(struct fw_parser *p, struct fw_ast_option *option)
 	return true;
 }
 
+/* adopt DURATION|off */
+static bool parse_adopt(struct fw_parser *p, struct fw_ast_option *option)
+{
+	if (fw_parser_accept_word(p, "off"))
+		return true;
+	return fw_parser_duration(p, "a duration such as 60s, or 'off'",
+				  FW_ADOPT_MAX, &option->adopt_s);
+}
+
 static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 {
 	static const char *const later[] = { "offload", "syn-cookies",
 					     "steering", NULL };
 	static const struct fw_keyword names[] = {
-		{ "conntrack-hooks", 0 },
-		{ "fragments", 0 },
-		{ "non-ip", 0 },
-		{ "ip-options", 0 },
-		{ "check", 0 },
-		{ "on-reload", 0 },
-		{ NULL, 0 },
+		{ "conntrack-hooks", 0 }, { "fragments", 0 },
+		{ "non-ip", 0 },	  { "ip-options", 0 },
+		{ "check", 0 },		  { "on-reload", 0 },
+		{ "adopt", 0 },		  { NULL, 0 },
 	};
 	int ignored;
 
@@ -303,12 +309,14 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return false;
 	if (!fw_parser_choose(p, names,
 			      "'conntrack-hooks', 'fragments', 'non-ip', "
-			      "'ip-options', 'check' or 'on-reload'",
+			      "'ip-options', 'check', 'on-reload' or 'adopt'",
 			      &ignored))
 		return false;
 	stmt->option.name = p->last;
 	if (fw_parser_is(p, p->last, "check"))
 		return parse_check(p, &stmt->option);
+	if (fw_parser_is(p, p->last, "adopt"))
+		return parse_adopt(p, &stmt->option);
 	return parse_option_value(p, &stmt->option);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Tokens to the syntax tree: how long flows live. */
+/* Tokens to the syntax tree: durations, and how long flows live. */
 #include "mem.h"
 #include "parser.h"
 #include "timeout.h"
@@ -61,17 +61,19 @@ static void not_a_duration(struct fw_parser *p, struct fw_span at,
 		return;
 	}
 	fw_report_error(rep, at, "'%.*s' is not a duration", FW_QUOTE(rep, at));
-	fw_report_hint(rep, "write a number and s, m, h or d: 30s, 2h");
+	fw_report_hint(rep, "write a number and s, m, h or d: 30s, 1h");
 }
 
-static bool parse_duration(struct fw_parser *p, uint32_t *ret)
+bool fw_parser_duration(struct fw_parser *p, const char *what, uint32_t max,
+			uint32_t *ret)
 {
 	struct fw_reporter *rep = &p->c->rep;
+	char limit[FW_DURATION_SIZE];
 	bool has_unit = false;
 	struct fw_span at;
 	uint64_t seconds;
 
-	if (!fw_parser_expect(p, FW_TOKEN_WORD, "a duration such as 30s or 2h"))
+	if (!fw_parser_expect(p, FW_TOKEN_WORD, what))
 		return false;
 	at = p->last;
 	if (!fw_duration_read(fw_span_text(&p->c->sources, at), at.len,
@@ -83,9 +85,10 @@ static bool parse_duration(struct fw_parser *p, uint32_t *ret)
 		not_a_duration(p, at, false);
 		return false;
 	}
-	if (seconds < 1 || seconds > FW_LIFE_SECONDS_MAX) {
-		fw_report_error(rep, at, "'%.*s' is out of range 1s-%ud",
-				FW_QUOTE(rep, at), FW_LIFE_SECONDS_MAX / 86400);
+	if (seconds < 1 || seconds > max) {
+		fw_duration_text(max, limit);
+		fw_report_error(rep, at, "'%.*s' is out of range 1s-%s",
+				FW_QUOTE(rep, at), limit);
 		return false;
 	}
 	*ret = (uint32_t)seconds;
@@ -94,5 +97,7 @@ static bool parse_duration(struct fw_parser *p, uint32_t *ret)
 
 bool fw_parser_timeout(struct fw_parser *p, struct fw_ast_timeout *timeout)
 {
-	return parse_name(p, timeout) && parse_duration(p, &timeout->seconds);
+	return parse_name(p, timeout) &&
+	       fw_parser_duration(p, "a duration such as 30s or 2h",
+				  FW_LIFE_SECONDS_MAX, &timeout->seconds);
 }

@@ -106,6 +106,17 @@ bool fw_parser_term(struct fw_parser *p, const char *what,
 /** @brief The rest of a rule after its verdict. */
 bool fw_parser_rule(struct fw_parser *p, struct fw_ast_rule *rule);
 
+/**
+ * @brief Consume a duration of one second at least, or report what is wrong.
+ *
+ * @param p     parser
+ * @param what  what is expected, in words
+ * @param max   seconds
+ * @param ret   seconds
+ */
+bool fw_parser_duration(struct fw_parser *p, const char *what, uint32_t max,
+			uint32_t *ret);
+
 /** @brief The rest of a `timeout` statement. */
 bool fw_parser_timeout(struct fw_parser *p, struct fw_ast_timeout *timeout);
 

@@ -240,6 +240,7 @@ struct fw_program {
 	uint8_t default_verdict[FW_DIR_MAX];
 	uint8_t default_log;
 	uint32_t options;		      /* FW_OPT_* */
+	uint32_t adopt_s;		      /* of `option adopt`; 0: off */
 	uint64_t antispoof, antispoof_strict; /* zones, as in the image */
 	struct fw_span antispoof_at;	      /* the first place; len 0: none */
 	struct fw_span ct_hooks_at;	      /* where FW_OPT_CT_HOOKS is set */
@@ -429,7 +430,8 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 
 /* What an image has to know of the loads before; zeroed: this is the first. */
 struct fw_image_past {
-	uint32_t ended_before; /* as in struct fw_image_head */
+	uint32_t ended_before; /* these as in struct fw_image_head */
+	uint64_t adopt_until_ns;
 };
 
 /** @brief Say in an image that fw_emit() made what was before it. */

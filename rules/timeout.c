@@ -23,7 +23,9 @@ static const struct {
 	[FW_TIMEOUT_TCP_SYN_SENT] = { "tcp-syn-sent",
 				      "nf_conntrack_tcp_timeout_syn_sent",
 				      LIFE(FW_TCP_SYN_SENT) |
-					      LIFE(FW_TCP_SYN_SENT2),
+					      LIFE(FW_TCP_SYN_SENT2) |
+					      LIFE(FW_TCP_ADOPTED) |
+					      LIFE(FW_TCP_ADOPTED_REPLY),
 				      60 },
 	[FW_TIMEOUT_TCP_SYN_RECV] = { "tcp-syn-recv",
 				      "nf_conntrack_tcp_timeout_syn_recv",

@@ -219,6 +219,12 @@ static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 		next->past.ended_before = 0;
 	if (ends_flows(apply, next))
 		next->past.ended_before = gen;
+	/* What is older than all rules of ours; later ones may only stop it. */
+	if (!next->program->adopt_s)
+		next->past.adopt_until_ns = 0;
+	else if (apply->now.image_fd < 0)
+		next->past.adopt_until_ns =
+			fw_now_ns() + next->program->adopt_s * 1000000000ull;
 	return 0;
 }
 
@@ -608,6 +614,7 @@ static int adopt_image(struct fw_apply *apply, struct rules *rules)
 	    rules->gen > FW_MARK_GEN_MAX)
 		rules->gen = 0;
 	rules->past.ended_before = fw_image_head(&image)->ended_before;
+	rules->past.adopt_until_ns = fw_image_head(&image)->adopt_until_ns;
 	r = recompile(&image, &rules->program);
 	if (r == 0) {
 		/* those of then: the system's may be others by now */

@@ -477,7 +477,8 @@ static void merge_progress(struct fw_entry *entry, uint8_t tcp_state)
 		return;
 	entry->mark &= ~FW_MARK_TCP_MASK;
 	entry->mark |= (uint32_t)tcp_state << FW_MARK_TCP_SHIFT;
-	if (tcp_state == FW_TCP_SYN_RECV || tcp_state == FW_TCP_ESTABLISHED)
+	if (tcp_state == FW_TCP_SYN_RECV || tcp_state == FW_TCP_ESTABLISHED ||
+	    tcp_state == FW_TCP_ADOPTED_REPLY)
 		entry->status |= IPS_SEEN_REPLY;
 	if (tcp_state == FW_TCP_ESTABLISHED && entry->orig.proto == IPPROTO_TCP)
 		entry->status |= IPS_ASSURED;
@@ -671,7 +672,8 @@ bool fw_entry_is_half_open(const struct fw_entry *entry)
 
 	return entry->mark & FW_MARK_GEN_MASK &&
 	       (state == FW_TCP_SYN_SENT || state == FW_TCP_SYN_RECV ||
-		state == FW_TCP_SYN_SENT2);
+		state == FW_TCP_SYN_SENT2 || state == FW_TCP_ADOPTED ||
+		state == FW_TCP_ADOPTED_REPLY);
 }
 
 uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry)

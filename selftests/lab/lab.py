@@ -36,6 +36,7 @@ SERVER = {4: SERVER4, 6: SERVER6}
 RULES = """\
 interface wan = fw-wan {{ mode {mode} }}
 interface lan = fw-lan {{ mode {mode} }}
+option adopt {adopt}
 """
 
 _serial = itertools.count()
@@ -111,6 +112,7 @@ class Lab:
         self.name = f"fwt-{os.getpid():x}-{next(_serial)}"
         self.dir = cleanup.STATE_DIR / self.name
         self.mode = "xdp"
+        self.adopt = "off"  # packets fare the same whenever the first load was
         self._loaded = None
         self._closed = False
         self._namespaces = []
@@ -202,7 +204,8 @@ class Lab:
 
     def rules(self, text, mode=None):
         """A rule file of the two zones wan and lan and `text`; returns its path."""
-        return self.write("rules.conf", RULES.format(mode=mode or self.mode) + text)
+        return self.write("rules.conf", RULES.format(
+            mode=mode or self.mode, adopt=self.adopt) + text)
 
     def load(self, text, mode=None):
         """Load rules for the two zones."""

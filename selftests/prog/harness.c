@@ -300,8 +300,16 @@ void harness_pressure(struct harness *h, int64_t room, uint32_t half_open,
 		err(1, "pressure");
 }
 
+void harness_adopt(struct harness *h, uint64_t seconds)
+{
+	h->past.adopt_until_ns =
+		seconds ? fw_now_ns() + seconds * 1000000000ull : 0;
+}
+
 void harness_flush(struct harness *h)
 {
+	flush_map(bpf_map__fd(h->skel->maps.flow_info),
+		  sizeof(struct fw_tuple));
 	flush_map(bpf_map__fd(h->skel->maps.xflows), sizeof(struct fw_tuple));
 	flush_map(bpf_map__fd(h->skel->maps.frags), sizeof(struct fw_frag_key));
 	flush_conntrack();

@@ -76,6 +76,8 @@ void harness_self(struct harness *h, const char *addr, uint32_t flags);
  */
 void harness_pressure(struct harness *h, int64_t room, uint32_t half_open,
 		      uint32_t seconds);
+/** @brief Have the next rules adopt older connections for so many seconds. */
+void harness_adopt(struct harness *h, uint64_t seconds);
 
 /** @brief Forget all flows, ours and those of the namespace's conntrack. */
 void harness_flush(struct harness *h);

@@ -7,6 +7,7 @@
  *   {"rules": TEXT}                          -> {"ok": true}
  *   {"self": ADDR, "flags": N}               -> {"ok": true}
  *   {"room": N, "half_open": S, "seconds": S} -> {"ok": true}
+ *   {"adopt": SECONDS}   of the next rules  -> {"ok": true}
  *   {"flush": true}                          -> {"ok": true}
  *   {"hook": H, "iface": I, "iif": J, "frame": HEX}
  *                     -> {"drop": B, "reason": R, "rule": LABEL|null, ...}
@@ -121,6 +122,11 @@ static json_t *handle(struct harness *h, const json_t *request)
 	}
 	if (json_object_get(request, "room")) {
 		put_pressure(h, request);
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "adopt")) {
+		harness_adopt(h, (uint64_t)json_integer_value(
+					 json_object_get(request, "adopt")));
 		return json_pack("{s:b}", "ok", 1);
 	}
 	if (json_object_get(request, "flush")) {

@@ -16,6 +16,9 @@ enum handshake {
 	BOTH_SYN_SEEN, /* simultaneous open */
 	ANSWERED,      /* by SYN+ACK */
 	DONE,
+	/* older than the rules, nobody saw it; who was heard so far: */
+	HEARD_OPENER,
+	HEARD_OTHER,
 };
 
 struct facts {
@@ -49,6 +52,10 @@ static struct facts facts_of(enum fw_tcp_state state)
 		return (struct facts){ DONE, { 0, 1 }, 0 };
 	case FW_TCP_CLOSE_REPLY:
 		return (struct facts){ DONE, { 0, 1 }, 1 };
+	case FW_TCP_ADOPTED:
+		return (struct facts){ HEARD_OPENER, { 0, 0 }, 0 };
+	case FW_TCP_ADOPTED_REPLY:
+		return (struct facts){ HEARD_OTHER, { 0, 0 }, 0 };
 	case FW_TCP_TIME_WAIT:
 	case FW_TCP_NONE:
 	case FW_TCP_STATE_MAX:
@@ -59,6 +66,10 @@ static struct facts facts_of(enum fw_tcp_state state)
 
 static enum fw_tcp_state state_of(const struct facts *f)
 {
+	if (f->handshake == HEARD_OPENER)
+		return FW_TCP_ADOPTED;
+	if (f->handshake == HEARD_OTHER)
+		return FW_TCP_ADOPTED_REPLY;
 	if (f->handshake == ANSWERED)
 		return f->was_rst ? FW_TCP_REOPEN : FW_TCP_SYN_RECV;
 	if (f->handshake != DONE && f->was_rst)
@@ -136,6 +147,9 @@ static void learn_ack(struct facts *f, bool reply, bool fin, bool *ret_lives)
 	/* the opener ends the handshake, or the host that was said to have reset it */
 	if (f->handshake == ANSWERED)
 		counts = f->was_rst ? reply : !reply || fin;
+	/* one side alone, whatever it says, is no connection */
+	if (f->handshake == HEARD_OPENER || f->handshake == HEARD_OTHER)
+		counts = reply == (f->handshake == HEARD_OPENER);
 	if (!counts)
 		return;
 	f->handshake = DONE;

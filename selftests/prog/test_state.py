@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """State: who opens a flow, who continues it, what follows and what does not."""
 
+import itertools
 import subprocess
 
 import pytest
-from conftest import FAR4, FAR6, PEER4, PEER6, SELF4, SELF6
+from conftest import FAR4, FAR6, PEER4, PEER6, RULES, SELF4, SELF6
 from packets import (
     FAMILIES,
     IP,
@@ -560,3 +561,107 @@ def test_unanswered_datagrams_live_shortly(fw, pressure, family):
         assert 5 <= life(fw, family, "udp") <= 7
     assert fw.run("egress", from_us(family, tell))["reason"] == "established"
     assert life(fw, family, "udp") > 30
+
+
+# ---- connections that are older than the rules -----------------------------------
+
+
+@pytest.fixture
+def adopting(fw):
+    """The harness soon after the first load."""
+    serial = itertools.count()
+
+    def load(text=None, seconds=60):
+        fw.call(adopt=seconds)
+        fw.rules(f"{text or RULES}# {next(serial)}\n")
+    fw.adopt_load = load
+    load()
+    yield fw
+    fw.call(adopt=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adopt_in(adopting, family):
+    """An operator's session that the rules would accept: whoever speaks first."""
+    fw = adopting
+    assert fw.run("xdp", to_us(family, request("PA")))["reason"] == "undecided"
+    out = fw.run("ingress", to_us(family, request("PA")))
+    assert (out["reason"], out["rule"]) == ("established", "ssh")
+    # nobody has heard the other side: that makes it an established flow (I8)
+    assert fw.run("xdp", to_us(family, request("A")))["reason"] == "established"
+    out = fw.run("egress", from_us(family, answer("A")))
+    assert (out["reason"], out["rule"]) == ("established", None)
+    # a stranger's packets are no session
+    other = TCP(sport=1024, dport=24, flags="A")
+    fw.adopt_load(RULES.replace("default out accept", "default out drop"))
+    assert fw.run("xdp", to_us(family, other))["reason"] == "undecided"
+    assert fw.run("ingress", to_us(family, other))["reason"] == "tcp-no-syn"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adopt_turned(adopting, family):
+    """The server's packets come first: the rules for the other direction are asked."""
+    fw = adopting
+    back = TCP(sport=443, dport=3333, flags="PA")
+    there = TCP(sport=3333, dport=443, flags="A")
+    assert fw.run("xdp", to_us(family, back))["reason"] == "undecided"
+    out = fw.run("ingress", to_us(family, back))
+    assert (out["reason"], out["rule"]) == ("established", "default-out")
+    assert fw.run("egress", from_us(family, there))["reason"] == "established"
+    assert fw.run("xdp", to_us(family, back))["reason"] == "established"
+    # one of ours whose answers nobody would accept from inside
+    fw.flush()
+    fw.adopt_load(RULES.replace("default out accept", "default out drop"))
+    assert fw.run("ingress", to_us(family, back))["reason"] == "tcp-no-syn"
+    out = fw.run("egress", from_us(family, answer("PA")))
+    assert (out["reason"], out["rule"]) == ("established", "ssh")
+    assert fw.run("xdp", to_us(family, request("A")))["reason"] == "established"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adopt_forwarded(adopting, family):
+    """Through the firewall: either side first; the zones are those of the opener."""
+    fw = adopting
+    web, client = far_of(family), peer_of(family)
+    there = frame(l3(family, src=client, dst=web) / TCP(sport=4000, dport=80, flags="A"))
+    back = frame(l3(family, src=web, dst=client) / TCP(sport=80, dport=4000, flags="A"))
+    out = fw.run("egress", there, iface=1, iif=0)
+    assert (out["reason"], out["rule"]) == ("established", "web")
+    assert fw.run("egress", back, iface=0, iif=1)["reason"] == "established"
+    fw.flush()
+    out = fw.run("egress", back, iface=0, iif=1)
+    assert (out["reason"], out["rule"]) == ("established", "web")
+    assert fw.run("egress", there, iface=1, iif=0)["reason"] == "established"
+    fw.flush()
+    # from lan to wan nothing may be opened
+    wrong = frame(l3(family, src=client, dst=web) / TCP(sport=4000, dport=81, flags="A"))
+    assert fw.run("egress", wrong, iface=1, iif=0)["reason"] == "tcp-no-syn"
+    assert fw.run("egress", there, iface=0, iif=1)["reason"] == "tcp-no-syn"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_not_adopted(adopting, family, hook):
+    """What is no packet of a running connection, and nothing after the window."""
+    fw = adopting
+    for flags in ("R", "RA", "SA"):
+        assert fw.run(hook, to_us(family, request(flags)))["reason"] == "tcp-no-syn", flags
+    # no socket here is connected to that peer
+    tell = UDP(sport=53, dport=999)
+    if hook == "ingress":
+        assert fw.run(hook, to_us(family, tell))["reason"] == "default"
+    fw.adopt_load(seconds=0)
+    assert fw.run(hook, to_us(family, request("A")))["reason"] == "tcp-no-syn"
+    assert fw.run(hook, to_us(family, tell))["reason"] == "default"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ended_is_not_adopted(adopting, family):
+    """A connection that a load cut was ours: it does not come back by the window."""
+    fw = adopting
+    assert fw.run("ingress", to_us(family, request("A")))["reason"] == "established"
+    fw.adopt_load(RULES.replace("label ssh", "label other").replace("port 22", "port 24"))
+    assert fw.run("ingress", to_us(family, request("A")))["reason"] == "reload"
+    for hook, packet in (("ingress", to_us(family, request("A"))),
+                         ("egress", from_us(family, answer("A")))):
+        assert fw.run(hook, packet)["reason"] == "tcp-no-syn"

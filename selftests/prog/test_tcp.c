@@ -82,6 +82,17 @@ static struct fw_tuple turned(const struct fw_tuple *t)
 	return r;
 }
 
+static uint16_t ip_checksum(const struct iphdr *ip)
+{
+	const uint16_t *word = (const uint16_t *)ip;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < sizeof(*ip) / sizeof(*word); i++)
+		sum += word[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~(sum + (sum >> 16));
+}
+
 static size_t put_l3(uint8_t *p, const struct fw_tuple *t, uint16_t l4_len)
 {
 	struct iphdr *ip = (struct iphdr *)p;
@@ -95,6 +106,7 @@ static size_t put_l3(uint8_t *p, const struct fw_tuple *t, uint16_t l4_len)
 		ip->tot_len = htons((uint16_t)(sizeof(*ip) + l4_len));
 		ip->saddr = t->saddr.w[3];
 		ip->daddr = t->daddr.w[3];
+		ip->check = ip_checksum(ip);
 		return sizeof(*ip);
 	}
 	ip6->ip6_vfc = 0x60;
@@ -430,7 +442,8 @@ static enum fw_tcp_state talk(const char *text)
 	}
 	s.hook = FW_HOOK_INGRESS;
 	orig = step_orig(&s);
-	(void)ct_table_get(table, &orig, &e);
+	if (!ct_table_get(table, &orig, &e))
+		return FW_TCP_NONE;
 	ct_table_delete(table, &orig);
 	return e.mark >> FW_MARK_TCP_SHIFT & 0xf;
 }
@@ -469,6 +482,39 @@ static void conversations(void **state)
 	/* the challenge ACK, and the RST that follows it */
 	assert_int_equal(talk("s<Sas<ar"), FW_TCP_CLOSE);
 	assert_int_equal(talk("s<Sas<ars<Sa"), FW_TCP_ESTABLISHED);
+}
+
+/* Of a connection that is older than the rules, one side alone is not enough. */
+static void adopted_by_both_sides_only(void **state)
+{
+	static const struct {
+		const char *text;
+		enum fw_tcp_state want;
+	} told[] = {
+		{ "a", FW_TCP_ADOPTED },
+		{ "araf", FW_TCP_ADOPTED },
+		{ "a<r<Sa", FW_TCP_ADOPTED },
+		{ "a<a", FW_TCP_ESTABLISHED },
+		{ "f<f", FW_TCP_FIN_REPLY },
+		/* what we send is denied, so it answers what the peer has opened */
+		{ "<a", FW_TCP_ADOPTED_REPLY },
+		{ "<a<r<a<f", FW_TCP_ADOPTED_REPLY },
+		{ "<as<S<r<a", FW_TCP_ADOPTED_REPLY },
+		{ "<aa", FW_TCP_ESTABLISHED },
+		{ "<r", FW_TCP_NONE },
+		{ "<S", FW_TCP_NONE },
+	};
+
+	(void)state;
+	harness_adopt(&h, 60);
+	assert_int_equal(harness_rules(&h, OPEN "default out drop\n"), 0);
+	for (unsigned int i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		harness_flush(&h);
+		assert_int_equal(talk(told[i].text), told[i].want);
+	}
+	harness_flush(&h);
+	harness_adopt(&h, 0);
+	assert_int_equal(harness_rules(&h, OPEN), 0);
 }
 
 /* ---- time ----------------------------------------------------------------------- */
@@ -591,6 +637,7 @@ int main(void)
 		cmocka_unit_test(the_other_side_is_judged),
 		cmocka_unit_test(an_old_generation_opens_nothing),
 		cmocka_unit_test(conversations),
+		cmocka_unit_test(adopted_by_both_sides_only),
 		cmocka_unit_test(a_reset_only_shortens),
 		cmocka_unit_test(written_when_worth_it),
 		cmocka_unit_test(udp_has_two_states),

@@ -131,6 +131,8 @@ static void test_timeouts(void **state)
 	seconds = fw_image_head(&image)->timeouts.seconds;
 	assert_int_equal(seconds[FW_TCP_SYN_SENT], 120);
 	assert_int_equal(seconds[FW_TCP_SYN_SENT2], 120);
+	assert_int_equal(seconds[FW_TCP_ADOPTED], 120);
+	assert_int_equal(seconds[FW_TCP_ADOPTED_REPLY], 120);
 	assert_int_equal(seconds[FW_TCP_SYN_RECV], 60);
 	assert_int_equal(seconds[FW_TCP_FIN_ORIG], 180);
 	assert_int_equal(seconds[FW_TCP_FIN_REPLY], 180);

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Connections that are older than the first rules live on; what is none of them does not."""
+
+import contextlib
+import socket
+import time
+
+import pytest
+
+from lab.lab import CLIENT, SERVER, WAN
+from lab.netns import patience
+from lab.traffic import TcpEcho, cut, tcp_connect, tcp_try
+
+both = pytest.mark.parametrize("family", [4, 6])
+# One rule for each of the three; the answers are in no rule.
+RULES = ("default in drop\ndefault out drop\ndefault forward drop\n"
+         "accept in on wan proto tcp to self port 22 label ssh\n"
+         "accept out on wan proto { tcp, udp } to port 443 label mine\n"
+         "accept forward wan -> lan proto tcp to port 7 label echo\n")
+
+
+@pytest.fixture
+def fresh(own_lab):
+    """A lab where nothing was ever loaded."""
+    own_lab.adopt = "60s"
+    return own_lab
+
+
+class Connection:
+    """A TCP connection from before the rules; either side may speak first."""
+
+    def __init__(self, stack, opener, acceptor, address, port):
+        with acceptor.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
+                             socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+            listener.listen(1)
+            self.near = stack.enter_context(tcp_connect(opener, address, port))
+            self.far = stack.enter_context(listener.accept()[0])
+        self.near.settimeout(patience(3))
+        self.far.settimeout(patience(3))
+
+    def says(self, opener_first):
+        """Both sides send and receive; true if everything came through."""
+        sides = (self.near, self.far) if opener_first else (self.far, self.near)
+        try:
+            for a, b in (sides, sides[::-1]):
+                a.sendall(b"hello")
+                if b.recv(5) != b"hello":
+                    return False
+        except OSError:
+            return False
+        return True
+
+    def give_up(self):
+        """Wait less, and leave without a word."""
+        for s in (self.near, self.far):
+            s.settimeout(patience(0.3))
+            cut(s)
+
+
+def connections(lab, stack, family):
+    """An incoming, an outgoing and a forwarded connection, by the label of their rule."""
+    return {
+        "ssh": Connection(stack, lab.client, lab.firewall, WAN[family], 22),
+        "mine": Connection(stack, lab.firewall, lab.client, CLIENT[family], 443),
+        "echo": Connection(stack, lab.client, lab.server, SERVER[family], 7),
+    }
+
+
+@both
+@pytest.mark.parametrize("opener_first", [True, False])
+def test_survive_the_first_load(fresh, family, opener_first):
+    """In, out and forwarded, whoever speaks first: nothing is lost, and all are ours then."""
+    lab = fresh
+    with contextlib.ExitStack() as stack:
+        old = connections(lab, stack, family)
+        lab.load(RULES)
+        before = lab.counters()
+        for label, connection in old.items():
+            assert connection.says(opener_first), (label, lab.counters() - before)
+        assert not (lab.counters() - before).drops()
+        flows = {f["rule"]: f for f in lab.flows()}
+        assert flows.keys() == old.keys(), flows
+        assert {f["state"] for f in flows.values()} == {"ESTABLISHED"}, flows
+        port = {f["original"]["destination_port"] for f in flows.values()}
+        assert port == {22, 443, 7}, flows
+        for connection in old.values():
+            assert connection.says(not opener_first)
+            connection.give_up()
+
+
+@both
+def test_denied_ones_end(fresh, family):
+    """What no rule accepts in either direction is not adopted."""
+    lab = fresh
+    with contextlib.ExitStack() as stack:
+        old = connections(lab, stack, family)
+        lab.load("default in drop\ndefault out drop\n")
+        before = lab.counters()
+        for connection in old.values():
+            connection.give_up()
+            assert not connection.says(True)
+        lab.gain(before, lambda c: c.get("tcp-no-syn") >= 3)
+        assert not lab.flows()
+
+
+@both
+@pytest.mark.parametrize("how", ["off", "later", "reload"])
+def test_window(fresh, family, how):
+    """Off: nothing is adopted. Later: what was silent until then is not. A second load goes
+    on with the window of the first, and opens none of its own."""
+    lab = fresh
+    lab.adopt = {"off": "off", "later": "1s", "reload": "60s"}[how]
+    with contextlib.ExitStack() as stack:
+        old = connections(lab, stack, family)
+        lab.load(RULES)
+        if how == "reload":
+            lab.load(RULES + "# again\n")
+            assert old["ssh"].says(True)
+            lab.adopt = "off"
+            lab.load(RULES)
+            assert old["ssh"].says(True)
+            lab.adopt = "60s"
+            lab.load(RULES)
+            del old["ssh"]
+        elif how == "later":
+            time.sleep(1.2)
+        before = lab.counters()
+        for connection in old.values():
+            connection.give_up()
+            assert not connection.says(True)
+        lab.gain(before, lambda c: c.get("tcp-no-syn", lab.hook) >= 1)
+
+
+@both
+def test_killed_is_not_adopted(fresh, family):
+    """flows kill ends a connection for good, in the window too."""
+    lab = fresh
+    with contextlib.ExitStack() as stack:
+        old = connections(lab, stack, family)["ssh"]
+        lab.load(RULES)
+        assert old.says(True)
+        assert lab.fwctl("flows", "kill", "rule", "ssh").out == "1 flow killed\n"
+        old.give_up()
+        assert not old.says(True) and not old.says(False)
+        assert not lab.flows()
+
+
+@both
+def test_udp_answers(fresh, family):
+    """A socket here is connected: its answers pass, strangers' datagrams do not."""
+    lab = fresh
+    kind = socket.AF_INET if family == 4 else socket.AF_INET6
+    with lab.firewall.socket(kind, socket.SOCK_DGRAM) as mine, \
+            lab.client.socket(kind, socket.SOCK_DGRAM) as server, \
+            lab.firewall.socket(kind, socket.SOCK_DGRAM) as service:
+        server.bind((CLIENT[family], 443))
+        mine.connect((CLIENT[family], 443))
+        mine.send(b"ask")
+        service.bind((WAN[family], 161))
+        peer = server.recvfrom(10)[1]
+        mine.settimeout(patience(2))
+        service.settimeout(patience(0.3))
+        lab.load(RULES)
+        before = lab.counters()
+        # rules accept `out` to port 443, but nobody here has asked from port 161
+        server.sendto(b"attack", (WAN[family], 161))
+        with pytest.raises(TimeoutError):
+            service.recv(10)
+        lab.gain(before, lambda c: c.get("default", "ingress", "fw-wan") == 1)
+        server.sendto(b"tell", peer)
+        assert mine.recv(10) == b"tell"
+        flow, = lab.flows()
+        assert (flow["rule"], flow["direction"], flow["state"]) == ("mine", "out", "REPLIED")
+        mine.send(b"more")
+        assert server.recv(10) == b"more"
+
+
+@both
+def test_daemon_dies_in_the_window(fresh, family):
+    """The window belongs to the rules, not to the daemon."""
+    lab = fresh
+    with contextlib.ExitStack() as stack:
+        old = connections(lab, stack, family)
+        lab.load(RULES)
+        lab.firewall.run("kill", "-9", str(lab.daemon_pid()))
+        assert old["ssh"].says(True)
+        lab.load(RULES + "# again\n")
+        assert old["echo"].says(False)
+        with TcpEcho(lab.server, SERVER[family], 8):
+            assert tcp_try(lab.client, SERVER[family], 8, timeout=0.3) == "timeout"
