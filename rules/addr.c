@@ -30,75 +30,7 @@ static bool parse_v4(const char *s, size_t len, struct fw_u128 *ret)
 	return s == end;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* A group of one to four digits from *s on, which moves behind it; or -1. */
-static int32_t parse_group(const char **s, const char *end)
-{
-	const char *start = *s;
-	int32_t value = 0;
-	int digit;
-
-	while (*s < end && *s < start + 4) {
-		digit = hex_digit(**s);
-		if (digit < 0)
-			break;
-		value = value << 4 | digit;
-		(*s)++;
-	}
-	return *s > start ? value : -1;
-}
-
-/* Groups with one "::" among them at most: as inet_pton() reads them. */
-static bool parse_groups(const char *s, size_t len, struct fw_u128 *ret)
-{
-	const char *end = s + len;
-	uint64_t groups[8] = { 0 };
-	int n = 0, gap = -1, i, k;
-	int32_t group;
-
-	if (len >= 2 && s[0] == ':' && s[1] == ':') {
-		gap = 0;
-		s += 2;
-	}
-	while (s < end) {
-		group = parse_group(&s, end);
-		if (group < 0 || n == 8)
-			return false;
-		groups[n++] = (uint64_t)group;
-		if (s == end)
-			break;
-		/* A colon, and something behind it. */
-		if (*s++ != ':' || s == end)
-			return false;
-		if (*s == ':' && gap >= 0)
-			return false;
-		if (*s == ':') {
-			gap = n;
-			s++;
-		}
-	}
-	if (gap < 0 ? n != 8 : n == 8)
-		return false;
-	for (i = n - 1, k = 7; gap >= 0 && i >= gap; i--, k--) {
-		groups[k] = groups[i];
-		groups[i] = 0;
-	}
-	ret->hi =
-		groups[0] << 48 | groups[1] << 32 | groups[2] << 16 | groups[3];
-	ret->lo =
-		groups[4] << 48 | groups[5] << 32 | groups[6] << 16 | groups[7];
-	return true;
-}
-
-/* With an IPv4 address at its end, which is rare. */
-static bool parse_with_v4(const char *s, size_t len, struct fw_u128 *ret)
+static bool parse_v6(const char *s, size_t len, struct fw_u128 *ret)
 {
 	unsigned char bytes[16];
 	char text[INET6_ADDRSTRLEN];
@@ -122,10 +54,8 @@ static bool parse_with_v4(const char *s, size_t len, struct fw_u128 *ret)
 bool fw_addr_parse(const char *s, size_t len, struct fw_address *ret)
 {
 	ret->is_v6 = len && memchr(s, ':', len) != NULL;
-	if (!ret->is_v6)
-		return parse_v4(s, len, &ret->value);
-	return memchr(s, '.', len) ? parse_with_v4(s, len, &ret->value)
-				   : parse_groups(s, len, &ret->value);
+	return ret->is_v6 ? parse_v6(s, len, &ret->value)
+			  : parse_v4(s, len, &ret->value);
 }
 
 bool fw_addr_is_mapped(const struct fw_address *address)

@@ -288,58 +288,6 @@ static void test_ipv4_texts(void **state)
 	assert_true(n_good > 1000);
 }
 
-/* Groups and colons in any order, most of them nearly an address. */
-static size_t random_ipv6_text(char *s)
-{
-	size_t n = 0, groups = 1 + random_number() % 9;
-
-	if (random_number() % 8 == 0)
-		n = (size_t)sprintf(s, "::");
-	while (groups--) {
-		size_t digits = random_number() % 16 ? 1 + random_number() % 4
-						     : random_number() % 6;
-
-		while (digits--)
-			s[n++] = "0123456789abcdefABCDEFg"[random_number() %
-							   (groups ? 22 : 23)];
-		if (groups || random_number() % 8 == 0)
-			s[n++] = ':';
-		if (random_number() % 8 == 0)
-			s[n++] = ':';
-	}
-	s[n] = '\0';
-	return n;
-}
-
-/* What is an IPv6 address is what the library takes for one. */
-static void test_ipv6_texts(void **state)
-{
-	struct fw_address a;
-	unsigned char want[16];
-	char text[96];
-	size_t i, k, n, n_good = 0;
-
-	(void)state;
-	for (i = 0; i < 300000; i++) {
-		n = random_ipv6_text(text);
-		if (!memchr(text, ':', n))
-			continue;
-		if (inet_pton(AF_INET6, text, want) != 1) {
-			assert_false(fw_addr_parse(text, n, &a));
-			continue;
-		}
-		assert_true(fw_addr_parse(text, n, &a));
-		for (k = 0; k < 8; k++) {
-			assert_int_equal(a.value.hi >> (56 - 8 * k) & 0xff,
-					 want[k]);
-			assert_int_equal(a.value.lo >> (56 - 8 * k) & 0xff,
-					 want[8 + k]);
-		}
-		n_good++;
-	}
-	assert_true(n_good > 10000);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,7 +296,6 @@ int main(void)
 		cmocka_unit_test(test_merge_many),
 		cmocka_unit_test(test_addresses_as_text),
 		cmocka_unit_test(test_ipv4_texts),
-		cmocka_unit_test(test_ipv6_texts),
 		cmocka_unit_test(test_has),
 		cmocka_unit_test(test_range_text),
 		cmocka_unit_test(test_not_addresses),
