@@ -2,7 +2,7 @@
 
 /*
  * Connections that are older than the first rules, for a while after these were
- * loaded: which packets may be of one. What the rules say of them: filter.h.
+ * loaded: which packets may be of one, and what becomes of those.
  */
 #pragma once
 
@@ -49,4 +49,107 @@ static __noinline bool is_asked_for(struct __sk_buff *skb,
 	connected = sk->state == BPF_TCP_ESTABLISHED;
 	bpf_sk_release(sk);
 	return connected;
+}
+
+/* Make the packet's flow one of ours, with this tuple of its opener. */
+static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
+						void *ctx,
+						const enum fw_hook hook,
+						__u8 state)
+{
+	const struct fw_timeouts *t = &r->head->timeouts;
+	const struct fw_tuple *orig =
+		p->flow.reply ? &p->flow.orig : pkt_tuple(p);
+	__u32 life = p->key.proto == IPPROTO_TCP ? state : FW_LIFE_UDP_STREAM;
+	enum fw_reason refusal;
+
+	if (unlikely(pressure_refuses_next()))
+		return FW_REASON_DROP_TABLE_PRESSURE;
+	refusal = ct_insert(ctx, orig, mark_of(r->gen, state),
+			    tcp_is_half_open(state)
+				    ? pressure_life(t->seconds[life])
+				    : t->seconds[life]);
+	if (unlikely(refusal != FW_REASON_NONE))
+		return refusal;
+	p->flow.changed = state;
+	remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
+	decided(p, r, hook, FW_REASON_ESTABLISHED, true);
+	return FW_REASON_ESTABLISHED;
+}
+
+/*
+ * A packet that nobody's flow explains, soon after the first load, may be of a
+ * connection that is older. It is judged as seen, as if it opened a flow; if that is
+ * denied, turned round, as the answer to what the other side has opened. TC only.
+ *
+ * Where the kernel's hooks run, the kernel knows what there is; and what was ours
+ * is no older than we are.
+ */
+static __noinline bool may_be_older(struct pkt *p, void *ctx,
+				    const enum fw_hook hook)
+{
+	const struct fw_tuple *t = pkt_tuple(p);
+
+	if (p->key.proto == IPPROTO_UDP && !is_asked_for(ctx, t))
+		return false;
+	return !was_ours(t) && !hooks_active(ctx_net(ctx, hook), t->family);
+}
+
+/* Might it be an answer to UDP that this host has sent? */
+static __always_inline bool
+may_be_answer(const struct pkt *p, const struct run *r, const enum fw_hook hook)
+{
+	return hook != FW_HOOK_EGRESS && p->key.proto == IPPROTO_UDP &&
+	       p->key.dir == FW_DIR_IN && adopts_now(r->head);
+}
+
+/*
+ * True if the denied packet is to be judged once more: p->key is then what the
+ * other side would have sent to open its flow.
+ */
+static __noinline bool turn_round(struct pkt *p, const struct run *r, void *ctx,
+				  const enum fw_hook hook)
+{
+	struct flow *f = &p->flow;
+
+	if (f->found || f->reply)
+		return false;
+	if (!f->older) {
+		if (likely(!may_be_answer(p, r, hook)))
+			return false;
+		f->older = may_be_older(p, ctx, hook);
+		if (!f->older)
+			return false;
+	}
+	tuple_reverse(&f->orig, pkt_tuple(p));
+	f->reply = true;
+	key_from_tuple(&p->key, &f->orig);
+	(void)learn_selves_again(p);
+	learn_loopback(p);
+	return true;
+}
+
+/*
+ * The rules have judged an older connection. Nobody has seen the other side of a TCP
+ * one: it is established with the first packet of that (I8).
+ */
+static __noinline enum fw_reason
+settle_older(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+{
+	bool tcp = p->key.proto == IPPROTO_TCP;
+	enum fw_reason reason;
+
+	if (p->res.verdict == FW_ACCEPT)
+		return take_over(p, r, ctx, hook,
+				 !tcp		 ? FW_TCP_ESTABLISHED
+				 : p->flow.reply ? FW_TCP_ADOPTED_REPLY
+						 : FW_TCP_ADOPTED);
+	if (tcp)
+		return FW_REASON_DROP_TCP_NO_SYN;
+	/* it is turned round: nobody to be told */
+	reason = reason_of_drop(&p->res);
+	if (reason == FW_REASON_DROP_REJECT)
+		reason = FW_REASON_DROP_RULE;
+	decided(p, r, hook, reason, false);
+	return reason;
 }

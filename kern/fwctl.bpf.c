@@ -41,12 +41,22 @@
 #include "kern/conntrack.h"
 #include "kern/xflow.h"
 
-#include "kern/adopt.h"
 #include "kern/icmp.h"
 #include "kern/meta.h"
 #include "kern/sanity.h"
 
 #include "kern/reject.h"
+
+#include "kern/where.h"
+
+#include "kern/antispoof.h"
+#include "kern/ask.h"
+
+#include "kern/flow.h"
+
+#include "kern/adopt.h"
+
+#include "kern/state.h"
 
 #include "kern/filter.h"
 

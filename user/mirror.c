@@ -719,7 +719,7 @@ static bool is_ours_alone(const struct fw_flow *flow)
 	       flow->orig.proto != IPPROTO_UDP;
 }
 
-/* What the kernel may pick up again by itself: see was_ended() in kern/filter.h. */
+/* What the kernel may pick up again by itself: see was_ended() in kern/flow.h. */
 static void note_ended(struct fw_mirror *mirror, const struct fw_flow *flow)
 {
 	struct fw_flow_info info = { .opened_ns = flow->opened_ns,

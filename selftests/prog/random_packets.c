@@ -193,11 +193,11 @@ static uint32_t put_icmp(struct rng *rng, struct fw_key *k, uint8_t *l4)
 
 	k->proto = is_v4 == is_right ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	if (is_right) {
-		k->icmp = (uint16_t)((is_v4 ? 8 : 128) << 8);
+		k->icmp = (uint16_t)((is_v4 ? 8u : 128u) << 8);
 		k->flags |= FW_KEY_ICMP;
 	}
 	k->sport = k->dport = 0;
-	(void)put16(l4, (is_v4 ? 8 : 128) << 8);
+	(void)put16(l4, (is_v4 ? 8u : 128u) << 8);
 	(void)put16(l4 + 4, rng_below(rng, 65536));
 	return 16;
 }

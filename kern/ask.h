@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* What the rules say of a packet, and that it is counted and logged. */
+#pragma once
+
+static __always_inline enum fw_reason
+reason_of_pass(const struct fw_result *res)
+{
+	return res->flags & FW_RESULT_ESSENTIAL ? FW_REASON_ESSENTIAL
+						: FW_REASON_NEW;
+}
+
+static __always_inline enum fw_reason
+reason_of_drop(const struct fw_result *res)
+{
+	if (res->verdict == FW_REJECT)
+		return FW_REASON_DROP_REJECT;
+	return res->flags & FW_RESULT_DEFAULT ? FW_REASON_DROP_DEFAULT
+					      : FW_REASON_DROP_RULE;
+}
+
+/* The rule has decided here: its counter, its log. */
+static __always_inline void decided(const struct pkt *p, const struct run *r,
+				    const enum fw_hook hook,
+				    enum fw_reason reason, bool flow)
+{
+	count_rule(p, &p->res, flow);
+	if (unlikely(p->res.flags & FW_RESULT_LOG))
+		event_log(p, hook, &p->res, reason, r->gen);
+}
+
+/*
+ * What the rules say, in p->res; 0 or -1. XDP asks stateless rules without a call,
+ * as long as the walk is short: they are what stands against floods.
+ */
+static __always_inline int classify(struct pkt *p, const struct run *r,
+				    const enum fw_hook hook,
+				    const bool stateless)
+{
+	int err;
+
+	if (hook == FW_HOOK_XDP && stateless) {
+		/* not verified anew for each value of the key that is known */
+		asm volatile("" ::: "memory");
+		err = match_first(r->head, r->head->match, &p->io, true);
+	} else {
+		err = classify_first(&p->io, r->gen, stateless);
+	}
+	return err == MATCH_UNFINISHED
+		       ? classify_rest(&p->io, r->gen, stateless)
+		       : err;
+}
+
+/*
+ * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface
+ * makes a difference, and a later hook of ours knows it.
+ */
+static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
+						void *ctx,
+						const enum fw_hook hook,
+						const bool stateless)
+{
+	for (int i = 0; i < 2; i++) {
+		if (unlikely(classify(p, r, hook, stateless)))
+			return FW_REASON_DROP_INTERNAL;
+		if (likely(!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
+			   !(p->res.flags & FW_RESULT_MAYBE)))
+			return FW_REASON_NONE;
+		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r))
+			return FW_REASON_UNDECIDED;
+		p->key.flags &= (__u8)~FW_KEY_OUT_UNKNOWN;
+		p->key.out_zones = 0;
+	}
+	return FW_REASON_NONE;
+}
