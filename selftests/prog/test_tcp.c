@@ -178,7 +178,8 @@ static struct fw_tuple step_orig(const struct step *s)
 static void run(const struct step *s, struct outcome *ret)
 {
 	struct fw_tuple t = step_packet(s);
-	uint8_t frame[128];
+	/* so that IP is aligned, as drivers do (NET_IP_ALIGN) */
+	uint8_t room[2 + 128] __attribute__((aligned(4))), *frame = room + 2;
 
 	assert_int_equal(harness_run(&h, s->hook, 0, -1, frame,
 				     put_frame(frame, &t, s->flags), ret),
