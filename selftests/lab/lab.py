@@ -36,7 +36,6 @@ SERVER = {4: SERVER4, 6: SERVER6}
 RULES = """\
 interface wan = fw-wan {{ mode {mode} }}
 interface lan = fw-lan {{ mode {mode} }}
-option adopt {adopt}
 """
 
 _serial = itertools.count()
@@ -203,9 +202,9 @@ class Lab:
         return path
 
     def rules(self, text, mode=None):
-        """A rule file of the two zones wan and lan and `text`; returns its path."""
-        return self.write("rules.conf", RULES.format(
-            mode=mode or self.mode, adopt=self.adopt) + text)
+        """A rule file of the two zones wan and lan and `text`, from line 3 on; its path."""
+        return self.write("rules.conf", RULES.format(mode=mode or self.mode) + text +
+                          f"\noption adopt {self.adopt}\n")
 
     def load(self, text, mode=None):
         """Load rules for the two zones."""
