@@ -327,7 +327,7 @@ struct fw_image_head {
 	__u32 size;	     /* bytes in use, the annex with them */
 	__u32 match;	     /* struct fw_match_head */
 	__u32 n_rows;	     /* of all rules, see struct fw_ir_row */
-	__u32 has_stateless; /* 0: no rule is judged before state */
+	__u32 has_stateless; /* FW_STATELESS_*; 0: no rule is judged before state */
 	__u32 annex;
 	__u32 annex_len;
 	__u32 options; /* FW_OPT_* */
@@ -343,6 +343,9 @@ struct fw_image_head {
 	__u32 pad;
 	__u64 adopt_until_ns; /* CLOCK_MONOTONIC; 0: nothing is adopted */
 };
+
+#define FW_STATELESS_RULES 1u
+#define FW_STATELESS_FRONT 2u /* some are for kern/front.h, too */
 
 /*
  * How many loads lie between a generation and the running one: numbers come round

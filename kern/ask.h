@@ -24,7 +24,7 @@ static __always_inline void decided(const struct pkt *p, const struct run *r,
 				    const enum fw_hook hook,
 				    enum fw_reason reason, bool flow)
 {
-	count_rule(p, &p->res, flow);
+	count_rule(p, p->res.slot, flow);
 	if (unlikely(p->res.flags & FW_RESULT_LOG))
 		event_log(p, hook, &p->res, reason, r->gen);
 }

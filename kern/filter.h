@@ -3,8 +3,8 @@
 /*
  * The path of a packet, the same for XDP, TC ingress and TC egress:
  *
- *   parse - addresses - stateless rules - fragments - ICMP errors - state -
- *   rules for new flows - state is made
+ *   front (XDP) - parse - stateless rules - addresses and way back - fragments -
+ *   ICMP errors - state - rules for new flows - state is made
  *
  * Each step either decides (a reason) or leaves the packet to the next
  * (FW_REASON_NONE). A hook that cannot know enough answers UNDECIDED and the
@@ -13,11 +13,11 @@
  */
 #pragma once
 
+/* What the stateless rules say; NONE: none of them matches. */
 static __always_inline enum fw_reason
-step_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+ask_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason;
-	bool again;
 
 	if (!r->head->has_stateless)
 		return FW_REASON_NONE;
@@ -25,10 +25,24 @@ step_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	reason = ask_rules(p, r, ctx, hook, true);
 	if (reason != FW_REASON_NONE || p->res.rule == FW_RULE_NONE)
 		return reason;
-	reason = p->res.verdict == FW_ACCEPT ? FW_REASON_STATELESS
-					     : reason_of_drop(&p->res);
+	if (likely(p->res.verdict == FW_DROP))
+		return FW_REASON_DROP_RULE;
+	return p->res.verdict == FW_ACCEPT ? FW_REASON_STATELESS
+					   : FW_REASON_DROP_REJECT;
+}
+
+/* And it is done. */
+static __always_inline enum fw_reason obey_stateless(const struct pkt *p,
+						     const struct run *r,
+						     const enum fw_hook hook,
+						     enum fw_reason reason)
+{
+	bool again;
+
+	if (reason == FW_REASON_UNDECIDED || reason == FW_REASON_DROP_INTERNAL)
+		return reason;
 	if (reason == FW_REASON_DROP_REJECT && hook == FW_HOOK_XDP)
-		return reason; /* counted by TC, which answers */
+		return reason; /* TC counts it, and answers */
 	/* at egress, what an ingress hook of ours had decided is counted */
 	again = hook == FW_HOOK_EGRESS && p->key.dir == FW_DIR_FORWARD &&
 		p->key.in_zones && !(p->res.flags & FW_RESULT_MAYBE);
@@ -53,30 +67,45 @@ static __always_inline enum fw_reason step_icmp_error(struct pkt *p, void *ctx,
 	return FW_REASON_NONE;
 }
 
-/* Everything behind the parser; `p` is an IP packet of a covered interface. */
-static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
-					    void *ctx, const enum fw_hook hook)
+/* Of a packet that comes in: may it come from there, and by this interface? */
+static __always_inline enum fw_reason
+check_origin(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason;
 
-	if (hook != FW_HOOK_EGRESS) {
-		reason = check_addresses(p, r->head);
-		if (unlikely(reason != FW_REASON_NONE))
-			return reason;
-		reason = check_way_back(ctx, p, r, hook);
-		if (unlikely(reason != FW_REASON_NONE))
-			return reason;
-		if (offers_address(ctx, p))
-			p->offered = true;
-	} else {
+	if (hook == FW_HOOK_EGRESS)
+		return FW_REASON_NONE;
+	reason = check_addresses(p, r->head);
+	if (unlikely(reason != FW_REASON_NONE))
+		return reason;
+	return check_way_back(ctx, p, r, hook);
+}
+
+/*
+ * Everything behind the parser; `p` is an IP packet of a covered interface. What a
+ * stateless rule drops is not checked before: that would do no more than drop it.
+ */
+static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
+					    void *ctx, const enum fw_hook hook)
+{
+	enum fw_reason reason, said;
+
+	if (hook == FW_HOOK_EGRESS ||
+	    unlikely(r->head->options & FW_OFF_MARTIAN))
 		learn_loopback(p);
-	}
+	if (hook != FW_HOOK_EGRESS && offers_address(ctx, p))
+		p->offered = true;
+	said = ask_stateless(p, r, ctx, hook);
+	if (said == FW_REASON_DROP_RULE)
+		return obey_stateless(p, r, hook, FW_REASON_DROP_RULE);
+	reason = check_origin(p, r, ctx, hook);
+	if (unlikely(reason != FW_REASON_NONE))
+		return reason;
 	if (unlikely(p->frag != PKT_WHOLE) &&
 	    r->head->options & FW_OPT_FRAG_DROP)
 		return FW_REASON_DROP_FRAG_OPTION;
-	reason = step_stateless(p, r, ctx, hook);
-	if (reason != FW_REASON_NONE)
-		return reason;
+	if (said != FW_REASON_NONE)
+		return obey_stateless(p, r, hook, said);
 	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return frag_follow(p, hook);
 	if (unlikely(p->icmp_kind == PKT_ICMP_ERROR)) {
@@ -110,8 +139,8 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 					     void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason, parsed = FW_REASON_NONE;
-	bool is_usual = parse_usual(p, ctx, hook);
 	struct fw_meta m;
+	bool is_usual;
 	void *map;
 
 	map = bpf_map_lookup_elem(&rulesets, &first);
@@ -122,12 +151,17 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		return FW_REASON_DROP_NO_RULES;
 	if (unlikely(r->head->magic != FW_IMAGE_MAGIC))
 		return FW_REASON_DROP_NO_RULES;
-	if (!is_usual)
-		parsed = parse_unusual(p, ctx, hook, r->head->options);
 	r->gen = r->head->gen;
 	r->ifaces = iface_table(r->gen);
 	if (unlikely(r->ifaces->gen != r->gen)) /* written before its image */
 		return FW_REASON_DROP_INTERNAL;
+	if (hook == FW_HOOK_XDP &&
+	    unlikely(r->head->has_stateless & FW_STATELESS_FRONT) &&
+	    front_drops(p, r, ctx))
+		return FW_REASON_DROP_RULE;
+	is_usual = parse_usual(p, ctx, hook);
+	if (!is_usual)
+		parsed = parse_unusual(p, ctx, hook, r->head->options);
 	if (unlikely(!find_iface(p, r)))
 		return FW_REASON_UNCOVERED;
 	if (unlikely(parsed ==

@@ -49,6 +49,8 @@
 
 #include "kern/where.h"
 
+#include "kern/front.h"
+
 #include "kern/antispoof.h"
 #include "kern/ask.h"
 

@@ -39,10 +39,17 @@ struct match_state {
 	__u32 maybe; /* as `best`, but for the leaving interface */
 };
 
+enum match_member {
+	MATCH_ASK_SET, /* nobody has asked yet */
+	MATCH_OTHER,
+	MATCH_MEMBER,
+};
+
 /* What a walk works with and for; `state` is what match_first() left to do. */
 struct match_io {
 	struct fw_key key;
 	struct fw_result res;
+	__u32 member; /* enum match_member, of the set that splits the chain */
 	struct match_state state;
 };
 
@@ -51,6 +58,7 @@ struct match {
 	const struct fw_key *key;
 	struct fw_result *res;
 	struct match_state *s;
+	__u32 member; /* as that of struct match_io */
 };
 
 /* Beside the offset in `asked`: all of the term but its destinations agreed. */
@@ -555,8 +563,11 @@ static __always_inline __u32 match_split(const struct match *m, __u32 chain)
 	const struct fw_match_split *c = image_at(
 		m->base, chain & ~FW_CHAIN_SPLIT, struct fw_match_split);
 
-	return addrset_has(m->base, c->set, m->key, c->is_dst) ? c->tables[1]
-							       : c->tables[0];
+	bool has = m->member != MATCH_ASK_SET
+			   ? m->member == MATCH_MEMBER
+			   : addrset_has(m->base, c->set, m->key, c->is_dst);
+
+	return c->tables[has];
 }
 
 /* The tables of the packet's kind, family and direction; 0: none. */
@@ -598,6 +609,7 @@ static __always_inline int match_first(const void *base, __u32 off,
 		return -1;
 	m.key = &io->key;
 	m.res = &io->res;
+	m.member = io->member;
 	h = image_at(base, off, struct fw_match_head);
 	m.res->rule = FW_RULE_NONE;
 	s.best = h->none;

@@ -39,6 +39,12 @@ struct fw_match_head {
 	__u32 in_wanted; /* FW_MATCH_ZONES_SHIFT: ways that are not negated */
 	__u64 in_zones[FW_MATCH_MAX_ZONES];
 	__u8 classes[256]; /* bit of FW_MATCH_CLASS, by protocol */
+	/*
+	 * IPv4, IPv6: struct fw_match_split of the stateless chain of what comes in, or
+	 * else of what is forwarded, if members are dropped and no other set splits
+	 * either chain; 0: not so
+	 */
+	__u32 front[2];
 };
 
 /* In the offset of a chain: it is that of a struct fw_match_split. */
@@ -49,6 +55,9 @@ struct fw_match_split {
 	__u32 set; /* of kern/addrset.h */
 	__u32 is_dst;
 	__u32 tables[2]; /* not a member, a member; 0: no rule */
+	__u32 is_drop; /* members of these zones are dropped, whatever they send */
+	__u32 slot;    /* counter of the rule that does it */
+	__u64 zones; /* 0: all */
 };
 
 /*
@@ -222,7 +231,7 @@ static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
 }
 
 #ifndef __cplusplus
-_Static_assert(sizeof(struct fw_match_head) == 464, "fw_match_head");
+_Static_assert(sizeof(struct fw_match_head) == 472, "fw_match_head");
 _Static_assert(sizeof(struct fw_match_row) == 12, "fw_match_row");
 _Static_assert(sizeof(struct fw_match_table) == 48, "fw_match_table");
 _Static_assert(sizeof(struct fw_match_v4) == 32, "fw_match_v4");

@@ -82,10 +82,7 @@ static __always_inline bool v6_is_martian(const struct pkt *p)
 	return addr_is_any(s, family) && !may_come_from_any(p);
 }
 
-/*
- * Loopback is ours too, in no table. Not to be asked where check_addresses() is: it
- * lets no such packet in, or asks itself.
- */
+/* Loopback is ours too, in no table. Where it is martian nobody need ask. */
 static __always_inline void learn_loopback(struct pkt *p)
 {
 	if (addr_is_loopback(&p->key.saddr, p->key.family))
@@ -104,11 +101,9 @@ check_addresses(struct pkt *p, const struct fw_image_head *head)
 	if (unlikely(addr_equal(s, d)) && !addr_is_any(s, family) &&
 	    !(head->options & FW_OFF_LAND))
 		return FW_REASON_DROP_LAND;
-	if (family == FW_AF_IPV4 ? v4_is_martian(p) : v6_is_martian(p)) {
-		if (!(head->options & FW_OFF_MARTIAN))
-			return FW_REASON_DROP_MARTIAN;
-		learn_loopback(p);
-	}
+	if ((family == FW_AF_IPV4 ? v4_is_martian(p) : v6_is_martian(p)) &&
+	    !(head->options & FW_OFF_MARTIAN))
+		return FW_REASON_DROP_MARTIAN;
 	if (unlikely(p->saddr_self & FW_SELF_ADDRESS) &&
 	    !(head->options & FW_OFF_SPOOFED_SELF))
 		return FW_REASON_DROP_SPOOFED_SELF;

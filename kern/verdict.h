@@ -32,11 +32,11 @@ static __always_inline void count(const struct pkt *p, const enum fw_hook hook,
 }
 
 /* The rule decided about this packet, here and nowhere else. */
-static __always_inline void count_rule(const struct pkt *p,
-				       const struct fw_result *res, bool flow)
+static __always_inline void count_rule(const struct pkt *p, __u32 slot,
+				       bool flow)
 {
 	struct fw_rule_counter *c;
-	__u32 index = p->base.rule_stats + res->slot;
+	__u32 index = p->base.rule_stats + slot;
 
 	c = bpf_map_lookup_elem(&rule_stats, &index);
 	if (!c)

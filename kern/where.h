@@ -22,7 +22,7 @@ static __always_inline __u64 other_zones(const struct run *r, __u32 ifindex)
 }
 
 /* A tagged frame belongs to its VLAN device where the rules know that. */
-static __always_inline bool find_iface(struct pkt *p, struct run *r)
+static __always_inline bool find_iface(struct pkt *p, const struct run *r)
 {
 	const struct fw_iface *i = NULL;
 

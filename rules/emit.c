@@ -15,13 +15,20 @@
 /* Programs read whole lines of the processor's cache. */
 #define LINE 64
 
-static bool has_stateless(const struct fw_program *program)
+static uint32_t has_stateless(const struct fw_program *program)
 {
 	for (size_t i = 0; i < program->n_rows; i++) {
 		if (program->rows[i].flags & FW_ROW_STATELESS)
-			return true;
+			return FW_STATELESS_RULES;
 	}
-	return false;
+	return 0;
+}
+
+static uint32_t has_front(const struct fw_bytes *bytes, uint32_t match)
+{
+	const struct fw_match_head *head = fw_bytes_at(bytes, match);
+
+	return head->front[0] || head->front[1] ? FW_STATELESS_FRONT : 0;
 }
 
 static int add_annex(const struct fw_program *program, struct fw_bytes *bytes,
@@ -88,6 +95,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 		fw_bytes_done(&bytes);
 		return r;
 	}
+	head.has_stateless |= has_front(&bytes, head.match);
 	head.size = (uint32_t)bytes.size;
 	memcpy(bytes.data, &head, sizeof(head));
 	*ret = (struct fw_image){

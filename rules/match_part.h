@@ -128,6 +128,15 @@ uint8_t fw_match_row_classes(const uint64_t protos[4], bool *ret_exact);
 int fw_match_add_chain(struct fw_match_builder *b, bool is_v6,
 		       const struct fw_match_chain *chain, uint32_t *ret_off);
 
+/**
+ * @brief The split that kern/front.h asks for a family, see struct fw_match_head.
+ *
+ * @param head  with all chains
+ * @return its offset, or 0
+ */
+uint32_t fw_match_front(const struct fw_match_builder *b,
+			const struct fw_match_head *head, bool is_v6);
+
 /* ---- match_table.c ---- */
 
 /**

@@ -104,6 +104,9 @@ static int take_members(struct split *s, const struct fw_match_chain *chain)
 	for (i = 0; i < chain->n; i++) {
 		struct fw_match_part p = for_member(s, &chain->parts[i]);
 
+		/* prefixes around one set, which say nothing now */
+		if (to->n && memcmp(&to->parts[to->n - 1], &p, sizeof(p)) == 0)
+			continue;
 		if (to->n == MOST_FOR_MEMBERS)
 			return -E2BIG;
 		r = append(to, &p);
@@ -149,6 +152,28 @@ static int split(struct split *s, const struct fw_match_chain *chain)
 	return r == 0 ? 1 : r == -E2BIG ? 0 : r;
 }
 
+/* Are members dropped in silence by the first rule, which asks for no more than a zone? */
+static void say_drop(const struct split *s, struct fw_match_split *out)
+{
+	const uint32_t all_zones = ~0u << FW_MATCH_ZONES_SHIFT;
+	const struct fw_match_part *p = s->chains[1].parts;
+	const struct fw_ir_row *row = &s->b->program->rows[p->rule];
+	const struct fw_match_zones *z = NULL;
+
+	if (row->verdict != FW_DROP || !(row->flags & FW_ROW_STATELESS) ||
+	    row->flags & FW_ROW_LOG || p->need & ~all_zones ||
+	    p->need & (p->need - 1) || p->len[0] || p->len[1] ||
+	    !has_all_ports(p))
+		return;
+	if (p->need)
+		z = &s->b->zones[__builtin_ctz(p->need) - FW_MATCH_ZONES_SHIFT];
+	if (z && z->is_negated)
+		return;
+	out->is_drop = 1;
+	out->slot = s->b->slots[p->rule];
+	out->zones = z ? z->zones : 0;
+}
+
 static int write_split(struct fw_match_builder *b, bool is_v6,
 		       const struct split *s, uint32_t *ret_off)
 {
@@ -170,6 +195,7 @@ static int write_split(struct fw_match_builder *b, bool is_v6,
 		if (r < 0)
 			return r;
 	}
+	say_drop(s, &out);
 	memcpy(fw_bytes_at(b->bytes, off), &out, sizeof(out));
 	*ret_off = off | FW_CHAIN_SPLIT;
 	return 0;
@@ -185,4 +211,28 @@ int fw_match_add_chain(struct fw_match_builder *b, bool is_v6,
 		return r;
 	return r ? write_split(b, is_v6, &s, ret_off)
 		 : fw_match_add_tables(b, is_v6, chain, ret_off);
+}
+
+static const struct fw_match_split *split_at(const struct fw_match_builder *b,
+					     uint32_t chain)
+{
+	return chain & FW_CHAIN_SPLIT
+		       ? fw_bytes_at(b->bytes, chain & ~FW_CHAIN_SPLIT)
+		       : NULL;
+}
+
+uint32_t fw_match_front(const struct fw_match_builder *b,
+			const struct fw_match_head *head, bool is_v6)
+{
+	uint32_t in = head->chain[FW_MATCH_CHAIN(1, is_v6, FW_DIR_IN)];
+	uint32_t forward =
+		head->chain[FW_MATCH_CHAIN(1, is_v6, FW_DIR_FORWARD)];
+	const struct fw_match_split *i = split_at(b, in);
+	const struct fw_match_split *f = split_at(b, forward);
+
+	if (i && f && (i->set != f->set || i->is_dst != f->is_dst))
+		return 0;
+	if (i && (i->is_drop || (f && f->is_drop)))
+		return in & ~FW_CHAIN_SPLIT;
+	return f && f->is_drop ? forward & ~FW_CHAIN_SPLIT : 0;
 }

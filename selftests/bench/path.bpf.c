@@ -48,7 +48,7 @@ static __always_inline void write_packet(void *data, void *end)
 
 	if ((void *)(addr + 1) > end || (void *)(port + 1) > end)
 		return;
-	*addr = bpf_htonl(vary.addr + scatter(at, vary.n_addrs));
+	*addr = bpf_htonl(vary.addr + scatter(at, vary.n_addrs) * vary.step);
 	write_checksum(data, end, bpf_ntohl(*addr));
 	*port = bpf_htons((__u16)(vary.port + scatter(at, vary.n_ports)));
 	at++;

@@ -28,6 +28,8 @@
 #define PEERS  0x0a010000u /* 10.1.0.0; one of 10.2.0.0 has no rule */
 #define OTHERS 0x0a020000u
 
+#define SET_STEP 3 /* from one member of a set to the next */
+
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
@@ -38,6 +40,7 @@ static unsigned int trials = 7;	      /* the fastest counts */
 
 enum what {
 	STATELESS, /* a stateless rule drops */
+	SET,	   /* the same, for a set of addresses */
 	RULE,	   /* another rule drops, once no flow was found */
 	DEFAULT,   /* the default drops */
 	KNOWN,	   /* TCP of a flow that is there */
@@ -57,12 +60,15 @@ static const struct path_case cases[] = {
 	{ "stateless drop, 100 rules", FW_HOOK_XDP, STATELESS, 100, false },
 	{ "stateless drop, 1000 rules", FW_HOOK_XDP, STATELESS, 1000, false },
 	{ "the same, 10 rules, VLAN", FW_HOOK_XDP, STATELESS, 10, true },
+	{ "drop from a set, 1000", FW_HOOK_XDP, SET, 1000, false },
+	{ "the same, VLAN", FW_HOOK_XDP, SET, 1000, true },
 	{ "new, default drops", FW_HOOK_XDP, DEFAULT, 10, false },
 	{ "new, 10 rules, one drops", FW_HOOK_XDP, RULE, 10, false },
 	{ "established TCP, 1 flow", FW_HOOK_XDP, KNOWN, 1, false },
 	{ "established TCP, 1024 flows", FW_HOOK_XDP, KNOWN, 1024, false },
 	{ "stateless drop, 10 rules", FW_HOOK_INGRESS, STATELESS, 10, false },
 	{ "the same, VLAN", FW_HOOK_INGRESS, STATELESS, 10, true },
+	{ "drop from a set, 1000", FW_HOOK_INGRESS, SET, 1000, false },
 	{ "new, default drops", FW_HOOK_INGRESS, DEFAULT, 10, false },
 	{ "new, 10 rules, one drops", FW_HOOK_INGRESS, RULE, 10, false },
 	{ "established TCP, 1024 flows", FW_HOOK_INGRESS, KNOWN, 1024, false },
@@ -72,6 +78,27 @@ static const struct path_case cases[] = {
 };
 
 static const char *const hook_names[] = { "XDP", "TC in", "TC out" };
+
+/* Of IPv4 in 10.1.0.0/16. */
+static void write_peer(FILE *out, bool is_v6, unsigned int i)
+{
+	if (is_v6)
+		fprintf(out, "2001:db8::%x:%x", PEERS >> 16, i);
+	else
+		fprintf(out, "10.1.%u.%u", i >> 8, i & 255);
+}
+
+static void write_set(FILE *out, const struct path_case *c, bool is_v6)
+{
+	unsigned int i;
+
+	fprintf(out, "set peers {");
+	for (i = 0; i < c->n; i++) {
+		fputs(i ? ", " : " ", out);
+		write_peer(out, is_v6, SET_STEP * i);
+	}
+	fprintf(out, " }\ndrop stateless in on wan from @peers\n");
+}
 
 /* Each rule is about one peer, and the packets are of all of them in turn. */
 static void write_rules(FILE *out, const struct path_case *c, bool is_v6)
@@ -87,14 +114,15 @@ static void write_rules(FILE *out, const struct path_case *c, bool is_v6)
 		fprintf(out, "accept in on wan proto tcp to self port 22\n");
 		return;
 	}
+	if (c->what == SET) {
+		write_set(out, c, is_v6);
+		return;
+	}
 	for (i = 0; i < c->n; i++) {
 		fprintf(out, "drop%s %s proto tcp %s ",
 			c->what == STATELESS ? " stateless" : "",
 			out_dir ? "out" : "in", out_dir ? "to" : "from");
-		if (is_v6)
-			fprintf(out, "2001:db8::%x:%x", PEERS >> 16, i);
-		else
-			fprintf(out, "10.1.%u.%u", i >> 8, i & 255);
+		write_peer(out, is_v6, i);
 		fprintf(out, out_dir ? " port 1024\n" : " to port 22\n");
 	}
 }
@@ -189,7 +217,11 @@ static void vary_packets(struct path_vary *v, const struct path_case *c,
 	while (n * 2 <= c->n)
 		n *= 2;
 	*v = (struct path_vary){
-		.addr = PEERS, .n_addrs = n, .port = 1024, .n_ports = 1
+		.addr = PEERS,
+		.n_addrs = n,
+		.step = c->what == SET ? SET_STEP : 1,
+		.port = 1024,
+		.n_ports = 1,
 	};
 	if (c->what == DEFAULT) {
 		v->addr = OTHERS;

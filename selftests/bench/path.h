@@ -7,6 +7,7 @@
 struct path_vary {
 	__u32 addr;    /* the first one, host order: the last 32 bits of it */
 	__u32 n_addrs; /* a power of two */
+	__u32 step;    /* from one address to the next */
 	__u32 addr_at;
 	__u32 port;    /* the first one, host order */
 	__u32 n_ports; /* a power of two */

@@ -42,8 +42,7 @@ static bool is_self(const struct fw_addr *a)
 
 	(void)inet_pton(AF_INET, SELF_V4, &v4.w[3]);
 	(void)inet_pton(AF_INET6, SELF_V6, &v6);
-	return !memcmp(a, &v4, sizeof(v4)) || !memcmp(a, &v6, sizeof(v6)) ||
-	       is_loopback(a);
+	return !memcmp(a, &v4, sizeof(v4)) || !memcmp(a, &v6, sizeof(v6));
 }
 
 /* Direction and zones as the hook must find them. */
@@ -52,10 +51,12 @@ static void place(struct fw_key *k, enum fw_hook hook, unsigned int iface,
 {
 	bool egress = hook == FW_HOOK_EGRESS;
 	uint64_t here = 1ull << iface;
+	/* what comes in with it is martian, and nobody asks whose it is */
+	bool lo = egress || h.program->options & FW_OFF_MARTIAN;
 
-	if (is_self(&k->saddr))
+	if (is_self(&k->saddr) || (lo && is_loopback(&k->saddr)))
 		k->flags |= FW_KEY_SRC_SELF;
-	if (is_self(&k->daddr))
+	if (is_self(&k->daddr) || (lo && is_loopback(&k->daddr)))
 		k->flags |= FW_KEY_DST_SELF;
 	if (!egress) {
 		k->in_zones = here;
@@ -160,6 +161,42 @@ static struct expected expect(struct fw_key *k, enum fw_hook hook, bool opens)
 	return e;
 }
 
+/* A stateless rule drops it, and that is certain at this hook. */
+static bool is_flood(const struct fw_key *key, enum fw_hook hook,
+		     struct expected *ret)
+{
+	struct fw_key k = *key;
+	struct fw_result res;
+
+	if (!ask(&k, hook, true, &res) || res.rule == FW_RULE_NONE ||
+	    res.verdict != FW_DROP)
+		return false;
+	*ret = expect_stateless(&k, hook, &res);
+	return true;
+}
+
+/* Stateless rules that drop come before the checks of addresses. */
+static bool is_of_addresses(enum fw_reason reason)
+{
+	return reason == FW_REASON_DROP_LAND ||
+	       reason == FW_REASON_DROP_MARTIAN ||
+	       reason == FW_REASON_DROP_SPOOFED_SELF;
+}
+
+/*
+ * XDP may find members of a set by the addresses alone, before it looks at the rest
+ * (kern/front.h): the rule counts then, whatever else is wrong with the packet.
+ */
+static bool is_front(const struct expected *e, const struct fw_key *k,
+		     enum fw_hook hook, const struct outcome *o)
+{
+	struct expected flood;
+
+	return hook == FW_HOOK_XDP && e->reason != FW_REASON_NONE &&
+	       is_flood(k, hook, &flood) && o->n_reasons == 1 &&
+	       o->reason == flood.reason && o->slot == flood.slot;
+}
+
 static void print_case(uint64_t seed, const struct random_packet *p,
 		       enum fw_hook hook, unsigned int iface, int iif)
 {
@@ -176,7 +213,7 @@ static int one_packet(uint64_t seed, struct rng *rng,
 	unsigned int iface = rng_below(rng, 4);
 	int iif = (int)rng_below(rng, 5) - 1;
 	struct outcome o;
-	struct expected e;
+	struct expected e, broken;
 	struct fw_key k;
 
 	for (int hook = 0; hook < FW_HOOK_MAX; hook++) {
@@ -186,6 +223,9 @@ static int one_packet(uint64_t seed, struct rng *rng,
 					       p, (enum fw_hook)hook,
 					       h.program->options,
 					       k.flags & FW_KEY_SRC_SELF) };
+		if (is_of_addresses(e.reason))
+			(void)is_flood(&k, (enum fw_hook)hook, &e);
+		broken = e;
 		if (e.reason == FW_REASON_NONE)
 			e = expect(&k, (enum fw_hook)hook, p->opens);
 		assert_int_equal(harness_run(&h, (enum fw_hook)hook, iface, iif,
@@ -197,6 +237,8 @@ static int one_packet(uint64_t seed, struct rng *rng,
 			o.reason = FW_REASON_DROP_REJECT;
 		if (o.n_reasons == 1 && o.reason == e.reason &&
 		    o.slot == e.slot)
+			continue;
+		if (is_front(&broken, &k, (enum fw_hook)hook, &o))
 			continue;
 		print_case(seed, p, (enum fw_hook)hook, iface, iif);
 		print_error("is %s slot %u (%u reasons), must be %s slot %u\n",

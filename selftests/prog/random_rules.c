@@ -250,6 +250,32 @@ void random_options(struct rng *rng, FILE *out)
 	}
 }
 
+/* More than entries can say, and a rule for it: see rules/match_split.c. */
+static void random_block(struct rng *rng, FILE *out)
+{
+	static const char *const dirs[] = { "in", "forward" };
+	uint32_t first = rng_below(rng, 3);
+	uint32_t both = (uint32_t)chance(rng, 40);
+
+	(void)fputs("set many {\n", out);
+	for (uint32_t i = 0; i < 80; i++) {
+		(void)fprintf(out, "198.51.100.%u\n", first + 3 * i);
+		(void)fprintf(out, "2001:db8::%x\n", first + 3 * i);
+	}
+	(void)fputs("}\n", out);
+	for (uint32_t i = 0, dir = rng_below(rng, 2); i <= both; i++) {
+		(void)fprintf(out, "%s stateless %s ",
+			      chance(rng, 85) ? "drop" : "reject",
+			      dirs[dir ^ i]);
+		if (chance(rng, 40)) {
+			(void)fputs("on ", out);
+			random_zone(rng, out);
+		}
+		(void)fprintf(out, " %s @many\n",
+			      chance(rng, 80) ? "from" : "to");
+	}
+}
+
 void random_rules(struct rng *rng, FILE *out, unsigned int n_rules)
 {
 	static const char *const verdicts[] = { "accept", "drop", "reject" };
@@ -273,6 +299,10 @@ void random_rules(struct rng *rng, FILE *out, unsigned int n_rules)
 	for (unsigned int i = 0; i < 3; i++)
 		(void)fprintf(out, "default %s %s\n", dirs[i],
 			      verdicts[rng_below(rng, 3)]);
+	if (chance(rng, 20))
+		random_rule(rng, out);
+	if (chance(rng, 40))
+		random_block(rng, out);
 	for (unsigned int i = 0; i < n_rules; i++)
 		random_rule(rng, out);
 }

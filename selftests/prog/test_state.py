@@ -239,6 +239,104 @@ def test_stateless(fw, family, hook):
     assert (out["reason"], out["rule"]) == ("rule", "bad")
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_flood_is_not_checked(fw, family, hook):
+    """What a stateless rule drops may be martian, too; what one accepts may not, nor is a
+    martian answered."""
+    def reason(verdict, l4):
+        fw.rules(f"{WAN}{verdict} stateless in on wan proto udp label r\n")
+        martian = "127.0.0.1" if family == 4 else "::1"
+        out = fw.run(hook, frame(l3(family, src=martian) / l4))
+        return out["reason"], out["rule"]
+
+    assert reason("drop", UDP(sport=7, dport=9)) == ("rule", "r")
+    assert reason("accept", UDP(sport=7, dport=9)) == ("martian", None)
+    assert reason("reject", UDP(sport=7, dport=9)) == ("martian", None)
+    assert reason("drop", TCP(sport=7, dport=9, flags="S")) == ("martian", None)
+
+
+def blocked(f, last, step=2):
+    """A set of more addresses than entries of rules can say, of both families; `last` is
+    one of the family's."""
+    there = [f"203.0.113.{i}, 2001:db8:bad::{i:x}" for i in range(0, 200, step)]
+    return ("set many { " + ", ".join(there) + " }\n",
+            f"203.0.113.{last}" if f == 4 else f"2001:db8:bad::{last:x}")
+
+
+def group_of(f):
+    return "239.1.1.1" if f == 4 else "ff0e::1:1"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_block(fw, family, hook):
+    """A set that is dropped at once, before anything else is known of a packet: by the rule
+    for its direction, of its zone."""
+    text, member = blocked(family, 14)
+    _, other = blocked(family, 15)
+    text += WAN + "default in accept\ndefault forward accept\n"
+    syn = TCP(sport=1024, dport=22, flags="S")
+
+    def rule(l4, iface=0, **addresses):
+        addresses = {"src": member, **addresses}
+        out = fw.run(hook, frame(l3(family, **addresses) / l4), iface=iface)
+        assert out["reason"] != "rule" or out["rule"] is not None, out
+        return out["rule"] if out["reason"] == "rule" else None
+
+    fw.rules(text + "drop stateless in on wan from @many label in\n"
+                    "drop stateless forward from @many label through\n")
+    for l4 in (syn, UDP(sport=67, dport=9), UDP(sport=7, dport=9), Raw(b"x")):
+        assert rule(l4) == "in"
+        assert rule(l4, dst=group_of(family)) == "in"
+        assert rule(l4, dst=far_of(family)) == "through"
+        assert rule(l4, iface=1) is None
+        assert rule(l4, iface=1, dst=far_of(family)) == "through"
+    assert rule(syn, src=other) is None
+    assert rule(syn, src=other, dst=far_of(family)) is None
+    fw.rules(text + "drop stateless forward from @many label through\n")
+    assert rule(syn) is None
+    assert rule(syn, dst=far_of(family)) == "through"
+    fw.rules(text + "drop stateless in to @many label to\n")
+    assert rule(syn) is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_block_is_first(fw, family):
+    """XDP knows members by their addresses: what else is wrong is not looked at. But rules
+    before it, and others of its set, keep their say."""
+    text, member = blocked(family, 14)
+    text += WAN
+    broken = frame(l3(family, src=member) / TCP(sport=1024, dport=0, flags="FS"))
+    fine = frame(l3(family, src=member) / TCP(sport=1024, dport=22, flags="S"))
+
+    def outcome(rules, packet):
+        fw.rules(text + rules)
+        out = fw.run("xdp", packet)
+        return out["reason"], out["rule"]
+
+    drop = "drop stateless in from @many label many\n"
+    assert outcome(drop, broken) == ("rule", "many")
+    assert outcome("accept stateless in proto tcp to port 22 label ssh\n" + drop,
+                   fine) == ("stateless", "ssh")
+    assert outcome("accept stateless in proto tcp to port 22 label ssh\n" + drop,
+                   broken) == ("port-zero", None)
+    assert outcome("drop stateless in from @many log label many\n", broken) == ("port-zero", None)
+    assert outcome("accept stateless in from @many label many\n", fine) == ("stateless", "many")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_block_offers(fw, hook):
+    """A DHCP server's answer to an address that we do not have yet comes in."""
+    text, member = blocked(4, 14)
+    fw.rules(text + WAN + "drop stateless in from @many label in\n"
+             "drop stateless forward from @many label through\n")
+    offer = frame(l3(4, src=member, dst=far_of(4)) / UDP(sport=67, dport=68))
+    assert fw.run(hook, offer)["rule"] == "in"
+    flood = frame(l3(4, src=member, dst=far_of(4)) / UDP(sport=66, dport=68))
+    assert fw.run(hook, flood)["rule"] == "through"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loopback_is_self(fw, family):
     """What leaves with such an address is ours, though no table of ours has it."""

@@ -443,6 +443,95 @@ static void test_set_behind_others(void **state)
 	}
 }
 
+/* What XDP asks before it parses: by the rules for what comes in and what is forwarded. */
+struct front_case {
+	enum fw_verdict verdict;
+	uint16_t flags;
+	bool zones, ports;
+	uint8_t dirs;	  /* of its rule */
+	bool other_first; /* another rule stands before it */
+	bool other_set;	  /* the other direction has a set of its own */
+	bool is_front;
+};
+
+static uint32_t front_of(const struct front_case *c, bool dst, bool v6)
+{
+	const uint8_t other = c->dirs ^ (1 << FW_DIR_IN | 1 << FW_DIR_FORWARD);
+	const struct fw_match_head *head;
+	struct fw_ir_row *row;
+	struct fw_program p;
+	struct built b;
+	uint32_t front;
+
+	random_program(&p, 40);
+	for (size_t i = 0; i < p.n_rows; i++)
+		p.rows[i].dirs = 1 << FW_DIR_OUT;
+	row = ask_set(&p, 1, dst);
+	row->verdict = c->verdict;
+	row->flags = (uint16_t)(c->flags | FW_ROW_STATELESS);
+	row->dirs = c->dirs;
+	row->in_zones = c->zones ? 4 : 0;
+	if (c->ports) {
+		row->protos[0] = 1ull << 6;
+		row->l4b = port_set(&p, 22, 22);
+	}
+	if (c->other_first) {
+		p.rows[0] = *row;
+		p.rows[0].rule = 0;
+		p.rows[0].src = p.rows[0].dst = -1;
+		p.rows[0].verdict = FW_ACCEPT;
+		p.rows[0].protos[0] = 1ull << 17;
+	}
+	if (c->other_set) {
+		struct fw_ir_row *second = ask_set(&p, 2, dst);
+
+		second->flags = FW_ROW_STATELESS;
+		second->verdict = FW_DROP;
+		second->dirs = other;
+	}
+	build(&p, &b);
+	head = fw_bytes_at(&b.bytes, b.off);
+	front = head->front[v6];
+	if (front) {
+		const struct fw_match_split *s = fw_bytes_at(&b.bytes, front);
+
+		assert_int_equal(s->is_dst, dst);
+		assert_int_equal(s->is_drop, 1);
+		assert_int_equal(s->zones, row->in_zones);
+		assert_int_equal(s->slot, b.slots[1]);
+	}
+	built_done(&b);
+	program_done(&p);
+	return front;
+}
+
+static void test_front(void **state)
+{
+	const uint8_t in = 1 << FW_DIR_IN, forward = 1 << FW_DIR_FORWARD;
+	const struct front_case cases[] = {
+		{ FW_DROP, 0, false, false, in, false, false, true },
+		{ FW_DROP, 0, true, false, in, false, false, true },
+		{ FW_DROP, 0, false, false, forward, false, false, true },
+		{ FW_ACCEPT, 0, false, false, in, false, false, false },
+		{ FW_REJECT, 0, false, false, in, false, false, false },
+		{ FW_DROP, FW_ROW_LOG, false, false, in, false, false, false },
+		{ FW_DROP, FW_ROW_NOT_IN, true, false, in, false, false,
+		  false },
+		{ FW_DROP, 0, false, true, in, false, false, false },
+		{ FW_DROP, 0, false, false, in, true, false, false },
+		{ FW_DROP, 0, false, false, in, false, true, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		for (unsigned int k = 0; k < 4; k++) {
+			rnd_seed = 300 + i;
+			assert_int_equal(front_of(&cases[i], k & 1, k & 2) != 0,
+					 cases[i].is_front);
+		}
+	}
+}
+
 static void test_too_many_rules(void **state)
 {
 	const struct fw_program p = { .n_rows = FW_MATCH_MAX_RULES + 1ul };
@@ -514,6 +603,7 @@ int main(void)
 		cmocka_unit_test(test_long_lists),
 		cmocka_unit_test(test_set_before_all),
 		cmocka_unit_test(test_set_behind_others),
+		cmocka_unit_test(test_front),
 		cmocka_unit_test(test_too_many_rules),
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_no_memory),
