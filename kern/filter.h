@@ -98,6 +98,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	said = ask_stateless(p, r, ctx, hook);
 	if (said == FW_REASON_DROP_RULE)
 		return obey_stateless(p, r, hook, FW_REASON_DROP_RULE);
+	said = (enum fw_reason)forget(said); /* not each answer all the way */
 	reason = check_origin(p, r, ctx, hook);
 	if (unlikely(reason != FW_REASON_NONE))
 		return reason;
