@@ -38,10 +38,17 @@ static __noinline long route_back(void *ctx, const struct pkt *p)
 	return fib.ifindex;
 }
 
+/* Or to all on the link: what a router forwards is essential to nobody. */
+static __always_inline bool is_for_us(const struct pkt *p)
+{
+	return p->daddr_self || p->offered ||
+	       addr_is_multicast(&p->key.daddr, p->key.family);
+}
+
 /* No route is asked for: who has no address yet, or one of its link only. */
 static __always_inline bool needs_no_route(const struct pkt *p)
 {
-	return p->key.flags & FW_KEY_ESSENTIAL ||
+	return (p->key.flags & FW_KEY_ESSENTIAL && is_for_us(p)) ||
 	       addr_is_any(&p->key.saddr, p->key.family) ||
 	       (p->key.family == FW_AF_IPV6 && v6_is_link_local(&p->key.saddr));
 }

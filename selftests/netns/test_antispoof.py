@@ -16,6 +16,7 @@ INNER = {4: "198.51.100.77", 6: "2001:db8:2::77"}  # of the LAN, used on the WAN
 FAR = {4: "203.0.113.9", 6: "2001:db8:3::9"}  # of no route, unless a test makes one
 FAR_NET = {4: "203.0.113.0/24", 6: "2001:db8:3::/64"}
 LINK_LOCAL = "fe80::1234"
+OFFERED = "192.0.2.99"  # of the WAN, nobody's
 
 families = pytest.mark.parametrize("family", [4, 6])
 all_modes = pytest.mark.modes("xdp", "tc", "xdp-generic")
@@ -121,12 +122,14 @@ def test_essential(lab):
     good = [
         ip(4, src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67),
         ip(4, src="10.9.9.9", dst="255.255.255.255") / UDP(sport=67, dport=68),
+        # to the address that it offers, which is not ours yet
+        ip(4, src="10.9.9.9", dst=OFFERED) / UDP(sport=67, dport=68),
         neighbour_solicitation("::", WAN[6]),
         neighbour_solicitation(LINK_LOCAL, WAN[6]),
         IPv6(src=LINK_LOCAL, dst="ff02::1") / UDP(sport=5, dport=5),
     ]
     assert reasons(lab, good, ["non-ip"]) == [
-        "default", "essential", "essential", "essential", "default"]
+        "default", "essential", "essential", "essential", "essential", "default"]
     # To a group or the link, the source is looked up all the same.
     bad = [
         ip(4, src=INNER[4], dst="224.0.0.251") / UDP(sport=5, dport=5),
@@ -138,6 +141,20 @@ def test_essential(lab):
     for packet in bad:
         packet.src = CLIENT[6 if IPv6 in packet else 4]
     assert "antispoof" not in reasons(lab, bad)
+
+
+def test_forwarded_is_not_essential(lab):
+    """What would be essential here is not on its way to somebody else."""
+    lab.load(ACCEPT + "antispoof on wan\n")
+    solicitation = neighbour_solicitation(INNER[6], SERVER[6])
+    solicitation.dst = SERVER[6]
+    assert reasons(lab, [
+        ip(4, src=INNER[4]) / UDP(sport=67, dport=68),
+        ip(4, src=FAR[4]) / UDP(sport=68, dport=67),
+        ip(6, src=INNER[6]) / UDP(sport=547, dport=546),
+        ip(6, src=FAR[6]) / UDP(sport=546, dport=547),
+        solicitation,
+    ]) == ["antispoof"] * 5
 
 
 def sysctl(lab, path):
