@@ -355,26 +355,31 @@ static void add_antispoof(struct fw_scope *scope, const struct fw_stmt *stmt,
 		program->antispoof_at = stmt->at;
 }
 
+/* Whether one of the ranges holds a zone. */
+static bool holds_zone(const struct fw_ranges *ranges, uint64_t zone)
+{
+	for (size_t i = 0; i < ranges->n; i++) {
+		if (zone >= ranges->r[i].first_lo &&
+		    zone <= ranges->r[i].last_lo)
+			return true;
+	}
+	return false;
+}
+
 static void check_antispoof(struct fw_scope *scope, const struct fw_stmt *stmt,
 			    struct once *once, struct fw_program *program)
 {
 	const struct fw_item *item = stmt->antispoof.item;
 	struct fw_parts parts = { 0 };
 	struct fw_value value = { 0 };
-	uint64_t zone;
+	bool is_any;
 
 	check_list(scope, item);
 	if (fw_resolve(scope, FW_FIELD_ZONE, item, &parts) &&
 	    fw_parts_value(scope, FW_FIELD_ZONE, &parts, &value)) {
-		if (fw_parts_is_any(FW_FIELD_ZONE, &parts)) {
-			for (zone = 0; zone < program->n_zones; zone++)
-				add_antispoof(scope, stmt, zone, once, program);
-		}
-		for (size_t i = 0; i < value.v4.n; i++) {
-			for (zone = value.v4.r[i].first_lo;
-			     zone <= value.v4.r[i].last_lo &&
-			     zone < program->n_zones;
-			     zone++)
+		is_any = fw_parts_is_any(FW_FIELD_ZONE, &parts);
+		for (uint64_t zone = 0; zone < program->n_zones; zone++) {
+			if (is_any || holds_zone(&value.v4, zone))
 				add_antispoof(scope, stmt, zone, once, program);
 		}
 	}
