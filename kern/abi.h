@@ -386,6 +386,13 @@ struct fw_iface_key {
 	__u16 pad;
 };
 
+/*
+ * Where strict `antispoof` asks for routes, in place of a VID and with nothing but an
+ * ifindex behind it: the bond of a declared slave, and the one below a VLAN device.
+ */
+#define FW_VLAN_BOND  0x1000
+#define FW_VLAN_BELOW 0x1001
+
 struct fw_iface {
 	__u64 zones;
 	__u32 ifindex; /* of the VLAN device, where the tag has one */

@@ -54,6 +54,26 @@ static __always_inline bool needs_no_route(const struct pkt *p)
 }
 
 /*
+ * Whether what leaves by a device may leave by the one that the packet came by. A VLAN
+ * device that nobody declared is its parent, an undeclared slave its bond; a declared one
+ * sends what leaves by its bond, or by VLAN devices on that.
+ */
+static __always_inline bool is_way_of(const struct fw_iface_table *table,
+				      __u32 leaves, const struct pkt *p)
+{
+	const struct fw_iface *i, *bond;
+
+	i = iface_find(table, leaves, 0);
+	if (i && i->ifindex == p->ifindex)
+		return true;
+	bond = iface_find(table, p->ifindex, FW_VLAN_BOND);
+	if (!bond)
+		return false;
+	i = iface_find(table, leaves, FW_VLAN_BELOW);
+	return bond->ifindex == (i ? i->ifindex : leaves);
+}
+
+/*
  * Reverse path (RFC 3704): 0 if the packet has a way back, by the interface it came by if
  * `is_strict`; 1 if not, -1 if that cannot be found out.
  */
@@ -61,7 +81,6 @@ static __always_inline int way_back(void *ctx, const struct pkt *p, __u32 gen,
 				    bool is_strict)
 {
 	const struct fw_iface_table *table;
-	const struct fw_iface *i;
 	long ifindex;
 
 	if (needs_no_route(p))
@@ -74,9 +93,7 @@ static __always_inline int way_back(void *ctx, const struct pkt *p, __u32 gen,
 	table = iface_table(gen);
 	if (!table)
 		return -1;
-	/* a VLAN device that nobody declared is its parent, a slave its bond */
-	i = iface_find(table, (__u32)ifindex, 0);
-	return !i || i->ifindex != p->ifindex;
+	return !is_way_of(table, (__u32)ifindex, p);
 }
 
 /* The verifier walks these once, and not for each way to them (classify.h). */

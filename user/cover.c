@@ -18,6 +18,8 @@
 #include "user/stats.h"
 #include "user/util.h"
 
+#define MAX_VLANS 8 /* VLAN devices are never stacked deeper */
+
 struct fw_cover {
 	struct fw_datapath *dp;
 	struct fw_hosttab *tables;
@@ -212,8 +214,8 @@ static const struct fw_iface *carrier(const struct fw_cover_set *set,
 {
 	const struct fw_iface *value = NULL;
 
-	/* VLAN devices are never stacked deeper than this. */
-	for (int depth = 0; link && link->parent && depth < 8; depth++) {
+	for (int depth = 0; link && link->parent && depth < MAX_VLANS;
+	     depth++) {
 		value = declared(set, n_declared, link->parent);
 		if (value)
 			break;
@@ -283,6 +285,65 @@ static int plan_slaves(const struct fw_ifaces *links, struct fw_cover_set *set)
 	return 0;
 }
 
+/* The lowest device below a VLAN device. */
+static uint32_t base_of(const struct fw_ifaces *links,
+			const struct fw_link *link)
+{
+	uint32_t base = 0;
+
+	for (int depth = 0; link && link->parent && depth < MAX_VLANS;
+	     depth++) {
+		base = link->parent;
+		link = fw_ifaces_by_index(links, base);
+	}
+	return base;
+}
+
+/* Whether it is a bond that has declared slaves. */
+static bool has_slaves(const struct fw_cover_set *set, size_t n_declared,
+		       const struct fw_ifaces *links, uint32_t bond)
+{
+	const struct fw_link *link;
+
+	for (size_t i = 0; (link = fw_ifaces_at(links, i)); i++) {
+		if (link->bond == bond &&
+		    declared(set, n_declared, link->ifindex))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Routes name a bond, or a VLAN device on it, never a slave: where strict `antispoof`
+ * asks, the table says which bond a declared slave is of, and what is on that.
+ */
+static int plan_routes(const struct fw_ifaces *links, struct fw_cover_set *set)
+{
+	size_t n_before = set->n_entries, n = 0;
+	const struct fw_link *link;
+	struct fw_iface bond = { 0 };
+	void *entries;
+
+	while (fw_ifaces_at(links, n))
+		n++;
+	entries = reallocarray(set->entries, n_before + 2 * n + 1,
+			       sizeof(*set->entries));
+	if (!entries)
+		return -ENOMEM;
+	set->entries = entries;
+	for (size_t i = 0; i < n; i++) {
+		link = fw_ifaces_at(links, i);
+		bond.ifindex = link->bond;
+		if (bond.ifindex && declared(set, n_before, link->ifindex))
+			add_entry(set, link->ifindex, FW_VLAN_BOND, &bond);
+		bond.ifindex = base_of(links, link);
+		if (bond.ifindex &&
+		    has_slaves(set, n_before, links, bond.ifindex))
+			add_entry(set, link->ifindex, FW_VLAN_BELOW, &bond);
+	}
+	return 0;
+}
+
 static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		const struct fw_program *program, struct fw_cover_set *set)
 {
@@ -307,6 +368,8 @@ static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		if (!set->ifaces[i].error)
 			return -ENOMEM;
 	}
+	if (program->antispoof_strict && plan_routes(links, set) < 0)
+		return -ENOMEM;
 	if (plan_carried(links, set) < 0 || plan_slaves(links, set) < 0)
 		return -ENOMEM;
 	qsort(set->entries, set->n_entries, sizeof(*set->entries),

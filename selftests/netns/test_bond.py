@@ -4,10 +4,13 @@
     client cb = { c0, c1 } ====== { s0, s1 } = fw-bond firewall
 """
 
+import contextlib
+
 import pytest
 
-from lab.lab import Lab
+from lab.lab import SERVER, Lab
 from lab.netns import patience, wait_for
+from lab.packets import UDP, frame, ip
 from lab.traffic import TcpEcho, UdpEcho, ping, tcp_connect, tcp_talk, tcp_try, udp_try
 
 pytestmark = [pytest.mark.needs("bond"), pytest.mark.modes("xdp", "tc", "xdp-generic")]
@@ -144,6 +147,49 @@ def test_on_the_slaves_alone(bond, family):
     load(bond, ACCEPT7, "s0 s1")
     gained = check_rules(bond, family)
     assert gained.get("default", "ingress", active(bond)) >= 1, gained
+
+
+@contextlib.contextmanager
+def vlan(lab, family):
+    """A VLAN on both bonds; the client's and the firewall's address in it."""
+    peer, own = {4: ("203.0.10.2", "203.0.10.1"), 6: ("2001:db8:10::2", "2001:db8:10::1")}[family]
+    ends = ((lab.client, "cb", peer), (lab.firewall, "fw-bond", own))
+    for ns, device, address in ends:
+        ns.run("ip", "link", "add", "link", device, "name", "v10", "type", "vlan", "id", 10)
+        ns.run("ip", "link", "set", "v10", "up")
+        ns.run("ip", "address", "add", f"{address}/{ {4: 24, 6: 64}[family]}", "dev", "v10",
+               *(["nodad"] if family == 6 else []))
+    try:
+        yield peer, own
+    finally:
+        for ns, _, _ in ends:
+            ns.run("ip", "link", "del", "v10")
+
+
+def spoofed(lab, family, tags=()):
+    """How many of two packets with the LAN's addresses are dropped for that."""
+    before = lab.counters()
+    packet = ip(family, src=SERVER[family], dst=OWN[family]) / UDP(sport=5, dport=7)
+    lab.client.send_raw("cb", [frame(packet, tags)] * 2)
+    return lab.gain(before, lambda c: c.get("antispoof") >= 2).get("antispoof")
+
+
+@pytest.mark.needs("vlan")
+@families
+@pytest.mark.parametrize("mode, members", [
+    ("xdp", "fw-bond"), ("tc", "fw-bond"), ("xdp", "s0 s1"), ("tc", "s0 s1"),
+    ("tc", "fw-bond s0 s1")])
+def test_antispoof(bond, family, members):
+    """Routes lead to the bond, or a VLAN device on it: for a declared slave that is its way."""
+    load(bond, ACCEPT7 + "antispoof on up\n", members)
+    check_rules(bond, family)
+    assert spoofed(bond, family) == 2
+    with vlan(bond, family) as (_, own):
+        wait_for(lambda: ping(bond.client, own), 5, "the VLAN")
+        before = bond.counters()
+        assert ping(bond.client, own)
+        assert not (bond.counters() - before).get("antispoof")
+        assert spoofed(bond, family, (10,)) == 2
 
 
 @pytest.mark.modes("xdp")
