@@ -281,6 +281,35 @@ static void check_timeout(struct fw_scope *scope,
 	}
 }
 
+/* Nobody asks how long flows are to live, or what to do with older ones. */
+static void check_beside_hooks(struct fw_scope *scope, const struct once *once,
+			       const struct fw_program *program)
+{
+	struct fw_reporter *rep = &scope->c->rep;
+
+	if (!(program->options & FW_OPT_CT_HOOKS))
+		return;
+	for (int i = 0; i <= FW_TIMEOUT_UDP_STREAM; i++) {
+		if (!once->timeouts[i].len)
+			continue;
+		fw_report_warning(
+			rep, once->timeouts[i],
+			"timeout '%s' has no effect beside 'option conntrack-hooks on'",
+			fw_timeout_name((enum fw_timeout)i));
+		fw_report_hint(
+			rep,
+			"the kernel tracks these flows; set net.netfilter.%s",
+			fw_timeout_sysctl((enum fw_timeout)i));
+	}
+	if (once->adopt.len && program->adopt_s) {
+		fw_report_warning(
+			rep, once->adopt,
+			"option 'adopt' has no effect beside 'option conntrack-hooks on'");
+		fw_report_hint(rep,
+			       "the kernel picks up older connections itself");
+	}
+}
+
 /* ---- all ----------------------------------------------------------------- */
 
 static void check_list(struct fw_scope *scope, const struct fw_item *item)
@@ -402,6 +431,7 @@ void fw_check_statements(struct fw_scope *scope, const struct fw_ast *ast,
 		check_statement(scope, ast, stmt, &once, program);
 		n_left -= stmt->kind != FW_STMT_RULE;
 	}
+	check_beside_hooks(scope, &once, program);
 	fw_resolve_names(scope);
 	for (stmt = ast->first; stmt; stmt = stmt->next) {
 		if (stmt->kind == FW_STMT_ANTISPOOF && !stmt->is_broken)
