@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from lab.lab import CLIENT, LAN, SERVER, WAN
-from lab.packets import TCP, UDP, IPv6, frame, ip, neighbour_solicitation
+from lab.packets import TCP, UDP, IPv6, fragment, frame, ip, neighbour_solicitation
 from lab.traffic import ping
 
 ACCEPT = "default in accept\ndefault out accept\ndefault forward accept\n"
@@ -106,6 +106,42 @@ def test_asymmetric_routes(lab, family):
     for kind in ("blackhole", "unreachable", "prohibit"):
         with route(lab, family, kind, FAR_NET[family]):
             check(lab, family, dst, [], [src])
+
+
+@families
+def test_two_zones(lab, family):
+    """An interface of both is asked strictly if one of them says so, and if only one asks."""
+    lab.load(ACCEPT + "interface outer = fw-wan\nantispoof on wan loose\nantispoof on outer\n")
+    check(lab, family, SERVER[family], [CLIENT[family]], [INNER[family]])
+    lab.load(ACCEPT + "interface outer = fw-wan\nantispoof on outer loose\n")
+    check(lab, family, SERVER[family], [CLIENT[family], INNER[family]], [FAR[family]])
+
+
+@families
+def test_before_stateless_accept(lab, family):
+    """A rule that asks for no state saves no spoofed packet."""
+    lab.load(ACCEPT + "accept stateless forward on wan proto udp\nantispoof on wan\n")
+    packets = [ip(family, src=src) / UDP(sport=next(ports), dport=53)
+               for src in (CLIENT[family], INNER[family], FAR[family])]
+    assert reasons(lab, packets) == ["stateless", "antispoof", "antispoof"]
+
+
+@families
+def test_fragments(lab, family):
+    """Each is held against the routes, also the later ones, which have no ports."""
+    lab.load(ACCEPT + "antispoof on wan\n")
+    first = bytes(UDP(sport=next(ports), dport=53, len=48)) + bytes(16)
+
+    def both(src):
+        return [fragment(family, 0, True, first, src=src),
+                fragment(family, 3, False, bytes(24), src=src)]
+    assert "antispoof" not in reasons(lab, both(CLIENT[family]))
+    # a first one that was accepted is known when the later one comes
+    lab.load(ACCEPT + "antispoof on wan loose\n")
+    fragments = both(INNER[family])
+    assert "antispoof" not in reasons(lab, fragments[:1])
+    lab.load(ACCEPT + "antispoof on wan\n")
+    assert reasons(lab, fragments[1:] + both(INNER[family])) == ["antispoof"] * 3
 
 
 @families
