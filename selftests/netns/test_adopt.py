@@ -18,6 +18,8 @@ RULES = ("default in drop\ndefault out drop\ndefault forward drop\n"
          "accept out on wan proto { tcp, udp } to port 443 label mine\n"
          "accept forward wan -> lan proto tcp to port 7 label echo\n")
 
+TRACKS = "table inet lab { chain c { type filter hook input priority 0; ct state new accept; }; }"
+
 
 @pytest.fixture
 def fresh(own_lab):
@@ -145,6 +147,33 @@ def test_killed_is_not_adopted(fresh, family):
         old.give_up()
         assert not old.says(True) and not old.says(False)
         assert not lab.flows()
+
+
+@both
+@pytest.mark.parametrize("is_known", [True, False])
+def test_where_the_kernel_tracks(fresh, family, is_known):
+    """What it has seen from the start lives on; what it does not know is not adopted."""
+    lab = fresh
+
+    def track():
+        lab.firewall.run("nft", "-f", "-", input=TRACKS)
+        lab.firewall.sysctl(net__netfilter__nf_conntrack_tcp_loose=0)
+
+    with contextlib.ExitStack() as stack:
+        if is_known:
+            track()
+        old = connections(lab, stack, family)
+        if not is_known:
+            track()
+        lab.load(RULES)
+        before = lab.counters()
+        for label, connection in old.items():
+            if not is_known:
+                connection.give_up()
+            assert connection.says(True) == is_known, (label, lab.counters() - before)
+        assert len(lab.flows()) == (len(old) if is_known else 0)
+        lab.gain(before, lambda c: c.get("tcp-no-syn") == 0 if is_known
+                 else c.get("tcp-no-syn") >= 2)
 
 
 @both
