@@ -254,6 +254,15 @@ LOCAL = ("accept in on wan proto { tcp, udp } to self port 9 label mine\n"
          "accept out proto tcp label theirs\n")
 
 
+SET = "set strangers { 203.0.113.9 }\n"
+STRANGERS = "drop in from @strangers\n"
+
+
+def replace_set(lab):
+    """Give the set of the running rules other content."""
+    lab.fwctl("set", "replace", "strangers", "--file", lab.write("strangers", "203.0.113.10\n"))
+
+
 @pytest.fixture(params=["ours", "kernel's"])
 def table(lab, request):
     """Who makes the entries."""
@@ -284,18 +293,19 @@ def open_flows(lab, family, stack):
 @both
 def test_keep(lab, family, table):
     """option on-reload keep: what was accepted goes on, under the rule that let it in; new
-    flows are judged by the new rules; the next load that judges again cuts it."""
+    flows are judged by the new rules, also with another set; the next load that judges
+    again cuts it."""
     del table
     lab.load(DENY + ECHO + LOCAL)
     with contextlib.ExitStack() as stack:
         flows = list(open_flows(lab, family, stack))
         assert ping(lab.client, WAN[family])
         before = lab.counters()
-        lab.load(KEEP + DENY)
-        for _ in range(2):
+        lab.load(KEEP + SET + DENY + STRANGERS)
+        for again in (lambda: replace_set(lab), lambda: lab.load(KEEP + DENY), lambda: None):
             for s, _ in flows:
                 assert tcp_talk(s)
-            lab.load(KEEP + DENY + "accept in proto icmp type timestamp-request\n")
+            again()
         assert not (lab.counters() - before).drops()
         assert udp_try(lab.client, WAN[family], 9, timeout=0.3) == "timeout"
         assert tcp_try(lab.client, SERVER[family], 7, timeout=0.3) == "timeout"
@@ -315,7 +325,7 @@ def test_kill(lab, family, table):
     """option on-reload kill: what was accepted ends, though the rules are the same; new
     flows are fine, and are not ended by a set that is replaced or another load."""
     del table
-    rules = DENY + ECHO + LOCAL
+    rules = SET + DENY + STRANGERS + ECHO + LOCAL
     lab.load(rules)
     with contextlib.ExitStack() as stack:
         flows = list(open_flows(lab, family, stack))
@@ -332,9 +342,10 @@ def test_kill(lab, family, table):
         assert gained.get("reload") == 4, gained
     with contextlib.ExitStack() as stack:
         flows = list(open_flows(lab, family, stack))
-        lab.load(rules)
-        for s, _ in flows:
-            assert tcp_talk(s)
+        for change in (lambda: replace_set(lab), lambda: lab.load(rules)):
+            change()
+            for s, _ in flows:
+                assert tcp_talk(s)
         assert sorted(f["rule"] for f in lab.flows() if f["protocol"] != "icmp") == [
             "echo", "echo", "mine", "mine"], lab.flows()
 
