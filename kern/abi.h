@@ -431,7 +431,7 @@ struct fw_rule_counter {
 	__u64 flows; /* flows it opened */
 };
 
-/* `flow_info`: struct fw_tuple -> who let the flow in */
+/* `flow_info`: struct fw_tuple -> who let the flow in, and whether it was cut */
 struct fw_flow_info {
 	__u64 opened_ns; /* CLOCK_MONOTONIC */
 	__u32 slot;

@@ -23,7 +23,7 @@ static __noinline void remember_flow(const struct pkt *p,
 
 	if (old && type == FW_EVENT_ADOPT && !old->ended)
 		info.opened_ns = old->opened_ns;
-	/* for people only: an entry that cannot be written costs a label */
+	/* one that cannot be written costs what an evicted one does */
 	(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
 	event_flow(p, hook, type, orig, &p->res, gen,
 		   type == FW_EVENT_FLOW_NEW ? p->flow.changed

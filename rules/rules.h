@@ -83,7 +83,7 @@ struct fw_diag {
 
 #define FW_MAX_ERRORS 50
 
-/** @brief Print all messages as design section 3 shows; colour if asked. */
+/** @brief Print all messages, each with place, line, caret and hint; colour if asked. */
 void fw_diag_print(const struct fw_diag *diag, FILE *out, bool colour);
 
 /** @brief Free what `diag` holds and zero it; NULL and zeroed are fine. */

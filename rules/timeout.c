@@ -10,10 +10,7 @@
 
 #define LIFE(x) (1u << (x))
 
-/*
- * What is half open lives shorter here than in nf_conntrack; design section 5. A
- * life has one of these names, see kern/tcp.h for what the states mean.
- */
+/* A life has one of these names, see kern/tcp.h for what the states mean. */
 static const struct {
 	const char *name;
 	const char *sysctl;
