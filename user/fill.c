@@ -118,13 +118,9 @@ static uint64_t count_made(const struct fw_fill *fill)
 /* Programs first: what is shortened must not be made anew with a long life. */
 static void set_life(struct fw_fill *fill, uint32_t seconds)
 {
-	const struct fw_program *program = fw_daemon_program(fill->daemon);
-
 	fill->stats.half_open_s = seconds;
 	tell_programs(fill);
-	fw_mirror_tighten(
-		fill->daemon->mirror, seconds,
-		program ? program->timeouts.seconds[FW_TCP_ESTABLISHED] : 0);
+	fw_mirror_tighten(fill->daemon->mirror, seconds);
 }
 
 static void be_tight(struct fw_fill *fill, uint32_t seconds)
@@ -303,6 +299,15 @@ static void set_look(struct fw_fill *fill)
 		fill->look_ms = ms;
 }
 
+static void tell_mirror(const struct fw_fill *fill)
+{
+	const struct fw_program *program = fw_daemon_program(fill->daemon);
+
+	if (program)
+		fw_mirror_set_timeouts(fill->daemon->mirror,
+				       &program->timeouts);
+}
+
 static void on_look(void *data)
 {
 	struct fw_fill *fill = data;
@@ -311,6 +316,7 @@ static void on_look(void *data)
 
 	fw_ctsize_read(&fill->size);
 	tell_programs(fill);
+	tell_mirror(fill);
 	set_pressure(fill);
 	watch_refusals(fill, may_have_been_full(&before, &fill->size, made));
 	set_look(fill);

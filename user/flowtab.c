@@ -499,8 +499,8 @@ static void merge_new(struct fw_entry *entry, const struct fw_event *event)
 	entry->status = IPS_CONFIRMED;
 	entry->kernel_tcp = TCP_CONNTRACK_NONE;
 	entry->mark = 0;
-	entry->flags &=
-		(uint8_t)~(FW_ENTRY_OURS | FW_ENTRY_FIN_REPLY | FW_ENTRY_SHORT);
+	entry->flags &= (uint8_t)~(FW_ENTRY_OURS | FW_ENTRY_FIN_REPLY |
+				   FW_ENTRY_SHORT | FW_ENTRY_LIVES);
 	entry->flags |= FW_ENTRY_BPF;
 	fw_tuple_invert(&entry->orig, &entry->reply);
 	entry->expires_ns = event->time_ns + FW_RECORD_LIFE_NS;

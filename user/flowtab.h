@@ -31,6 +31,7 @@
 #define FW_ENTRY_FIN_REPLY 0x10 /* the first FIN came with the answers */
 #define FW_ENTRY_MOVED	   0x20 /* a record told a new state in this generation */
 #define FW_ENTRY_SHORT	   0x40 /* we have shortened its life */
+#define FW_ENTRY_LIVES	   0x80 /* and have given it a longer one since */
 
 /* One flow; a million of them is common, so every byte is looked at. */
 struct fw_entry {

@@ -59,7 +59,8 @@ struct fw_mirror {
 	uint64_t earliest_ns; /* before that nothing may start one */
 	uint64_t reap_ns; /* likewise, for walks that free expired entries */
 	uint32_t half_open_s; /* life of unanswered flows at most; 0: any */
-	uint32_t established_s;
+	uint32_t short_s;     /* the longest that was ever written as such */
+	struct fw_timeouts timeouts;
 	unsigned int attempt; /* of the running dump, from 1 */
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
@@ -130,17 +131,78 @@ static void shorten_life(struct fw_mirror *mirror, const struct fw_ct *ct,
 		return;
 	write_life(mirror, entry, seconds);
 	entry->flags |= FW_ENTRY_SHORT;
+	entry->flags &= (uint8_t)~FW_ENTRY_LIVES;
 	mirror->stats.shortened++;
 }
 
-/* It moved on while its life was being shortened: give that back. */
+/* The life that its state has in the rules; 0: not known, or nobody judged it. */
+static uint32_t life_of(const struct fw_mirror *mirror,
+			const struct fw_entry *entry)
+{
+	uint32_t state = entry->mark >> FW_MARK_TCP_SHIFT & (FW_TCP_STATES - 1);
+
+	if (!(entry->mark & FW_MARK_GEN_MASK))
+		return 0;
+	if (entry->orig.proto != IPPROTO_TCP)
+		state = FW_LIFE_UDP_STREAM; /* it has been answered */
+	return mirror->timeouts.seconds[state];
+}
+
+/* Where a RST leads to, which never makes a life longer: kern/tcp.h. */
+static bool is_reset(const struct fw_entry *entry)
+{
+	uint32_t state = entry->mark >> FW_MARK_TCP_SHIFT & (FW_TCP_STATES - 1);
+
+	return state == FW_TCP_CLOSE || state == FW_TCP_CLOSE_ORIG ||
+	       state == FW_TCP_CLOSE_REPLY || state == FW_TCP_REFUSED ||
+	       state == FW_TCP_REOPEN;
+}
+
+static void give_life(struct fw_mirror *mirror, struct fw_entry *entry,
+		      uint32_t seconds)
+{
+	if (!seconds)
+		return;
+	write_life(mirror, entry, seconds);
+	if (is_reset(entry))
+		entry->flags &= (uint8_t)~FW_ENTRY_LIVES;
+	else
+		entry->flags |= FW_ENTRY_LIVES;
+}
+
+/*
+ * It moved on, maybe while its life was being shortened, or while that of the state
+ * before was being given back: what we wrote came last, so the right one is written
+ * after it. After a RST only if it would be too long.
+ */
 static void restore_life(struct fw_mirror *mirror, struct fw_entry *entry)
 {
 	if (!(entry->flags & FW_ENTRY_SHORT) || fw_entry_is_half_open(entry))
 		return;
-	entry->flags &= (uint8_t)~FW_ENTRY_SHORT;
-	if (entry->orig.proto == IPPROTO_TCP && mirror->established_s)
-		write_life(mirror, entry, mirror->established_s);
+	if (is_reset(entry) && !(entry->flags & FW_ENTRY_LIVES))
+		return;
+	give_life(mirror, entry, life_of(mirror, entry));
+}
+
+/*
+ * The same if the record was lost, or our write crossed another one. What a dump shows
+ * to be as it should needs no more care.
+ */
+static void check_life(struct fw_mirror *mirror, const struct fw_ct *ct,
+		       struct fw_entry *entry)
+{
+	uint32_t seconds = life_of(mirror, entry);
+	bool is_short;
+
+	if (!(entry->flags & FW_ENTRY_SHORT) || fw_entry_is_half_open(entry) ||
+	    !(ct->has & FW_CT_HAS_TIMEOUT) || entry->flags & FW_ENTRY_MOVED)
+		return;
+	is_short = ct->timeout_s <= mirror->short_s &&
+		   ct->timeout_s < seconds && !is_reset(entry);
+	if (is_short || (seconds && ct->timeout_s > seconds))
+		give_life(mirror, entry, seconds);
+	else
+		entry->flags &= (uint8_t)~(FW_ENTRY_SHORT | FW_ENTRY_LIVES);
 }
 
 static void flush_writes(struct fw_mirror *mirror)
@@ -171,6 +233,7 @@ static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 	if (msg == FW_CT_DUMPED) {
 		write_state(mirror, entry);
 		shorten_life(mirror, ct, entry);
+		check_life(mirror, ct, entry);
 	}
 }
 
@@ -550,13 +613,19 @@ bool fw_mirror_reap(struct fw_mirror *mirror)
 	return r >= 0;
 }
 
-void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s,
-		       uint32_t established_s)
+void fw_mirror_set_timeouts(struct fw_mirror *mirror,
+			    const struct fw_timeouts *timeouts)
+{
+	mirror->timeouts = *timeouts;
+}
+
+void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s)
 {
 	mirror->half_open_s = half_open_s;
-	mirror->established_s = established_s;
 	if (!half_open_s)
 		return;
+	if (mirror->short_s < half_open_s)
+		mirror->short_s = half_open_s;
 	/* A dump that runs has missed some. */
 	mirror->is_tightened = mirror->dump_watch;
 	if (!mirror->dump_watch)

@@ -97,16 +97,22 @@ void fw_mirror_stats(const struct fw_mirror *mirror,
 bool fw_mirror_reap(struct fw_mirror *mirror);
 
 /**
+ * @brief What flows live that move on while fw_mirror_tighten() shortens them.
+ *
+ * @param timeouts  of the running rules; copied
+ */
+void fw_mirror_set_timeouts(struct fw_mirror *mirror,
+			    const struct fw_timeouts *timeouts);
+
+/**
  * @brief Let no unanswered flow of BPF live longer than this from now on.
  *
  * Those that are there are shortened as dumps find them, at once first; what the
  * programs make is theirs to shorten.
  *
- * @param half_open_s    0: they live as they were made
- * @param established_s  life of a TCP flow that is answered meanwhile
+ * @param half_open_s  0: they live as they were made
  */
-void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s,
-		       uint32_t established_s);
+void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s);
 
 /**
  * @brief Give every entry that still bears `gen` another generation.

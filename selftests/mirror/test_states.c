@@ -207,6 +207,81 @@ static bool is_restored(struct fixture *f)
 	return left_of(2) > 3000;
 }
 
+static bool is_short_again(struct fixture *f)
+{
+	(void)f;
+	return left_of(2) <= 300;
+}
+
+/* Unanswered flows live 20 s from now on; what moves on, as these rules say. */
+static void tighten(struct fixture *f)
+{
+	struct fw_timeouts timeouts = { 0 };
+
+	timeouts.seconds[FW_TCP_ESTABLISHED] = 4000;
+	timeouts.seconds[FW_TCP_TIME_WAIT] = 300;
+	timeouts.seconds[FW_TCP_CLOSE] = 100;
+	timeouts.seconds[FW_TCP_REFUSED] = 100;
+	timeouts.seconds[FW_TCP_REOPEN] = 100;
+	timeouts.seconds[FW_LIFE_UDP_STREAM] = 200;
+	fw_mirror_set_timeouts(f->mirror, &timeouts);
+	fw_mirror_tighten(f->mirror, 20);
+}
+
+/* Entries 1 and 2 of TCP, 3 of UDP, all half open, are shortened. */
+static const struct want half_open[] = {
+	{ .proto = IPPROTO_TCP,
+	  .number = 1,
+	  .timeout_s = 1000,
+	  .mark = 1u << FW_MARK_GEN_SHIFT | FW_TCP_SYN_SENT
+						    << FW_MARK_TCP_SHIFT },
+	{ .proto = IPPROTO_TCP,
+	  .number = 2,
+	  .timeout_s = 1000,
+	  .mark = 1u << FW_MARK_GEN_SHIFT | FW_TCP_SYN_RECV
+						    << FW_MARK_TCP_SHIFT },
+	{ .proto = IPPROTO_UDP,
+	  .number = 3,
+	  .timeout_s = 1000,
+	  .mark = 1u << FW_MARK_GEN_SHIFT | FW_TCP_SYN_SENT
+						    << FW_MARK_TCP_SHIFT },
+};
+
+static void shorten(struct fixture *f)
+{
+	make_silent(half_open, ARRAY_SIZE(half_open));
+	refresh(f);
+	tighten(f);
+	assert_true(run_until(f, is_synced));
+	assert_int_equal(f->mirror->stats.shortened, ARRAY_SIZE(half_open));
+	for (unsigned int i = 1; i <= ARRAY_SIZE(half_open); i++)
+		assert_true(left_of(i) <= 20);
+}
+
+/* A program says that the flow has moved on. */
+static void tell(struct fixture *f, const struct want *want,
+		 enum fw_tcp_state state)
+{
+	struct fw_event event = record_of(want, FW_EVENT_FLOW_STATE, state);
+	uint64_t told = f->mirror->stats.records[FW_EVENT_FLOW_STATE];
+
+	assert_int_equal(emit(f->emitter, &event), 0);
+	(void)read_records(f->mirror);
+	assert_int_equal(f->mirror->stats.records[FW_EVENT_FLOW_STATE],
+			 told + 1);
+}
+
+/* The program's own write of mark and life; its record is lost. */
+static void move_silently(const struct want *want, enum fw_tcp_state state,
+			  uint32_t timeout_s)
+{
+	struct want now = *want;
+
+	now.mark = own(state);
+	now.timeout_s = timeout_s;
+	assert_int_equal(entry_update(&now), 0);
+}
+
 static void test_unanswered_lives_are_shortened(void **state)
 {
 	const struct want want[] = {
@@ -231,7 +306,7 @@ static void test_unanswered_lives_are_shortened(void **state)
 	}
 	refresh(f);
 	assert_true(left_of(1) > 900);
-	fw_mirror_tighten(f->mirror, 20, 4000);
+	tighten(f);
 	assert_true(run_until(f, is_synced));
 	for (uint16_t i = 1; i <= ARRAY_SIZE(want); i++)
 		assert_true(i <= 3 ? left_of(i) <= 20 : left_of(i) > 900);
@@ -260,12 +335,66 @@ static void test_news_of_a_dump_are_not_shortened(void **state)
 	assert_true(run_until(f, is_synced));
 	make_silent(&want, 1);
 	/* told while the dump runs, so that what it shows may be older */
-	fw_mirror_tighten(f->mirror, 20, 4000);
+	tighten(f);
 	event = record_of(&want, FW_EVENT_FLOW_STATE, FW_TCP_ESTABLISHED);
 	merge_record(f->mirror, &event);
 	assert_true(run_until(f, is_synced));
 	assert_int_equal(f->mirror->stats.shortened, 0);
 	assert_true(left_of(1) > 900);
+}
+
+/* A RST never makes a life longer, so an attacker's does not fill the table. */
+static void test_reset_gives_no_life_back(void **state)
+{
+	struct fixture *f = *state;
+
+	shorten(f);
+	tell(f, &half_open[0], FW_TCP_REFUSED);
+	tell(f, &half_open[1], FW_TCP_REOPEN);
+	assert_true(left_of(1) <= 20);
+	assert_true(left_of(2) <= 20);
+	refresh(f);
+	assert_true(left_of(1) <= 20);
+	assert_true(left_of(2) <= 20);
+}
+
+/* What was given back crosses what the program writes when the flow ends. */
+static void test_life_follows_each_state(void **state)
+{
+	static const enum fw_tcp_state ends[] = { FW_TCP_TIME_WAIT,
+						  FW_TCP_CLOSE };
+	struct fixture *f = *state;
+
+	shorten(f);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		tell(f, &half_open[1], FW_TCP_ESTABLISHED);
+		assert_true(is_restored(f));
+		tell(f, &half_open[1], ends[i]);
+		assert_true(is_short_again(f));
+	}
+	tell(f, &half_open[2], FW_TCP_ESTABLISHED);
+	assert_true(left_of(3) > 150 && left_of(3) <= 200);
+}
+
+/* A record that is lost is made good by the next dump. */
+static void test_dump_gives_life_back(void **state)
+{
+	struct fixture *f = *state;
+
+	shorten(f);
+	move_silently(&half_open[0], FW_TCP_REFUSED, 20);
+	move_silently(&half_open[1], FW_TCP_ESTABLISHED, 20);
+	refresh(f);
+	assert_true(left_of(1) <= 20);
+	assert_true(is_restored(f));
+	move_silently(&half_open[1], FW_TCP_TIME_WAIT, 4000);
+	refresh(f);
+	assert_true(is_short_again(f));
+	/* after one that found nothing wrong it is left alone */
+	refresh(f);
+	move_silently(&half_open[1], FW_TCP_TIME_WAIT, 20);
+	refresh(f);
+	assert_true(left_of(2) <= 20);
 }
 
 int main(void)
@@ -279,6 +408,9 @@ int main(void)
 		TEST(test_wrong_bits_of_answers),
 		TEST(test_unanswered_lives_are_shortened),
 		TEST(test_news_of_a_dump_are_not_shortened),
+		TEST(test_reset_gives_no_life_back),
+		TEST(test_life_follows_each_state),
+		TEST(test_dump_gives_life_back),
 	};
 
 	lab_enter();
