@@ -4,8 +4,9 @@
  * What `antispoof` asks of the kernel: route lookups from BPF, which a kernel answers for
  * interfaces that forward alone. They are made on behalf of the loopback, so that this
  * host may forward or not; the loopback is told that it does, by the sysctl
- * net.ipv4.conf.lo.forwarding and that of IPv6. Nothing else follows: packets that come
- * in by the loopback are this host's own.
+ * net.ipv4.conf.lo.forwarding and that of IPv6. No packet is forwarded for it: what comes
+ * in by the loopback is this host's own. But the kernel would delete the IPv6 default
+ * routes that routers have advertised, which is prevented here.
  */
 #pragma once
 

@@ -9,8 +9,9 @@ logging.getLogger("scapy").setLevel(logging.ERROR)
 # pylint: disable=wrong-import-position
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption  # noqa: E402
 from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply,  # noqa: E402
-                                ICMPv6EchoRequest, ICMPv6ND_NS, IPv6, IPv6ExtHdrDestOpt,
-                                IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting)
+                                ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RA, IPv6,
+                                IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
+                                IPv6ExtHdrRouting)
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 
@@ -82,6 +83,11 @@ def echo_reply(family, ident=1, seq=1, src=None, dst=None):
 def neighbour_solicitation(src, target):
     """Who has `target`?"""
     return IPv6(src=src, dst="ff02::1", hlim=255) / ICMPv6ND_NS(tgt=target)
+
+
+def router_advertisement(src):
+    """A router says to all on the link that it leads everywhere."""
+    return IPv6(src=src, dst="ff02::1", hlim=255) / ICMPv6ND_RA(routerlifetime=1800)
 
 
 def fragment(family, offset, more, payload, ident=7777, proto=17, src=None, dst=None):

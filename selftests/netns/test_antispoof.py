@@ -8,7 +8,17 @@ import pathlib
 import pytest
 
 from lab.lab import CLIENT, LAN, SERVER, WAN
-from lab.packets import TCP, UDP, IPv6, fragment, frame, ip, neighbour_solicitation
+from lab.netns import wait_for
+from lab.packets import (
+    TCP,
+    UDP,
+    IPv6,
+    fragment,
+    frame,
+    ip,
+    neighbour_solicitation,
+    router_advertisement,
+)
 from lab.traffic import ping
 
 ACCEPT = "default in accept\ndefault out accept\ndefault forward accept\n"
@@ -221,6 +231,23 @@ def test_host(own_lab, family):
         packet = ip(family) / TCP(sport=next(ports), dport=9, flags="S")
         lab.client.send_raw("eth0", [frame(packet)])
         assert not sniffer.count(lambda f: bytes(packet[TCP])[:8] in f)
+
+
+@pytest.mark.modes("tc")
+def test_advertised_route_stays(own_lab):
+    """A host keeps the IPv6 default route that a router has told it."""
+    lab = own_lab
+
+    def routes():
+        return lab.firewall.run("ip", "-6", "route", "show", "default").stdout
+    no_router(lab)
+    assert sysctl(lab, "ipv6/conf/fw-wan/accept_ra") == "1"
+    router = frame(router_advertisement(LINK_LOCAL))
+    wait_for(lambda: lab.client.send_raw("eth0", [router]) or "proto ra" in routes())
+    lab.load(ACCEPT + "antispoof on wan\n")
+    assert sysctl(lab, "ipv6/conf/lo/forwarding") == "1"
+    assert f"default via {LINK_LOCAL} dev fw-wan proto ra" in routes()
+    assert sysctl(lab, "ipv6/conf/fw-wan/accept_ra") == "1"
 
 
 @pytest.mark.modes("tc")
