@@ -164,21 +164,32 @@ int fw_antispoof_probe(const char **ret_path)
 	return 0;
 }
 
-int fw_antispoof_prepare(const struct fw_program *program,
-			 struct fw_span *ret_at, char **reterr)
+int fw_antispoof_keep(const struct fw_program *program, char **reterr)
 {
-	int r;
+	int r, ret = 0;
 
 	if (!program->antispoof)
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		r = is_on(paths[i]) ? 0 : switch_on(paths[i]);
+		if (is_on(paths[i]))
+			continue;
+		r = switch_on(paths[i]);
 		if (r < 0) {
-			*ret_at = program->antispoof_at;
 			fw_errorf(reterr, "antispoof needs 1 in %s: %s",
 				  paths[i], strerror(-r));
 			return r;
 		}
+		ret = 1;
 	}
-	return 0;
+	return ret;
+}
+
+int fw_antispoof_prepare(const struct fw_program *program,
+			 struct fw_span *ret_at, char **reterr)
+{
+	int r = fw_antispoof_keep(program, reterr);
+
+	if (r < 0)
+		*ret_at = program->antispoof_at;
+	return r < 0 ? r : 0;
 }

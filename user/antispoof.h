@@ -29,3 +29,11 @@ int fw_antispoof_probe(const char **ret_path);
  */
 int fw_antispoof_prepare(const struct fw_program *program,
 			 struct fw_span *ret_at, char **reterr);
+
+/**
+ * @brief Likewise for rules that run already.
+ *
+ * @return as above, or 1 if somebody has made it impossible since they were loaded,
+ *         and it is possible again
+ */
+int fw_antispoof_keep(const struct fw_program *program, char **reterr);

@@ -12,6 +12,7 @@
 #include "user/modules.h"
 #include "user/privileges.h"
 #include "user/rulelog.h"
+#include "user/upkeep.h"
 #include "user/util.h"
 
 static void on_log(void *data, const struct fw_event *event)
@@ -70,7 +71,10 @@ static int open_parts(struct fw_daemon *daemon,
 	if (r < 0)
 		return r;
 	fw_apply_set_forget(daemon->apply, forget_gen, daemon);
-	return fw_fill_new(daemon, &daemon->fill, reterr);
+	r = fw_fill_new(daemon, &daemon->fill, reterr);
+	if (r < 0)
+		return r;
+	return fw_upkeep_new(daemon, &daemon->upkeep, reterr);
 }
 
 int fw_daemon_open(struct fw_daemon *daemon,
@@ -111,6 +115,7 @@ int fw_daemon_open(struct fw_daemon *daemon,
 
 void fw_daemon_close(struct fw_daemon *daemon)
 {
+	fw_upkeep_free(take_ptr(daemon->upkeep));
 	fw_fill_free(take_ptr(daemon->fill));
 	fw_mirror_free(take_ptr(daemon->mirror));
 	fw_apply_free(take_ptr(daemon->apply));
@@ -122,6 +127,7 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr)
 	int r;
 
 	/* They use the maps and watch the interfaces: they go first. */
+	fw_upkeep_free(take_ptr(daemon->upkeep));
 	fw_fill_free(take_ptr(daemon->fill));
 	fw_mirror_free(take_ptr(daemon->mirror));
 	fw_apply_free(take_ptr(daemon->apply));

@@ -21,6 +21,7 @@ struct fw_fill;
 struct fw_loop;
 struct fw_metrics;
 struct fw_rulelog;
+struct fw_upkeep;
 
 struct fw_daemon {
 	struct fw_loop *loop;
@@ -35,6 +36,7 @@ struct fw_daemon {
 	struct fw_apply *apply;
 	struct fw_mirror *mirror;
 	struct fw_fill *fill;
+	struct fw_upkeep *upkeep;
 
 	struct fw_control *control;
 	struct fw_rulelog *rulelog;

@@ -3,7 +3,9 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
+import signal
 
 import pytest
 
@@ -231,6 +233,31 @@ def test_host(own_lab, family):
         packet = ip(family) / TCP(sport=next(ports), dport=9, flags="S")
         lab.client.send_raw("eth0", [frame(packet)])
         assert not sniffer.count(lambda f: bytes(packet[TCP])[:8] in f)
+
+
+def lookups_are_on(lab):
+    return [sysctl(lab, p.format("lo")) for p in FORWARDING] == ["1", "1"]
+
+
+@pytest.mark.modes("tc")
+def test_sysctls_are_kept(own_lab):
+    """Who says once more that this is no router does not end all traffic."""
+    lab = own_lab
+    no_router(lab)
+    lab.load(ACCEPT + "antispoof on wan\n")
+    lab.firewall.sysctl(net__ipv6__conf__all__forwarding=0)
+    wait_for(lambda: lookups_are_on(lab))
+    assert "somebody has cleared" in lab.daemon_log()
+    lab.firewall.sysctl(net__ipv4__ip_forward=1)
+    lab.firewall.sysctl(net__ipv4__ip_forward=0)
+    wait_for(lambda: lookups_are_on(lab))
+    os.kill(lab.daemon_pid(), signal.SIGKILL)
+    wait_for(lambda: lab.daemon_pid() is None)
+    lab.firewall.sysctl(net__ipv4__conf__lo__forwarding=0, net__ipv6__conf__lo__forwarding=0)
+    lab.fwctl("status")
+    wait_for(lambda: lookups_are_on(lab))
+    for name in ("all", "default", "fw-wan", "fw-lan"):
+        assert [sysctl(lab, p.format(name)) for p in FORWARDING] == ["0", "0"], name
 
 
 @pytest.mark.modes("tc")
