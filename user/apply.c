@@ -464,8 +464,7 @@ static void report(const struct fw_cover_set *before,
 	}
 }
 
-/* Bring the running rules to the interfaces as they are now. */
-static int refresh(struct fw_apply *apply)
+static int bring_to_interfaces(struct fw_apply *apply)
 {
 	struct fw_cover_set before, after;
 	int r;
@@ -488,6 +487,16 @@ static int refresh(struct fw_apply *apply)
 	return 0;
 }
 
+/* Bring the running rules to the interfaces as they are now. */
+static void refresh(struct fw_apply *apply)
+{
+	int r = bring_to_interfaces(apply);
+
+	if (r < 0)
+		log_warning("cannot follow a change of interfaces: %s",
+			    strerror(-r));
+}
+
 static void on_gone(void *data, uint32_t ifindex)
 {
 	struct fw_apply *apply = data;
@@ -498,15 +507,9 @@ static void on_gone(void *data, uint32_t ifindex)
 static void on_changed(void *data)
 {
 	struct fw_apply *apply = data;
-	int r;
 
-	if (!apply->now.program)
-		return;
-	r = refresh(apply);
-	if (r < 0) {
-		log_warning("cannot follow a change of interfaces: %s",
-			    strerror(-r));
-	}
+	if (apply->now.program)
+		refresh(apply);
 }
 
 static const struct fw_ifaces_ops ifaces_ops = {
@@ -668,8 +671,9 @@ static int adopt(struct fw_apply *apply)
 	if (r < 0)
 		return r;
 	apply->since = time(NULL);
+	/* What runs may be unloaded and replaced, whatever the interfaces are. */
 	if (apply->now.program)
-		return refresh(apply);
+		refresh(apply);
 	/* Without an image nothing may be attached: it would drop everything. */
 	if (apply->now.image_fd < 0)
 		fw_cover_trim(apply->cover, &no_interfaces);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "user/hosttab.h"
+#include "user/log.h"
 #include "user/stats.h"
 #include "user/util.h"
 
@@ -25,6 +26,8 @@ struct fw_cover {
 	struct fw_hosttab *tables;
 	uint32_t
 		owner[FW_MAX_IFSLOTS]; /* ifindex; 0: free. Slot 0 stays free */
+	bool is_full;  /* said already: some entries are left out */
+	bool is_mixed; /* likewise: some mean two interfaces */
 };
 
 /* ---- counters of interfaces ----------------------------------------------- */
@@ -193,17 +196,24 @@ static void plan_iface(struct fw_cover *cover, const struct fw_link *link,
 		add_entry(set, link->parent, link->vlan, &value);
 }
 
+/* The entry of an interface and a tag, among the first ones. */
+static const struct fw_iface *find(const struct fw_cover_set *set, size_t n,
+				   uint32_t ifindex, uint16_t vlan)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct fw_iface_entry *entry = &set->entries[i];
+
+		if (entry->key.ifindex == ifindex && entry->key.vlan == vlan)
+			return &entry->value;
+	}
+	return NULL;
+}
+
 /* The entry of an interface itself, among those of the declared ones. */
 static const struct fw_iface *declared(const struct fw_cover_set *set,
 				       size_t n_declared, uint32_t ifindex)
 {
-	for (size_t i = 0; i < n_declared; i++) {
-		const struct fw_iface_entry *entry = &set->entries[i];
-
-		if (entry->key.ifindex == ifindex && entry->key.vlan == 0)
-			return &entry->value;
-	}
-	return NULL;
+	return find(set, n_declared, ifindex, 0);
 }
 
 /* The nearest declared device below an undeclared VLAN device, or NULL. */
@@ -276,7 +286,10 @@ static int plan_slaves(const struct fw_ifaces *links, struct fw_cover_set *set)
 		for (size_t e = 0; e < n_before; e++) {
 			const struct fw_iface_entry of_bond = set->entries[e];
 
-			if (of_bond.key.ifindex != link->bond)
+			/* a VLAN device of the slave's own may be declared */
+			if (of_bond.key.ifindex != link->bond ||
+			    find(set, n_before, link->ifindex,
+				 of_bond.key.vlan))
 				continue;
 			add_entry(set, link->ifindex, of_bond.key.vlan,
 				  &of_bond.value);
@@ -344,8 +357,49 @@ static int plan_routes(const struct fw_ifaces *links, struct fw_cover_set *set)
 	return 0;
 }
 
+/*
+ * Two VLAN devices of one parent may have one number, and differ in the protocol of
+ * their tags, which the programs do not look at. At the parent their packets are in
+ * the zones that both are in.
+ */
+static bool merge_equal(struct fw_cover_set *set)
+{
+	struct fw_iface_entry *last;
+	size_t n_before = set->n_entries;
+
+	set->n_entries = n_before > 0;
+	for (size_t i = 1; i < n_before; i++) {
+		last = &set->entries[set->n_entries - 1];
+		if (compare_entries(last, &set->entries[i]) == 0)
+			last->value.zones &= set->entries[i].value.zones;
+		else
+			set->entries[set->n_entries++] = set->entries[i];
+	}
+	return set->n_entries != n_before;
+}
+
+static void warn_once(bool *is_said, bool is_so, const char *what)
+{
+	if (is_so && !*is_said)
+		log_warning("%s", what);
+	*is_said = is_so;
+}
+
+/* Those that the rules name come first, and stay. */
+static void cut_entries(struct fw_cover *cover, struct fw_cover_set *set)
+{
+	bool is_full = set->n_entries > FW_MAX_IFACES;
+
+	if (is_full)
+		set->n_entries = FW_MAX_IFACES;
+	warn_once(
+		&cover->is_full, is_full,
+		"too many interfaces: VLAN devices that no rule names, or slaves, are left out");
+}
+
 static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
-		const struct fw_program *program, struct fw_cover_set *set)
+		const struct fw_program *program, bool is_running,
+		struct fw_cover_set *set)
 {
 	size_t n = count_members(program);
 	_cleanup_free_ uint64_t *zones = NULL;
@@ -372,8 +426,13 @@ static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		return -ENOMEM;
 	if (plan_carried(links, set) < 0 || plan_slaves(links, set) < 0)
 		return -ENOMEM;
+	if (is_running)
+		cut_entries(cover, set);
 	qsort(set->entries, set->n_entries, sizeof(*set->entries),
 	      compare_entries);
+	warn_once(
+		&cover->is_mixed, merge_equal(set),
+		"two declared VLAN devices of one parent have the same number: there, their packets are only in zones that have both");
 	return set->n_entries > FW_MAX_IFACES ? -E2BIG : 0;
 }
 
@@ -384,7 +443,7 @@ int fw_cover_plan(struct fw_cover *cover, const struct fw_ifaces *links,
 	struct fw_cover_set set = { .gen = gen };
 	int r;
 
-	r = plan(cover, links, program, &set);
+	r = plan(cover, links, program, !reterr, &set);
 	if (r < 0) {
 		if (r == -E2BIG) {
 			fw_errorf(

@@ -48,6 +48,7 @@ int fw_cover_adopt(struct fw_cover *cover, uint32_t gen,
  *        packet could notice.
  *
  * @param program  borrowed for as long as the set lives
+ * @param reterr   NULL: the program runs, so what does not fit is left out
  * @return 0, -E2BIG if there are more than fit into a table, or another
  *         negative errno
  */

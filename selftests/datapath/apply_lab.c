@@ -14,7 +14,7 @@ int clean_up(void **state)
 {
 	(void)state;
 	(void)system(
-		"for d in dpa dpc dpx; do ip link del $d; done 2>/dev/null;"
+		"for d in dpa dpc dpd dpe dpx; do ip link del $d; done 2>/dev/null;"
 		"rm -rf /sys/fs/bpf/fwctl");
 	return 0;
 }

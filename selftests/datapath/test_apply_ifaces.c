@@ -3,6 +3,7 @@
 /* Interfaces that come, go and change their names while rules are in force. */
 #include "selftests/datapath/apply_lab.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -174,23 +175,111 @@ static void failure_at_run_time_is_kept_and_retried(void **state)
 	stop(&d);
 }
 
+/* A VLAN device dpc of dpa; without such devices in this kernel the test is over. */
+static void make_vlan(struct daemon *d)
+{
+	if (system("ip link add link dpa name dpc type vlan id 7 2>/dev/null")) {
+		(void)fprintf(stderr, "no VLAN devices in this kernel\n");
+		stop(d);
+		skip();
+	}
+}
+
 static void vlan_device_is_known_by_its_tag(void **state)
 {
 	struct daemon d = start();
 	struct fw_iface device, tag;
 
 	(void)state;
-	if (system("ip link add link dpa name dpc type vlan id 7 2>/dev/null")) {
-		(void)fprintf(stderr, "no VLAN devices in this kernel\n");
-		stop(&d);
-		skip();
-	}
+	make_vlan(&d);
 	load(&d, RULES_ONE);
 	assert_true(find_entry(&d, "dpc", 0, &device));
 	assert_true(find_entry(&d, "dpa", 7, &tag));
 	assert_memory_equal(&device, &tag, sizeof(tag));
 	assert_int_equal(tag.zones, 2);
 	assert_int_equal(tag.ifindex, index_of("dpc"));
+	stop(&d);
+}
+
+static bool dpe_is_covered(void *data)
+{
+	const struct fw_apply_iface *dpe = iface(data, "dpe");
+
+	return dpe->ifindex && !dpe->error;
+}
+
+/* Of two tags of one number, told apart by nobody, a packet is in neither zone. */
+static void equal_tags_do_no_harm(void **state)
+{
+	static const char rules[] = "interface wan = { dpa, dpb }\n"
+				    "interface one = dpc\n"
+				    "interface other = dpd\n"
+				    "interface late = dpe\n";
+	struct daemon d = start();
+	struct fw_iface entry;
+
+	(void)state;
+	make_vlan(&d);
+	load(&d, rules);
+	run("ip link add link dpa name dpd type vlan proto 802.1ad id 7");
+	run("ip link add name dpe type bridge");
+	wait_until(d.loop, dpe_is_covered, &d);
+	assert_true(find_entry(&d, "dpa", 7, &entry));
+	assert_int_equal(entry.zones, 0);
+	assert_true(find_entry(&d, "dpd", 0, &entry));
+	assert_int_equal(entry.zones, 4);
+	stop(&d);
+
+	d = start();
+	assert_non_null(fw_apply_program(d.apply));
+	load(&d, rules);
+	stop(&d);
+}
+
+/* A slave has the entries of its bond, but for what is declared of its own. */
+static void vlan_of_a_slave_comes_first(void **state)
+{
+	struct daemon d = start();
+	struct fw_iface entry;
+
+	(void)state;
+	make_vlan(&d);
+	run("ip link add name dpd type bond");
+	run("ip link set dpb down; ip link set dpb master dpd");
+	run("ip link add link dpd name dpe type vlan id 5");
+	run("ip link add link dpb name dpf type vlan id 5");
+	run("ip link add link dpd name dpg type vlan id 6");
+	load(&d, "interface wan = dpd { mode tc }\n"
+		 "interface bonds = { dpe, dpg } { mode tc }\n"
+		 "interface slaves = dpf { mode tc }\n");
+	assert_true(find_entry(&d, "dpb", 5, &entry));
+	assert_int_equal(entry.zones, 4);
+	assert_true(find_entry(&d, "dpb", 6, &entry));
+	assert_int_equal(entry.zones, 2);
+	stop(&d);
+}
+
+/* More devices than fit: those that the rules name are covered all the same. */
+static void too_many_devices_do_no_harm(void **state)
+{
+	static const char rules[] = "interface wan = dpa\n"
+				    "interface late = dpe\n";
+	struct daemon d = start();
+
+	(void)state;
+	make_vlan(&d);
+	load(&d, rules);
+	run("seq 100 %d | sed 's/.*/link add link dpa name v& type vlan id &/'"
+	    " | ip -batch -",
+	    100 + FW_MAX_IFACES);
+	run("ip link add name dpe type bridge");
+	wait_until(d.loop, dpe_is_covered, &d);
+	assert_int_equal(count_entries(&d), FW_MAX_IFACES);
+	stop(&d);
+
+	d = start();
+	assert_true(dpe_is_covered(&d));
+	fail_to_load(&d, rules, -E2BIG, "too many interfaces", NULL);
 	stop(&d);
 }
 
@@ -203,6 +292,9 @@ int main(void)
 		TEST(interface_that_moves_away_is_let_go),
 		TEST(failure_at_run_time_is_kept_and_retried),
 		TEST(vlan_device_is_known_by_its_tag),
+		TEST(equal_tags_do_no_harm),
+		TEST(vlan_of_a_slave_comes_first),
+		TEST(too_many_devices_do_no_harm),
 	};
 
 	room_enter();
