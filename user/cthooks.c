@@ -19,20 +19,22 @@
 #include "user/modules.h"
 #include "user/util.h"
 
-/* By which we know our table again. */
+/* By which we know our table again, and what it is there for. */
 #define OURS "fwctld: option conntrack-hooks"
+#define RULE "ct state invalid"
 
 static const char list_text[] = "list table inet fwctl";
-static const char delete_text[] = "delete table inet fwctl";
+static const char delete_text[] = "delete table inet fwctl\n";
 /* Fails if somebody makes a table of that name at this moment. */
 static const char create_text[] =
 	"create table inet fwctl { comment \"" OURS "\"; }\n"
 	"add chain inet fwctl hooks\n"
-	"add rule inet fwctl hooks ct state invalid";
+	"add rule inet fwctl hooks " RULE;
 
 enum table {
 	TABLE_NONE,
 	TABLE_OURS,
+	TABLE_EMPTY, /* ours, and somebody has removed its rule */
 	TABLE_FOREIGN,
 };
 
@@ -43,11 +45,14 @@ static bool run(struct nft_ctx *nft, const char *text)
 
 static enum table look(struct nft_ctx *nft)
 {
+	const char *text;
+
 	if (!run(nft, list_text))
 		return TABLE_NONE;
-	return strstr(nft_ctx_get_output_buffer(nft), "\"" OURS "\"")
-		       ? TABLE_OURS
-		       : TABLE_FOREIGN;
+	text = nft_ctx_get_output_buffer(nft);
+	if (!strstr(text, "\"" OURS "\""))
+		return TABLE_FOREIGN;
+	return strstr(text, RULE) ? TABLE_OURS : TABLE_EMPTY;
 }
 
 static int fail(struct nft_ctx *nft, const char *what, char **reterr)
@@ -71,12 +76,14 @@ static int set(struct nft_ctx *nft, bool on, char **reterr)
 	}
 	if (table == (on ? TABLE_OURS : TABLE_NONE) || table == TABLE_FOREIGN)
 		return 0;
-	if (!run(nft, on ? create_text : delete_text))
-		return fail(nft, on ? "make" : "remove", reterr);
+	if (table != TABLE_NONE && !run(nft, delete_text))
+		return fail(nft, "remove", reterr);
+	if (on && !run(nft, create_text))
+		return fail(nft, "make", reterr);
 	log_info(
 		"conntrack hooks of the kernel %s by the nftables table inet fwctl",
 		on ? "are turned on" : "are no longer held");
-	return 0;
+	return 1;
 }
 
 /* Asking loads nf_tables; where it is not loaded there is no table either. */

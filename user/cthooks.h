@@ -15,7 +15,7 @@
  * is left alone: it is in the way of ours, and is not removed for want of it.
  *
  * @param reterr  on failure one line for the user, malloc()ed
- * @return 0, -EEXIST if somebody has taken the name, -EIO if the kernel refuses, for
+ * @return 0 if it was so already, 1 if it is so now, -EEXIST if somebody has taken the name, -EIO if the kernel refuses, for
  *         instance because it has no nf_tables, or -ENOMEM
  */
 int fw_cthooks_set(bool on, char **reterr);

@@ -151,10 +151,11 @@ int fw_daemon_follow_option(struct fw_daemon *daemon)
 	if (!on && !daemon->may_hold_hooks)
 		return 0;
 	r = fw_cthooks_set(on, &error);
-	if (r < 0)
+	if (r < 0 && !daemon->hooks_failed)
 		log_warning("%s", error ? error : strerror(-r));
-	else
+	if (r >= 0)
 		daemon->may_hold_hooks = on;
+	daemon->hooks_failed = r < 0;
 	return r;
 }
 

@@ -29,6 +29,7 @@ struct fw_daemon {
 	unsigned long netns;
 	bool exit_on_unload;
 	bool may_hold_hooks; /* there may be the table of cthooks.h */
+	bool hooks_failed;   /* said already */
 	time_t started;
 
 	/* All or none; they go together. */
@@ -76,6 +77,8 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr);
 /**
  * @brief Hold the kernel's conntrack hooks, or let go of them, as the running rules
  * say; without rules nobody holds them.
+ *
+ * @return 0 if it was so already, 1 if it is so now, or a negative errno
  */
 int fw_daemon_follow_option(struct fw_daemon *daemon);
 

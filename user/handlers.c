@@ -155,11 +155,14 @@ static json_t *load_result(const struct fw_daemon *daemon,
 static int hold_hooks(struct loading *loading, const struct fw_program *program,
 		      struct fw_span *ret_at)
 {
+	int r;
+
 	if (!(program->options & FW_OPT_CT_HOOKS))
 		return 0;
 	*ret_at = program->ct_hooks_at;
 	loading->daemon->may_hold_hooks = true;
-	return fw_cthooks_set(true, &loading->error);
+	r = fw_cthooks_set(true, &loading->error);
+	return r < 0 ? r : 0;
 }
 
 /* The rules are right: into the kernel with them. */

@@ -46,6 +46,17 @@ static void keep_lookups(struct fw_upkeep *upkeep)
 	upkeep->is_failing = r < 0;
 }
 
+/* Who loads a ruleset of nftables mostly flushes all tables before, ours too. */
+static void keep_hooks(const struct fw_upkeep *upkeep)
+{
+	const struct fw_program *program = fw_daemon_program(upkeep->daemon);
+
+	if (program && program->options & FW_OPT_CT_HOOKS &&
+	    fw_daemon_follow_option(upkeep->daemon) > 0)
+		log_warning(
+			"somebody has removed the nftables table inet fwctl or the rule in it, which option conntrack-hooks needs: made again");
+}
+
 /* What they say is not read: what matters is how it is now. */
 static void on_netconf(void *data, uint32_t events)
 {
@@ -65,6 +76,7 @@ static void on_look(void *data)
 	struct fw_upkeep *upkeep = data;
 
 	keep_lookups(upkeep);
+	keep_hooks(upkeep);
 }
 
 static int subscribe(struct fw_upkeep *upkeep)

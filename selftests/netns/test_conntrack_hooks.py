@@ -79,6 +79,25 @@ def test_table_outlives_the_daemon(hooks_lab):
     assert lab.tables() == ""
 
 
+@pytest.mark.slow
+@pytest.mark.modes("tc")
+def test_table_comes_back(hooks_lab):
+    """Who loads a ruleset of nftables flushes all others before; the daemon sees it."""
+    lab = hooks_lab
+    lab.load(ON + RULES)
+    before = lab.tables()
+    for spec in (("flush", "ruleset"), ("flush", "chain", "inet", "fwctl", "hooks")):
+        lab.firewall.run("nft", *spec)
+        assert "ct state invalid" not in lab.tables()
+        wait_for(lambda: lab.tables() == before, 15, "the table")
+    assert lab.daemon_log().count("somebody has removed") == 2
+    # One that is in the way is said once.
+    lab.firewall.run("nft", "-f", "-", input="flush ruleset\ntable inet fwctl {\n}\n")
+    wait_for(lambda: "has not made" in lab.daemon_log(), 15, "a message")
+    lab.load(RULES)
+    assert lab.tables() != ""
+
+
 @pytest.mark.modes("tc")
 def test_tables_of_others(hooks_lab):
     """They stay; one that has taken the name is an error with its place."""
