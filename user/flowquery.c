@@ -179,11 +179,57 @@ static bool parse_prefix(const char *word, struct fw_flow_prefix *ret)
 	return true;
 }
 
+/* The address that the prefix begins with; false: it is that of the word. */
+static bool cut_host(struct fw_flow_prefix *prefix)
+{
+	const struct fw_addr whole = prefix->addr;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		unsigned int bits =
+			prefix->bits > i * 32 ? prefix->bits - i * 32 : 0;
+
+		if (bits < 32)
+			prefix->addr.w[i] &=
+				htonl(bits ? UINT32_MAX << (32 - bits) : 0);
+	}
+	return memcmp(&whole, &prefix->addr, sizeof(whole)) != 0;
+}
+
+static void print_address(const struct fw_flow_prefix *prefix,
+			  char text[INET6_ADDRSTRLEN])
+{
+	if (prefix->family == FW_AF_IPV4)
+		(void)inet_ntop(AF_INET, &prefix->addr.w[3], text,
+				INET6_ADDRSTRLEN);
+	else
+		(void)inet_ntop(AF_INET6, &prefix->addr, text,
+				INET6_ADDRSTRLEN);
+}
+
+/* As in rules: who kills flows may mean the one address, or the network. */
+static int check_host(struct fw_flow_prefix *prefix, const char *word,
+		      char **reterr)
+{
+	char network[INET6_ADDRSTRLEN], host[INET6_ADDRSTRLEN];
+	unsigned int len = prefix->bits;
+
+	print_address(prefix, host);
+	if (!cut_host(prefix))
+		return 0;
+	print_address(prefix, network);
+	fw_errorf(
+		reterr,
+		"'%s' has bits set behind its prefix: the network is %s/%u, the single address is %s",
+		word, network, prefix->family == FW_AF_IPV4 ? len - 96 : len,
+		host);
+	return -EINVAL;
+}
+
 static int take_prefix(struct fw_flow_prefix *prefix, const char *word,
 		       char **reterr)
 {
 	if (parse_prefix(word, prefix))
-		return 0;
+		return check_host(prefix, word, reterr);
 	fw_errorf(
 		reterr,
 		"'%s' is no address: from and to take 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32",

@@ -92,6 +92,13 @@ static void test_refused(void **state)
 		{ "to 2001:db8::/129", "is no address" },
 		{ "to 1.2.3.4/", "is no address" },
 		{ "to 1.2.3.4/-1", "is no address" },
+		{ "from 192.0.2.7/24", "the network is 192.0.2.0/24, the "
+				       "single address is 192.0.2.7" },
+		{ "to 192.0.2.7/0", "the network is 0.0.0.0/0" },
+		{ "to 2001:db8:1::/47",
+		  "'2001:db8:1::/47' has bits set behind its prefix: the "
+		  "network is 2001:db8::/47, the single address is "
+		  "2001:db8:1::" },
 		{ "port 65536", "up to 65535" },
 		{ "port 10-9", "a range such as 8000-8100" },
 		{ "port shh", "a name such as ssh" },
@@ -130,14 +137,13 @@ static void test_addresses(void **state)
 	assert_false(matches("from 192.0.2.6", v4));
 	assert_true(matches("from 192.0.2.0/29", v4));
 	assert_false(matches("from 192.0.2.8/29", v4));
-	/* bits of the host do not matter */
-	assert_true(matches("from 192.0.2.99/24 to 198.51.100.2/32", v4));
+	assert_true(matches("from 192.0.2.0/24 to 198.51.100.2/32", v4));
 	assert_false(matches("to 192.0.2.7", v4));
 	assert_true(matches("from 0.0.0.0/0", v4));
 	assert_false(matches("from ::/0", v4));
 	assert_true(matches("from ::/0", v6));
 	assert_false(matches("from 0.0.0.0/0", v6));
-	assert_true(matches("from 2001:db8:1::/47", v6));
+	assert_true(matches("from 2001:db8::/47", v6));
 	assert_false(matches("from 2001:db8:2::/48", v6));
 	assert_true(matches("family ipv6", v6));
 	assert_false(matches("family ipv6", v4));
