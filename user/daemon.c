@@ -150,6 +150,9 @@ int fw_daemon_follow_option(struct fw_daemon *daemon)
 
 	if (!on && !daemon->may_hold_hooks)
 		return 0;
+	/* Rules that cannot be read are in force: they may have asked for it. */
+	if (!program && daemon->apply && fw_apply_gen(daemon->apply))
+		return 0;
 	r = fw_cthooks_set(on, &error);
 	if (r < 0 && !daemon->hooks_failed)
 		log_warning("%s", error ? error : strerror(-r));

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "user/cthooks.h"
+#include "user/daemon.h"
 #include "user/hosttab.h"
 #include "user/log.h"
 #include "user/rulesets.h"
@@ -282,6 +284,31 @@ static void unreadable_rules_stay_in_force(void **state)
 	stop(&d);
 }
 
+/* Nobody can tell whether they want the kernel's conntrack hooks: these stay. */
+static void unreadable_rules_keep_hooks(void **state)
+{
+	struct fw_daemon daemon = { .may_hold_hooks = true };
+	struct daemon d = start();
+
+	(void)state;
+	load(&d, RULES_ONE);
+	stop(&d);
+	force_image(RULES_ONE, 1, false);
+	d = start();
+	if (fw_cthooks_set(true, NULL) < 0) {
+		(void)fprintf(stderr, "no nf_tables in this kernel\n");
+		stop(&d);
+		skip();
+	}
+	daemon.apply = d.apply;
+	assert_int_equal(fw_daemon_follow_option(&daemon), 0);
+	assert_int_equal(fw_cthooks_set(true, NULL), 0);
+	load(&d, RULES_ONE);
+	assert_int_equal(fw_daemon_follow_option(&daemon), 1);
+	assert_int_equal(fw_cthooks_set(false, NULL), 0);
+	stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +319,7 @@ int main(void)
 		TEST(generations_come_round),
 		TEST(ended_flows_stay_ended),
 		TEST(unreadable_rules_stay_in_force),
+		TEST(unreadable_rules_keep_hooks),
 	};
 
 	room_enter();
