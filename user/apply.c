@@ -356,6 +356,8 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 		fw_cover_trim(apply->cover, &now->cover);
 	}
 	fw_datapath_shrink(apply->dp);
+	/* They may have run for a moment, and marked flows. */
+	apply->forgotten_gen = 0;
 	if (!is_same(apply, next))
 		fw_slots_abort(apply->slots);
 	next->program = NULL;

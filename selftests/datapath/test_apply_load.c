@@ -159,11 +159,19 @@ static void modes_follow_the_rules(void **state)
 	stop(&d);
 }
 
+static int count_forget(void *data, const struct fw_forget *forget)
+{
+	(void)forget;
+	(*(int *)data)++;
+	return 0;
+}
+
 static void failed_load_changes_nothing(void **state)
 {
 	struct daemon d = start();
 	const struct fw_program *program;
 	uint32_t slot, index;
+	int n_forgotten = 0;
 
 	(void)state;
 	load(&d, "interface wan = dpa { mode xdp }\n");
@@ -171,6 +179,7 @@ static void failed_load_changes_nothing(void **state)
 	slot = iface(&d, "dpa")->slot;
 	index = native_xdp("dpa");
 	(void)add_foreign_xdp("dpb");
+	fw_apply_set_forget(d.apply, count_forget, &n_forgotten);
 	fail_to_load(&d,
 		     "interface wan = dpa { mode xdp-generic }\n"
 		     "interface lan = dpb { mode xdp }\n",
@@ -182,9 +191,12 @@ static void failed_load_changes_nothing(void **state)
 	assert_int_equal(count_entries(&d), 1);
 	assert_int_equal(iface(&d, "dpa")->slot, slot);
 	assert_int_equal(iface(&d, "dpa")->mode, FW_MODE_XDP);
+	assert_int_equal(n_forgotten, 1);
 
 	remove_foreign_xdp("dpb");
 	load(&d, RULES_ONE);
+	/* who knows whether no flow bears the number by now */
+	assert_int_equal(n_forgotten, 2);
 	assert_int_equal(fw_apply_gen(d.apply), 2);
 	stop(&d);
 }
