@@ -421,17 +421,41 @@ int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
 	return 0;
 }
 
+/* How long flows live, and who says so. */
+struct lives {
+	struct fw_timeouts seconds;
+	struct fw_timeout_from from[FW_TIMEOUT_MAX];
+};
+
+static struct lives lives_of(const struct fw_program *program)
+{
+	struct lives lives = { .seconds = program->timeouts };
+
+	memcpy(lives.from, program->timeout_from, sizeof(lives.from));
+	return lives;
+}
+
+static void put_back_lives(struct fw_program *program,
+			   const struct lives *lives)
+{
+	program->timeouts = lives->seconds;
+	memcpy(program->timeout_from, lives->from, sizeof(lives->from));
+}
+
 int fw_apply_replace(struct fw_apply *apply, struct fw_replacement *replacement,
 		     char **reterr)
 {
 	struct fw_program *program = apply->now.program;
+	const struct lives lives = lives_of(program);
 	struct fw_span at;
 	int r;
 
 	fw_replacement_swap(program, replacement);
 	r = fw_apply_load(apply, program, &at, reterr);
-	if (r < 0)
+	if (r < 0) {
 		fw_replacement_swap(program, replacement);
+		put_back_lives(program, &lives);
+	}
 	return r;
 }
 

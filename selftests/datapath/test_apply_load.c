@@ -201,6 +201,56 @@ static void failed_load_changes_nothing(void **state)
 	stop(&d);
 }
 
+static int refuse_gen(void *data, const struct fw_forget *forget)
+{
+	(void)data;
+	(void)forget;
+	return -EIO;
+}
+
+static struct fw_replacement *new_content(const struct fw_program *program,
+					  const char *set, const char *content)
+{
+	struct fw_text text = { .name = strdup("set"),
+				.data = strdup(content),
+				.len = strlen(content) };
+	struct fw_replacement *replacement;
+	struct fw_diag diag = { 0 };
+
+	assert_int_equal(fw_replacement_new(program,
+					    fw_program_set(program, set), &text,
+					    &diag, &replacement),
+			 0);
+	fw_diag_done(&diag);
+	return replacement;
+}
+
+/* What the system says by now counts from the next load that succeeds. */
+static void failed_replacement_changes_nothing(void **state)
+{
+	struct daemon d = start();
+	struct fw_replacement *replacement;
+	_cleanup_free_ char *error = NULL;
+	struct fw_timeouts before;
+	const struct fw_program *program;
+
+	(void)state;
+	load(&d, RULES_ONE "set hosts { 192.0.2.1 }\n"
+			   "drop in from @hosts\n");
+	program = fw_apply_program(d.apply);
+	before = program->timeouts;
+	run("echo 4242 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout");
+	replacement = new_content(program, "hosts", "192.0.2.7\n");
+	fw_apply_set_forget(d.apply, refuse_gen, NULL);
+	assert_int_equal(fw_apply_replace(d.apply, replacement, &error), -EIO);
+	assert_memory_equal(&program->timeouts, &before, sizeof(before));
+	fw_apply_set_forget(d.apply, NULL, NULL);
+	assert_int_equal(fw_apply_replace(d.apply, replacement, NULL), 0);
+	assert_int_equal(program->timeouts.seconds[FW_LIFE_UDP], 4242);
+	fw_replacement_free(replacement);
+	stop(&d);
+}
+
 static void failed_first_load_leaves_nothing(void **state)
 {
 	struct daemon d = start();
@@ -318,6 +368,7 @@ int main(void)
 		TEST(rows_of_a_rule_share_a_counter),
 		TEST(modes_follow_the_rules),
 		TEST(failed_load_changes_nothing),
+		TEST(failed_replacement_changes_nothing),
 		TEST(failed_first_load_leaves_nothing),
 		TEST(three_capabilities_are_enough),
 		TEST(thousand_loads_leak_nothing),
