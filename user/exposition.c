@@ -313,8 +313,11 @@ static void write_mirror(FILE *out, const struct fw_daemon *daemon)
 	    "How long the last dump took.",
 	    (double)stats.last_duration_ns / 1e9);
 	whole(out, "fwctl_mirror_state_writes_total", "counter",
-	      "TCP states written back to the connection table.",
+	      "Entries of the connection table that got another TCP state or life.",
 	      stats.state_writes);
+	whole(out, "fwctl_mirror_lives_shortened_total", "counter",
+	      "Unanswered flows that live shorter because the table fills up.",
+	      stats.shortened);
 }
 
 static void write_loads(FILE *out, const struct fw_daemon *daemon)

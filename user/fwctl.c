@@ -148,7 +148,7 @@ static const char *members_of(const char *word)
 	static const struct {
 		const char *word, *members;
 	} groups[] = {
-		{ "show", "rules, flows, sets or interfaces" },
+		{ "show", "rules, flows, sets, timeouts or interfaces" },
 		{ "set", "replace" },
 		{ "flows", "kill" },
 	};

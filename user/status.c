@@ -248,11 +248,12 @@ static json_t *mirror_json(const struct fw_daemon *daemon)
 		      ? json_real((double)(fw_now_ns() - stats.last_sync_ns) /
 				  1e9)
 		      : json_null();
-	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:f}", "in_sync",
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:f}", "in_sync",
 			 stats.in_sync, "flows", fw_json_u64(stats.flows),
 			 "overruns", fw_json_u64(stats.overruns), "resyncs",
 			 fw_json_u64(stats.resyncs), "state_writes",
-			 fw_json_u64(stats.state_writes), "last_sync_age", age,
+			 fw_json_u64(stats.state_writes), "lives_shortened",
+			 fw_json_u64(stats.shortened), "last_sync_age", age,
 			 "last_duration", (double)stats.last_duration_ns / 1e9);
 }
 

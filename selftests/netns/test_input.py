@@ -194,6 +194,9 @@ def test_usage(lab):
                  ["--nonsense"]):
         result = lab.fwctl(*argv, check=False)
         assert result.exit == 2 and result.err.strip(), (argv, result)
+    shown = re.findall(r"^ +show (\w+)", lab.fwctl("--help").out, re.MULTILINE)
+    told = lab.fwctl("show", check=False).err
+    assert len(shown) >= 5 and all(word in told for word in shown), (shown, told)
 
 
 def test_help_and_version(lab):

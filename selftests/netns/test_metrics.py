@@ -55,6 +55,8 @@ def test_metrics(used):
     assert any('"echo"' in k and v >= 1 for k, v in values.items()
                if k.startswith("fwctl_rule_")), body
     assert body.endswith("\n")
+    for name in ("state_writes", "lives_shortened"):
+        assert f"fwctl_mirror_{name}_total" in values and name in used.status()["mirror"]
 
 
 def test_replacements_are_counted(lab):
