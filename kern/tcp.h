@@ -128,11 +128,13 @@ const __u8 tcp_table[FW_TCP_STATES][2][TCP_CLASSES] = {
 	 * heard alone, in AD the opener, in AR the other one. Nothing that this side
 	 * says makes a connection of it, it takes an ACK of the other one. There is
 	 * nothing to come back to after a RST: the life is short and stays as it is.
+	 * In AR the rules deny what this side opens, and its SYN would open: the
+	 * host that answers one out of its window by an ACK would open it for good.
 	 */
 	[AD] = { [0] = { AD,  AD,  AD,  no,  AD },
 		 [1] = { ES,  FR,  AD,  AD,  AD } },
 	[AR] = { [0] = { ES,  FO,  AR,  no,  AR },
-		 [1] = { AR,  AR,  AR,  AR,  AR } },
+		 [1] = { AR,  AR,  no,  AR,  AR } },
 };
 /* clang-format on */
 

@@ -9,6 +9,7 @@ import pytest
 
 from lab.lab import CLIENT, SERVER, WAN
 from lab.netns import patience
+from lab.stranger import Stranger
 from lab.traffic import TcpEcho, cut, tcp_connect, tcp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
@@ -105,6 +106,26 @@ def test_denied_ones_end(fresh, family):
             assert not connection.says(True)
         lab.gain(before, lambda c: c.get("tcp-no-syn") >= 3)
         assert not lab.flows()
+
+
+@both
+@pytest.mark.parametrize("where", ["here", "behind"])
+def test_nobody_opens_what_is_denied(fresh, family, where):
+    """What the rules let out is no way in: an ACK that passes for an answer opens no door."""
+    lab = fresh
+    host, address = ((lab.firewall, WAN[family]) if where == "here"
+                     else (lab.server, SERVER[family]))
+    with TcpEcho(host, address, 22), Stranger(lab, address, 443, 22) as stranger:
+        lab.load("default in drop\ndefault out accept\n"
+                 "default forward drop\naccept forward lan -> wan\n")
+        before = lab.counters()
+        stranger.says("A", 1000, 1000)
+        lab.gain(before, lambda c: c.get("established") + c.get("tcp-no-syn") >= 1)
+        stranger.says("S", 1000)
+        stranger.says("S", 1000 + 2**30)
+        lab.gain(before, lambda c: c.get("default") == 2)
+        with pytest.raises(AssertionError):
+            stranger.hears("A", 0.5)
 
 
 @both

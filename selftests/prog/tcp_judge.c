@@ -116,6 +116,9 @@ static bool learn_syn(struct facts *f, bool reply, bool *ret_lives)
 			*f = (struct facts){ SYN_SEEN, { 0, 0 }, 0 };
 		return !reply;
 	}
+	/* the rules deny what that side opens, nothing else was heard of it */
+	if (f->handshake == HEARD_OTHER && reply)
+		return false;
 	if (f->handshake == SYN_SEEN && reply)
 		f->handshake = BOTH_SYN_SEEN;
 	if (f->was_rst && !reply) {
