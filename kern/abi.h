@@ -440,7 +440,8 @@ struct fw_flow_info {
 	__u32 gen;
 	__u8 dir;   /* enum fw_dir */
 	__u8 ended; /* cut: only a SYN makes it a flow again */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 isn; /* of the last SYN of the answering side; TCP that is ours */
 };
 
 /* `xflows`: struct fw_tuple -> flows that nf_conntrack kfuncs refuse */

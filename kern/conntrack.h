@@ -185,12 +185,26 @@ static __always_inline __u8 mark_state(__u32 mark)
 	return mark >> FW_MARK_TCP_SHIFT & (FW_TCP_STATES - 1);
 }
 
-/* See tcp_next(). A UDP flow has two states only. */
-static __always_inline __u8 ct_next(const struct pkt *p, __u8 state, bool reply)
+/*
+ * See tcp_next(). Who says that a connection is there after a RST is believed if
+ * there has been one. A UDP flow has two states only.
+ */
+static __always_inline __u8 ct_next(struct pkt *p, void *ctx,
+				    const enum fw_hook hook,
+				    const struct nf_conn *ct, __u8 state,
+				    bool reply)
 {
-	if (p->key.proto == IPPROTO_TCP)
-		return tcp_next(state, reply, p->tcp_flags);
-	return (reply ? FW_TCP_ESTABLISHED : state) | TCP_LIVES;
+	__u8 next;
+
+	if (p->key.proto != IPPROTO_TCP)
+		return (reply ? FW_TCP_ESTABLISHED : state) | TCP_LIVES;
+	next = tcp_next(state, reply, p->tcp_flags);
+	if (likely(next == (FW_TCP_ESTABLISHED | TCP_LIVES)))
+		return next;
+	if (state == FW_TCP_REOPEN && next == FW_TCP_ESTABLISHED &&
+	    !(ct->status & IPS_ASSURED))
+		return FW_TCP_SYN_RECV;
+	return check_handshake(p, ctx, hook, state, next);
 }
 
 /*
@@ -280,7 +294,7 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	mark = ct->mark;
 	state = mark_state(mark);
 	if (likely(state != FW_TCP_NONE)) { /* else it is the kernel's */
-		next = ct_next(p, state, f->reply);
+		next = ct_next(p, ctx, hook, ct, state, f->reply);
 		if (unlikely(next == FW_TCP_NONE)) {
 			f->reply = false;
 			bpf_ct_release(ct);
@@ -303,7 +317,7 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 }
 
 /* The rules of `gen` accept the flow: say so in its mark. */
-static __always_inline void ct_stamp(const struct pkt *p, void *ctx,
+static __always_inline void ct_stamp(struct pkt *p, void *ctx,
 				     const enum fw_hook hook,
 				     const struct fw_tuple *t, __u32 gen,
 				     const struct fw_timeouts *timeouts)
@@ -316,7 +330,8 @@ static __always_inline void ct_stamp(const struct pkt *p, void *ctx,
 		return; /* it has died meanwhile; the next packet opens anew */
 	ct->mark = (ct->mark & ~FW_MARK_GEN_MASK) | gen << FW_MARK_GEN_SHIFT;
 	state = mark_state(ct->mark);
-	next = state == FW_TCP_NONE ? FW_TCP_NONE : ct_next(p, state, reply);
+	next = state == FW_TCP_NONE ? FW_TCP_NONE
+				    : ct_next(p, ctx, hook, ct, state, reply);
 	if (next != FW_TCP_NONE)
 		(void)ct_move(p, ct, reply, next, timeouts);
 	bpf_ct_release(ct);

@@ -21,8 +21,10 @@ static __noinline void remember_flow(const struct pkt *p,
 	};
 	struct fw_flow_info *old = bpf_map_lookup_elem(&flow_info, orig);
 
-	if (old && type == FW_EVENT_ADOPT && !old->ended)
+	if (old && type == FW_EVENT_ADOPT && !old->ended) {
 		info.opened_ns = old->opened_ns;
+		info.isn = old->isn;
+	}
 	/* one that cannot be written costs what an evicted one does */
 	(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
 	event_flow(p, hook, type, orig, &p->res, gen,

@@ -38,6 +38,8 @@
 #include "kern/tcp.h"
 #include "kern/verdict.h"
 
+#include "kern/handshake.h"
+
 #include "kern/conntrack.h"
 #include "kern/xflow.h"
 

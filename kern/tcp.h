@@ -4,10 +4,10 @@
  * Life cycle of a TCP flow that BPF owns, seen from the middle: one table. The
  * state lives in bits of the conntrack mark.
  *
- * Nothing here looks at sequence numbers, so no packet is believed that would
- * end a flow: a RST only shortens its life, by a twin of its state from which
- * it comes back to where it was, and a SYN changes nothing while the flow may
- * be alive. The table is idempotent: a packet that both hooks of a router see,
+ * Nothing here looks at sequence numbers, but for the end of a handshake
+ * (handshake.h). So no packet is believed that would end a flow: a RST only
+ * shortens its life, by a twin of its state from which it comes back to where it
+ * was, and a SYN changes nothing while the flow may be alive. The table is idempotent: a packet that both hooks of a router see,
  * or that comes twice, moves the flow once.
  */
 #pragma once
@@ -75,8 +75,9 @@ const __u8 tcp_table[FW_TCP_STATES][2][TCP_CLASSES] = {
 	[S2] = { [0] = { S2,  S2,  S2,  SR,  RF },
 		 [1] = { S2,  S2,  S2,  SR,  RF } },
 	/*
-	 * SYN_RECV. The opener's ACK ends the handshake, nothing else does. A FIN of
-	 * the other side may come first (RFC 9293 3.10.4).
+	 * SYN_RECV. The opener's ACK ends the handshake, if it answers the other
+	 * side's SYN (handshake.h), nothing else does. A FIN of the other side may
+	 * come first (RFC 9293 3.10.4).
 	 */
 	[SR] = { [0] = { ES,  FO,  SR,  SR,  RO },
 		 [1] = { SR,  FR,  SR,  SR,  RO } },
@@ -108,7 +109,9 @@ const __u8 tcp_table[FW_TCP_STATES][2][TCP_CLASSES] = {
 	/*
 	 * CLOSE in the middle of a handshake, or a SYN in CLOSE: only the answering
 	 * side knows what became of it. Its ACK says that the connection is there,
-	 * maybe challenging a forged SYN (RFC 5961 4.2), SYN+ACK that it is new.
+	 * maybe challenging a forged SYN (RFC 5961 4.2), SYN+ACK that it is new. Its
+	 * ACK leads back to SYN_RECV if there never was a connection (ct_next()): so
+	 * is answered what is out of the window before the handshake has ended.
 	 */
 	[RO] = { [0] = { RO,  RO,  RO_, no,  RO },
 		 [1] = { ES,  FR,  RO,  SR,  RO } },
@@ -128,12 +131,12 @@ const __u8 tcp_table[FW_TCP_STATES][2][TCP_CLASSES] = {
 	 * heard alone, in AD the opener, in AR the other one. Nothing that this side
 	 * says makes a connection of it, it takes an ACK of the other one. There is
 	 * nothing to come back to after a RST: the life is short and stays as it is.
-	 * In AR the rules deny what this side opens, and its SYN would open: the
+	 * The opener's SYN begins a handshake, for a forged one would be answered. In AR the rules deny what this side opens, and its SYN would open: the
 	 * host that answers one out of its window by an ACK would open it for good.
 	 */
-	[AD] = { [0] = { AD,  AD,  AD,  no,  AD },
+	[AD] = { [0] = { AD,  AD,  SS,  no,  AD },
 		 [1] = { ES,  FR,  AD,  AD,  AD } },
-	[AR] = { [0] = { ES,  FO,  AR,  no,  AR },
+	[AR] = { [0] = { ES,  FO,  SS,  no,  AR },
 		 [1] = { AR,  AR,  no,  AR,  AR } },
 };
 /* clang-format on */

@@ -87,8 +87,9 @@ static void ask_info(struct fw_mirror *mirror, struct fw_entry *entry)
 	    entry->asked >= FW_ASKED_ENOUGH)
 		return;
 	if (bpf_map_lookup_elem(mirror->flow_info_fd, &entry->orig, &info) <
-	    0) {
-		/* Perhaps not written yet; or evicted, then it stays away. */
+		    0 ||
+	    !info.slot) {
+		/* Perhaps not written yet; or evicted, then the label stays away. */
 		entry->asked++;
 		return;
 	}

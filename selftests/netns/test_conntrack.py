@@ -11,6 +11,7 @@ import pytest
 from lab.lab import CLIENT, SERVER, WAN
 from lab.netns import patience, wait_for
 from lab.packets import TCP, frame, ip
+from lab.stranger import Stranger
 from lab.traffic import TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, udp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
@@ -79,6 +80,32 @@ def test_half_open_is_short(lab, family):
         line = entry(lab, "tcp", "sport=4000")
         assert timeout_of(line) <= 120, line
         assert "[ASSURED]" not in line, line
+
+
+@both
+@pytest.mark.parametrize("how", ["blind", "challenged", "reset"])
+def test_half_open_stays_half_open(lab, family, how):
+    """Who has not heard the answer to its SYN ends no handshake, whatever the host answers."""
+    lab.load(DENY + ECHO)
+    address = SERVER[family]
+    with TcpEcho(lab.server, address, 7), Stranger(lab, address, 4000, 7) as stranger:
+        stranger.says("S", 1000)
+        isn = stranger.hears("SA").seq
+        if how == "reset":
+            stranger.says("R", 1000 + 2**30)
+        else:
+            stranger.says("A", 1001, isn + 2**30)
+            stranger.hears("R")
+        if how != "blind":
+            stranger.says("S", 1000 + 2**30)
+            stranger.hears("A")
+        line = entry(lab, "tcp", "sport=4000")
+        assert timeout_of(line) <= 120 and "[ASSURED]" not in line, line
+        # who has, does
+        stranger.says("PA", 1001, isn + 1, b"x")
+        stranger.hears("PA")
+        stranger.says("A", 1002, isn + 2)
+        wait_for(lambda: "[ASSURED]" in entry(lab, "tcp", "sport=4000"), 2, "a connection")
 
 
 @both

@@ -116,6 +116,8 @@ static bool learn_syn(struct facts *f, bool reply, bool *ret_lives)
 			*f = (struct facts){ SYN_SEEN, { 0, 0 }, 0 };
 		return !reply;
 	}
+	if (f->handshake >= HEARD_OPENER && !reply)
+		f->handshake = SYN_SEEN;
 	/* the rules deny what that side opens, nothing else was heard of it */
 	if (f->handshake == HEARD_OTHER && reply)
 		return false;
@@ -143,13 +145,20 @@ static bool learn_synack(struct facts *f, bool reply)
 	return f->handshake == SYN_SEEN;
 }
 
-static void learn_ack(struct facts *f, bool reply, bool fin, bool *ret_lives)
+static void learn_ack(struct facts *f, bool reply, bool fin, struct tcp_known k,
+		      bool *ret_lives)
 {
 	bool counts = f->handshake == DONE;
 
+	/* it did not, and there was none before: it only asks for the handshake's end */
+	if (f->handshake == ANSWERED && f->was_rst && reply && !fin &&
+	    !k.assured) {
+		f->was_rst = false;
+		return;
+	}
 	/* the opener ends the handshake, or the host that was said to have reset it */
 	if (f->handshake == ANSWERED)
-		counts = f->was_rst ? reply : !reply || fin;
+		counts = f->was_rst ? reply : reply ? fin : k.acks;
 	/* one side alone, whatever it says, is no connection */
 	if (f->handshake == HEARD_OPENER || f->handshake == HEARD_OTHER)
 		counts = reply == (f->handshake == HEARD_OPENER);
@@ -161,7 +170,8 @@ static void learn_ack(struct facts *f, bool reply, bool fin, bool *ret_lives)
 	*ret_lives = true;
 }
 
-struct tcp_verdict tcp_judge(enum fw_tcp_state state, bool reply, uint8_t flags)
+struct tcp_verdict tcp_judge(enum fw_tcp_state state, bool reply, uint8_t flags,
+			     struct tcp_known known)
 {
 	struct tcp_verdict v = { .reason = illegal(flags), .next = state };
 	struct facts f = facts_of(state);
@@ -177,7 +187,7 @@ struct tcp_verdict tcp_judge(enum fw_tcp_state state, bool reply, uint8_t flags)
 	} else if (flags & SYN) {
 		is_part = learn_syn(&f, reply, &lives);
 	} else {
-		learn_ack(&f, reply, flags & FIN, &lives);
+		learn_ack(&f, reply, flags & FIN, known, &lives);
 	}
 	if (!is_part) {
 		v.reason =

@@ -21,6 +21,12 @@ struct tcp_verdict {
 	bool is_reset;	   /* its life does not become longer */
 };
 
+/* What the state does not say. */
+struct tcp_known {
+	bool acks;    /* the segment: the SYN of the other side */
+	bool assured; /* the flow: there has been a connection */
+};
+
 /** @brief Judge a segment of a flow that the rules have accepted. */
-struct tcp_verdict tcp_judge(enum fw_tcp_state state, bool reply,
-			     uint8_t flags);
+struct tcp_verdict tcp_judge(enum fw_tcp_state state, bool reply, uint8_t flags,
+			     struct tcp_known known);

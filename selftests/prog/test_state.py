@@ -46,7 +46,7 @@ def from_us(f, l4):
 
 
 def request(flags):
-    return TCP(sport=1024, dport=22, flags=flags, seq=100)
+    return TCP(sport=1024, dport=22, flags=flags, seq=100, ack=901)
 
 
 def answer(flags):

@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <err.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <netinet/in.h>
@@ -26,6 +28,7 @@
 #include "ct_entry.h"
 #include "harness.h"
 #include "tcp_judge.h"
+#include "user/skel.h"
 
 #define OPEN                    \
 	"interface wan = if0\n" \
@@ -34,7 +37,9 @@
 	"interface wan = if0\n" \
 	"default in drop\n"     \
 	"default out drop\n"
-#define USER_BITS 0xbeefu /* of the mark: the operator's */
+#define USER_BITS 0xbeefu     /* of the mark: the operator's */
+#define ISN	  0xfffffff0u /* of all SYNs */
+#define ROOM	  (1u << 20)  /* that much may be acknowledged beyond */
 
 #define FIN 0x01
 #define SYN 0x02
@@ -118,7 +123,8 @@ static size_t put_l3(uint8_t *p, const struct fw_tuple *t, uint16_t l4_len)
 	return sizeof(*ip6);
 }
 
-static uint32_t put_frame(uint8_t *p, const struct fw_tuple *t, uint8_t flags)
+static uint32_t put_frame(uint8_t *p, const struct fw_tuple *t, uint8_t flags,
+			  uint32_t ack)
 {
 	bool is_tcp = t->proto == IPPROTO_TCP;
 	uint16_t len = is_tcp ? sizeof(struct tcphdr) : sizeof(struct udphdr);
@@ -136,6 +142,8 @@ static uint32_t put_frame(uint8_t *p, const struct fw_tuple *t, uint8_t flags)
 	tcp->dest = t->dport;
 	if (is_tcp) {
 		tcp->doff = 5;
+		tcp->seq = htonl(ISN);
+		tcp->ack_seq = htonl(ack);
 		p[off + 13] = flags;
 	} else {
 		((struct udphdr *)tcp)->len = htons(len);
@@ -160,6 +168,7 @@ struct step {
 	enum fw_hook hook;
 	bool reply;
 	uint8_t flags;
+	uint32_t acks; /* beyond the other side's SYN */
 	struct ct_entry entry;
 };
 
@@ -181,10 +190,22 @@ static void run(const struct step *s, struct outcome *ret)
 	/* so that IP is aligned, as drivers do (NET_IP_ALIGN) */
 	uint8_t room[2 + 128] __attribute__((aligned(4))), *frame = room + 2;
 
-	assert_int_equal(harness_run(&h, s->hook, 0, -1, frame,
-				     put_frame(frame, &t, s->flags), ret),
-			 0);
+	assert_int_equal(
+		harness_run(&h, s->hook, 0, -1, frame,
+			    put_frame(frame, &t, s->flags, ISN + 1 + s->acks),
+			    ret),
+		0);
 	assert_int_equal(ret->n_reasons, 1);
+}
+
+/* As the SYN of the answering side has left it. */
+static void put_isn(const struct fw_tuple *orig)
+{
+	const struct fw_flow_info info = { .isn = ISN };
+
+	if (bpf_map_update_elem(bpf_map__fd(h.skel->maps.flow_info), orig,
+				&info, BPF_ANY))
+		err(1, "flow_info");
 }
 
 /* Make the flow, send the packet. False: the flow is not there any more. */
@@ -194,6 +215,7 @@ static bool try(const struct step *s, struct outcome *ret,
 	struct fw_tuple orig = step_orig(s);
 
 	ct_table_put(table, &orig, &s->entry);
+	put_isn(&orig);
 	run(s, ret);
 	return ct_table_get(table, &orig, ret_after);
 }
@@ -241,13 +263,15 @@ static void complain(const struct step *s, enum fw_tcp_state state,
 		     const struct tcp_verdict *v, const struct outcome *out,
 		     const struct ct_entry *after)
 {
-	print_error("%s IPv%u, %s, state %u, %s, flags %#04x: reason %s (%s), "
+	print_error("%s IPv%u, %s, state %u, %s, flags %#04x, ack %u, "
+		    "status %#x: reason %s (%s), "
 		    "state %u (%u), mark %#x, status %#x (%#x), "
 		    "%u s left (%u)\n",
 		    fw_hook_name(s->hook), s->family,
 		    s->reply ? "reply" : "orig", state,
-		    fw_tcp_state_name(state), s->flags,
-		    fw_reason_name(out->reason), fw_reason_name(v->reason),
+		    fw_tcp_state_name(state), s->flags, s->acks,
+		    s->entry.status, fw_reason_name(out->reason),
+		    fw_reason_name(v->reason),
 		    after->mark >> FW_MARK_TCP_SHIFT & 0xf, v->next,
 		    after->mark, after->status, status_after(s, v),
 		    after->left_s, seconds_after(s, v, state));
@@ -269,7 +293,10 @@ static bool is_replaced(const struct step *s)
 
 static bool is_as_judged(struct step *s, enum fw_tcp_state state)
 {
-	struct tcp_verdict v = tcp_judge(state, s->reply, s->flags);
+	const struct tcp_known known = {
+		.acks = s->acks < ROOM, .assured = s->entry.status & IPS_ASSURED
+	};
+	struct tcp_verdict v = tcp_judge(state, s->reply, s->flags, known);
 	bool opens = v.reason == FW_REASON_NEW, is_there, is_right;
 	static struct outcome out;
 	struct ct_entry after;
@@ -291,7 +318,35 @@ static bool is_as_judged(struct step *s, enum fw_tcp_state state)
 	return is_right;
 }
 
-static unsigned int count_wrong(uint8_t family, enum fw_hook hook, bool reply)
+static unsigned int count_wrong(struct step *s, enum fw_tcp_state state)
+{
+	unsigned int wrong = 0;
+
+	for (unsigned int flags = 0; flags < 256; flags++) {
+		s->flags = (uint8_t)flags;
+		wrong += !is_as_judged(s, state);
+	}
+	return wrong;
+}
+
+/* What has been, and what the packet acknowledges, counts where a handshake ends. */
+static unsigned int count_wrong_ends(struct step s, enum fw_tcp_state state)
+{
+	static const uint32_t acks[] = { ROOM - 1, ROOM, UINT32_MAX };
+	unsigned int wrong = 0;
+
+	for (int assured = 0; assured < 2; assured++) {
+		s.entry.status = assured ? IPS_ASSURED : 0;
+		for (size_t i = 0; i < sizeof(acks) / sizeof(*acks); i++) {
+			s.acks = acks[i];
+			wrong += count_wrong(&s, state);
+		}
+	}
+	return wrong;
+}
+
+static unsigned int count_wrong_states(uint8_t family, enum fw_hook hook,
+				       bool reply)
 {
 	struct step s = { .family = family,
 			  .proto = IPPROTO_TCP,
@@ -300,10 +355,9 @@ static unsigned int count_wrong(uint8_t family, enum fw_hook hook, bool reply)
 	unsigned int wrong = 0;
 
 	for (int state = 1; state < FW_TCP_STATE_MAX; state++) {
-		for (unsigned int flags = 0; flags < 256; flags++) {
-			s.flags = (uint8_t)flags;
-			wrong += !is_as_judged(&s, (enum fw_tcp_state)state);
-		}
+		wrong += count_wrong(&s, (enum fw_tcp_state)state);
+		if (state == FW_TCP_SYN_RECV || state == FW_TCP_REOPEN)
+			wrong += count_wrong_ends(s, (enum fw_tcp_state)state);
 	}
 	return wrong;
 }
@@ -316,10 +370,10 @@ static void every_flag_in_every_state(void **state)
 	assert_int_equal(harness_rules(&h, OPEN), 0);
 	for (int hook = 0; hook < FW_HOOK_MAX && wrong < 20; hook++) {
 		for (int reply = 0; reply < 2; reply++) {
-			wrong += count_wrong(FW_AF_IPV4, (enum fw_hook)hook,
-					     reply);
-			wrong += count_wrong(FW_AF_IPV6, (enum fw_hook)hook,
-					     reply);
+			wrong += count_wrong_states(FW_AF_IPV4,
+						    (enum fw_hook)hook, reply);
+			wrong += count_wrong_states(FW_AF_IPV6,
+						    (enum fw_hook)hook, reply);
 		}
 	}
 	assert_int_equal(wrong, 0);
@@ -421,7 +475,10 @@ static void an_old_generation_opens_nothing(void **state)
 
 /* ---- sequences ----------------------------------------------------------------- */
 
-/* A conversation: 's' SYN, 'S' SYN+ACK, 'a' ACK, 'f' FIN+ACK, 'r' RST; '<' by the peer. */
+/*
+ * A conversation: 's' SYN, 'S' SYN+ACK, 'a' ACK, 'f' FIN+ACK, 'r' RST; 'A' and 'F' of who
+ * has not heard the other side; '<' by the peer.
+ */
 static enum fw_tcp_state talk(const char *text)
 {
 	struct step s = { .family = FW_AF_IPV4, .proto = IPPROTO_TCP };
@@ -434,11 +491,12 @@ static enum fw_tcp_state talk(const char *text)
 
 		text += from_peer;
 		s.hook = from_peer ? FW_HOOK_EGRESS : FW_HOOK_INGRESS;
-		s.flags = *text == 's'	 ? SYN
-			  : *text == 'S' ? SYN | ACK
-			  : *text == 'a' ? ACK
-			  : *text == 'f' ? FIN | ACK
-					 : RST;
+		s.flags = *text == 's'			 ? SYN
+			  : *text == 'S'		 ? SYN | ACK
+			  : *text == 'r'		 ? RST
+			  : *text == 'a' || *text == 'A' ? ACK
+							 : FIN | ACK;
+		s.acks = *text == 'A' || *text == 'F' ? ROOM : 0;
 		run(&s, &out);
 	}
 	s.hook = FW_HOOK_INGRESS;
@@ -471,6 +529,12 @@ static void conversations(void **state)
 	assert_int_equal(talk("s<Sra"), FW_TCP_REOPEN);
 	assert_int_equal(talk("s<Saf<fsra<a"), FW_TCP_REFUSED);
 	assert_int_equal(talk("s<Saf<fra<a"), FW_TCP_TIME_WAIT);
+	/* nor for who has not heard the answer, also if that is challenged */
+	assert_int_equal(talk("s<SA<aA"), FW_TCP_SYN_RECV);
+	assert_int_equal(talk("s<SF"), FW_TCP_SYN_RECV);
+	assert_int_equal(talk("s<Srs<aA<a"), FW_TCP_SYN_RECV);
+	assert_int_equal(talk("s<SAa"), FW_TCP_ESTABLISHED);
+	assert_int_equal(talk("s<Srs<aa"), FW_TCP_ESTABLISHED);
 	/* forged RSTs and SYNs, and those who go on talking */
 	assert_int_equal(talk("s<Sar<a"), FW_TCP_ESTABLISHED);
 	assert_int_equal(talk("s<Sas<aa"), FW_TCP_ESTABLISHED);
@@ -497,10 +561,15 @@ static void adopted_by_both_sides_only(void **state)
 		{ "a<r<Sa", FW_TCP_ADOPTED },
 		{ "a<a", FW_TCP_ESTABLISHED },
 		{ "f<f", FW_TCP_FIN_REPLY },
+		{ "as<a<a", FW_TCP_SYN_SENT },
+		{ "as<SA<a", FW_TCP_SYN_RECV },
+		{ "as<Sa", FW_TCP_ESTABLISHED },
 		/* what we send is denied, so it answers what the peer has opened */
 		{ "<a", FW_TCP_ADOPTED_REPLY },
 		{ "<a<r<a<f", FW_TCP_ADOPTED_REPLY },
-		{ "<as<S<r<a", FW_TCP_ADOPTED_REPLY },
+		{ "<a<s<S<r<a", FW_TCP_ADOPTED_REPLY },
+		{ "<as<Sa", FW_TCP_ESTABLISHED },
+		{ "<as<SA<a", FW_TCP_SYN_RECV },
 		{ "<aa", FW_TCP_ESTABLISHED },
 		{ "<r", FW_TCP_NONE },
 		{ "<S", FW_TCP_NONE },
