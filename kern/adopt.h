@@ -51,6 +51,42 @@ static __noinline bool is_asked_for(struct __sk_buff *skb,
 	return connected;
 }
 
+/* True if the opener of the connection, which this host would be, listens on that port. */
+static __noinline bool is_served_here(struct __sk_buff *skb,
+				      const struct fw_tuple *orig)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct fw_tuple turned;
+	struct bpf_sock *sk;
+	bool listens;
+	__u32 size;
+
+	tuple_reverse(&turned, orig);
+	turned.sport =
+		0; /* nobody's: not the connection itself is looked for */
+	size = tuple_to_sock(&tuple, &turned);
+	sk = bpf_sk_lookup_tcp(skb, &tuple, size, (__u64)BPF_F_CURRENT_NETNS,
+			       0);
+	if (!sk)
+		return false;
+	listens = sk->state == BPF_TCP_LISTEN;
+	bpf_sk_release(sk);
+	return listens;
+}
+
+/*
+ * True if the rules have accepted an older connection as one that this host has opened,
+ * though it serves that port: then the other side has, and they have to accept that. TC.
+ */
+static __always_inline bool is_mistaken(struct pkt *p, void *ctx)
+{
+	const struct flow *f = &p->flow;
+
+	return f->older && p->key.dir == FW_DIR_OUT &&
+	       p->key.proto == IPPROTO_TCP && p->res.verdict == FW_ACCEPT &&
+	       is_served_here(ctx, f->reply ? &f->orig : pkt_tuple(p));
+}
+
 /* Make the packet's flow one of ours, with this tuple of its opener. */
 static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
 						void *ctx,

@@ -75,6 +75,8 @@ ask_both_ways(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		reason = ask_rules(p, r, ctx, hook, false);
 		if (reason != FW_REASON_NONE)
 			return reason;
+		if (hook != FW_HOOK_XDP && unlikely(is_mistaken(p, ctx)))
+			p->res.verdict = FW_DROP;
 		if (p->res.verdict == FW_ACCEPT || hook == FW_HOOK_XDP ||
 		    likely(!turn_round(p, r, ctx, hook)))
 			break;

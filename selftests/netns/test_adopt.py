@@ -129,6 +129,29 @@ def test_nobody_opens_what_is_denied(fresh, family, where):
 
 
 @both
+@pytest.mark.parametrize("opener_first", [True, False])
+def test_who_listens_has_not_opened(fresh, family, opener_first):
+    """What rules let out is what this host has opened, not all it takes part in."""
+    lab = fresh
+    with contextlib.ExitStack() as stack:
+        old = connections(lab, stack, family)
+        old["denied"] = Connection(stack, lab.client, lab.firewall, WAN[family], 23)
+        for port in (22, 23):
+            stack.enter_context(TcpEcho(lab.firewall, WAN[family], port))
+        lab.load("default in drop\ndefault out drop\n"
+                 "accept in on wan proto tcp to self port 22 label ssh\n"
+                 "accept out label mine\n")
+        before = lab.counters()
+        old["denied"].give_up()
+        assert not old["denied"].says(opener_first)
+        lab.gain(before, lambda c: c.get("tcp-no-syn") >= 1)
+        assert old["ssh"].says(opener_first) and old["mine"].says(opener_first)
+        assert {f["rule"] for f in lab.flows()} == {"ssh", "mine"}
+        for connection in old.values():
+            connection.give_up()
+
+
+@both
 @pytest.mark.parametrize("how", ["off", "later", "reload"])
 def test_window(fresh, family, how):
     """Off: nothing is adopted. Later: what was silent until then is not. A second load goes
