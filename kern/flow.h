@@ -110,7 +110,7 @@ static __noinline void end_flow(struct pkt *p, void *ctx,
 
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		ct_cut(ctx, hook, pkt_tuple(p));
-		info = bpf_map_lookup_elem(&flow_info, &f->orig);
+		info = info_of(&f->orig);
 		if (info)
 			info->ended = 1;
 	} else {

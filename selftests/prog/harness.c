@@ -306,10 +306,15 @@ void harness_adopt(struct harness *h, uint64_t seconds)
 		seconds ? fw_now_ns() + seconds * 1000000000ull : 0;
 }
 
-void harness_flush(struct harness *h)
+void harness_evict(struct harness *h)
 {
 	flush_map(bpf_map__fd(h->skel->maps.flow_info),
 		  sizeof(struct fw_tuple));
+}
+
+void harness_flush(struct harness *h)
+{
+	harness_evict(h);
 	flush_map(bpf_map__fd(h->skel->maps.xflows), sizeof(struct fw_tuple));
 	flush_map(bpf_map__fd(h->skel->maps.frags), sizeof(struct fw_frag_key));
 	flush_conntrack();

@@ -82,6 +82,9 @@ void harness_adopt(struct harness *h, uint64_t seconds);
 /** @brief Forget all flows, ours and those of the namespace's conntrack. */
 void harness_flush(struct harness *h);
 
+/** @brief Forget what is kept of flows beside their entries, as many others would. */
+void harness_evict(struct harness *h);
+
 /**
  * @brief Run one program on one frame.
  *

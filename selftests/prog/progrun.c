@@ -9,6 +9,7 @@
  *   {"room": N, "half_open": S, "seconds": S} -> {"ok": true}
  *   {"adopt": SECONDS}   of the next rules  -> {"ok": true}
  *   {"flush": true}                          -> {"ok": true}
+ *   {"evict": true}      all of flow_info    -> {"ok": true}
  *   {"hook": H, "iface": I, "iif": J, "frame": HEX}
  *                     -> {"drop": B, "reason": R, "rule": LABEL|null, ...}
  */
@@ -127,6 +128,10 @@ static json_t *handle(struct harness *h, const json_t *request)
 	if (json_object_get(request, "adopt")) {
 		harness_adopt(h, (uint64_t)json_integer_value(
 					 json_object_get(request, "adopt")));
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "evict")) {
+		harness_evict(h);
 		return json_pack("{s:b}", "ok", 1);
 	}
 	if (json_object_get(request, "flush")) {

@@ -67,6 +67,21 @@ def test_tcp_in(fw, family):
             assert (out["reason"], out["rule"]) == ("established", None)
 
 
+@pytest.mark.parametrize("when", ["never", "before", "after"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_handshake_of_an_evicted_flow(fw, family, when):
+    """The record is made again by SYN+ACK; lost after that, the flow stays half open."""
+    assert fw.run("ingress", to_us(family, request("S")))["reason"] == "new"
+    if when == "before":
+        fw.call(evict=True)
+    assert fw.run("egress", from_us(family, answer("SA")))["reason"] == "established"
+    if when == "after":
+        fw.call(evict=True)
+    for flags in ("A", "PA"):
+        assert fw.run("xdp", to_us(family, request(flags)))["reason"] == "established"
+    assert (life(fw, family, "tcp") > 3600) == (when != "after")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tcp_out(fw, family):
     """The host's own connection opens at egress; XDP knows the reply."""
@@ -753,11 +768,16 @@ def test_not_adopted(adopting, family, hook):
     assert fw.run(hook, to_us(family, tell))["reason"] == "default"
 
 
+@pytest.mark.parametrize("evicted", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ended_is_not_adopted(adopting, family):
-    """A connection that a load cut was ours: it does not come back by the window."""
+def test_ended_is_not_adopted(adopting, family, evicted):
+    """A connection that a load cut was ours: it does not come back by the window.
+
+    That it was cut is noted also if many flows came after it."""
     fw = adopting
     assert fw.run("ingress", to_us(family, request("A")))["reason"] == "established"
+    if evicted:
+        fw.call(evict=True)
     fw.adopt_load(RULES.replace("label ssh", "label other").replace("port 22", "port 24"))
     assert fw.run("ingress", to_us(family, request("A")))["reason"] == "reload"
     for hook, packet in (("ingress", to_us(family, request("A"))),
