@@ -161,7 +161,7 @@ enum fw_hook {
 	X(DROP_TTL_ZERO, "ttl-zero", 1,                                       \
 	  "arrived with a TTL or hop limit of 0")                             \
 	X(DROP_BAD_CHECKSUM, "bad-checksum", 1,                               \
-	  "checksum of the IPv4 header is wrong")                             \
+	  "checksum of an IPv4 header or ICMP error is wrong")                \
 	X(DROP_PORT_ZERO, "port-zero", 1, "TCP or UDP port that nobody has")  \
 	X(DROP_ANTISPOOF, "antispoof", 1,                                     \
 	  "answers would not leave by the interface it came by")              \

@@ -57,12 +57,14 @@ static __always_inline enum fw_reason obey_stateless(const struct pkt *p,
  * on it: it is essential, and the rules for what goes out may name it.
  */
 static __always_inline enum fw_reason step_icmp_error(struct pkt *p, void *ctx,
-						      const enum fw_hook hook)
+						      const enum fw_hook hook,
+						      __u32 options)
 {
-	if (icmp_is_related(p, ctx, hook))
-		return FW_REASON_RELATED;
-	if (hook != FW_HOOK_EGRESS || p->in_ifindex)
-		return FW_REASON_DROP_ICMP_UNRELATED;
+	enum fw_reason reason = icmp_is_related(p, ctx, hook, options);
+
+	if (reason == FW_REASON_RELATED || hook != FW_HOOK_EGRESS ||
+	    p->in_ifindex)
+		return reason;
 	p->key.flags |= FW_KEY_ESSENTIAL;
 	return FW_REASON_NONE;
 }
@@ -110,7 +112,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return frag_follow(p, hook);
 	if (unlikely(p->icmp_kind == PKT_ICMP_ERROR)) {
-		reason = step_icmp_error(p, ctx, hook);
+		reason = step_icmp_error(p, ctx, hook, r->head->options);
 		if (reason != FW_REASON_NONE)
 			return reason;
 	}

@@ -43,6 +43,8 @@
 #include "kern/conntrack.h"
 #include "kern/xflow.h"
 
+#include "kern/icmpsum.h"
+
 #include "kern/icmp.h"
 #include "kern/meta.h"
 #include "kern/sanity.h"

@@ -5,18 +5,30 @@
  *
  * The quoted packet went the other way: what arrives here quotes what left
  * here. Its source must be the error's destination (CVE-2019-5598), it must
- * not be a later fragment, and it must not be an ICMP error itself.
+ * not be a later fragment, and it must not be an ICMP error itself. Checksums in
+ * the quote are not looked at: those who send errors, or translate them on the
+ * way, often leave them wrong. That of the error itself covers all of it.
  */
 #pragma once
 
-static __always_inline bool quoted_l4(void *ctx, const enum fw_hook hook,
-				      __u32 off, struct fw_tuple *t)
+/* Load of the quote; what follows the packet in its frame is none of it. */
+static __always_inline bool quoted(const struct pkt *p, void *ctx,
+				   const enum fw_hook hook, __u32 off, void *to,
+				   const __u32 len)
+{
+	return off + len <= p->l3_end && !ctx_load(ctx, hook, off, to, len);
+}
+
+/* The first eight bytes are there in any case (RFC 792). */
+static __always_inline bool quoted_l4(const struct pkt *p, void *ctx,
+				      const enum fw_hook hook, __u32 off,
+				      struct fw_tuple *t)
 {
 	struct {
 		__be16 a, b, c, d;
 	} l4;
 
-	if (ctx_load(ctx, hook, off, &l4, sizeof(l4)))
+	if (!quoted(p, ctx, hook, off, &l4, sizeof(l4)))
 		return false;
 	switch (t->proto) {
 	case IPPROTO_TCP:
@@ -41,12 +53,13 @@ static __always_inline bool quoted_l4(void *ctx, const enum fw_hook hook,
 	}
 }
 
-static __always_inline bool quoted_ipv4(void *ctx, const enum fw_hook hook,
-					__u32 off, struct fw_tuple *t)
+static __always_inline bool quoted_ipv4(const struct pkt *p, void *ctx,
+					const enum fw_hook hook, __u32 off,
+					struct fw_tuple *t)
 {
 	struct iphdr ip;
 
-	if (ctx_load(ctx, hook, off, &ip, sizeof(ip)))
+	if (!quoted(p, ctx, hook, off, &ip, sizeof(ip)))
 		return false;
 	if (ip.version != 4 || ip.ihl < 5 || (bpf_ntohs(ip.frag_off) & 0x1fff))
 		return false;
@@ -54,11 +67,12 @@ static __always_inline bool quoted_ipv4(void *ctx, const enum fw_hook hook,
 	addr_from_v4(&t->daddr, ip.daddr);
 	t->family = FW_AF_IPV4;
 	t->proto = ip.protocol;
-	return quoted_l4(ctx, hook, off + ip.ihl * 4u, t);
+	return quoted_l4(p, ctx, hook, off + ip.ihl * 4u, t);
 }
 
-static __always_inline bool quoted_ipv6(void *ctx, const enum fw_hook hook,
-					__u32 off, struct fw_tuple *t)
+static __always_inline bool quoted_ipv6(const struct pkt *p, void *ctx,
+					const enum fw_hook hook, __u32 off,
+					struct fw_tuple *t)
 {
 	struct ipv6hdr ip;
 	struct {
@@ -66,19 +80,15 @@ static __always_inline bool quoted_ipv6(void *ctx, const enum fw_hook hook,
 		__be16 frag_off;
 	} eh;
 
-	if (ctx_load(ctx, hook, off, &ip, sizeof(ip)) || ip.version != 6)
+	if (!quoted(p, ctx, hook, off, &ip, sizeof(ip)) || ip.version != 6)
 		return false;
 	__builtin_memcpy(&t->saddr, &ip.saddr, sizeof(t->saddr));
 	__builtin_memcpy(&t->daddr, &ip.daddr, sizeof(t->daddr));
 	t->family = FW_AF_IPV6;
 	t->proto = ip.nexthdr;
 	off += sizeof(ip);
-	for (int i = 0; i < 4; i++) {
-		if (t->proto != IPPROTO_HOPOPTS &&
-		    t->proto != IPPROTO_ROUTING &&
-		    t->proto != IPPROTO_DSTOPTS && t->proto != IPPROTO_FRAGMENT)
-			break;
-		if (ctx_load(ctx, hook, off, &eh, sizeof(eh)))
+	for (int i = 0; i < FW_MAX_EXT_HEADERS && is_ext6(t->proto); i++) {
+		if (!quoted(p, ctx, hook, off, &eh, sizeof(eh)))
 			return false;
 		if (t->proto == IPPROTO_FRAGMENT) {
 			if (bpf_ntohs(eh.frag_off) & 0xfff8)
@@ -87,9 +97,10 @@ static __always_inline bool quoted_ipv6(void *ctx, const enum fw_hook hook,
 		} else {
 			off += (eh.len + 1u) * 8;
 		}
+		off = forget(off);
 		t->proto = eh.next;
 	}
-	return quoted_l4(ctx, hook, off, t);
+	return quoted_l4(p, ctx, hook, off, t);
 }
 
 /* An echo reply is quoted by the flow of its request. */
@@ -119,28 +130,42 @@ static __always_inline bool icmp_xflow(const struct fw_tuple *quoted)
 }
 
 /* True if the error in `p` is about a flow that we or the kernel know. */
-static __noinline bool icmp_is_related(const struct pkt *p, void *ctx,
-				       const enum fw_hook hook)
+static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
+				     const enum fw_hook hook)
 {
-	struct fw_tuple quoted = {}, turned;
+	struct fw_tuple about = {}, turned;
 	bool reply = false, v4 = p->key.family == FW_AF_IPV4;
 	__u32 off = p->l4_off + 8;
 	struct nf_conn *ct;
 
 	if (p->frag == PKT_FRAG_LATER)
 		return false;
-	if (v4 ? !quoted_ipv4(ctx, hook, off, &quoted)
-	       : !quoted_ipv6(ctx, hook, off, &quoted))
+	if (v4 ? !quoted_ipv4(p, ctx, hook, off, &about)
+	       : !quoted_ipv6(p, ctx, hook, off, &about))
 		return false;
-	if (!addr_equal(&quoted.saddr, &p->key.daddr))
+	if (!addr_equal(&about.saddr, &p->key.daddr))
 		return false;
-	if (quoted.proto != IPPROTO_TCP && quoted.proto != IPPROTO_UDP)
-		return icmp_xflow(&quoted);
+	if (about.proto != IPPROTO_TCP && about.proto != IPPROTO_UDP)
+		return icmp_xflow(&about);
 	/* ct_lookup() turns at egress; the quoted packet went the other way */
-	tuple_reverse(&turned, &quoted);
+	tuple_reverse(&turned, &about);
 	ct = ct_lookup(ctx, hook, &turned, &reply);
 	if (!ct)
 		return false;
 	bpf_ct_release(ct);
 	return true;
+}
+
+/* RELATED, or why the error in `p` is not let in as such. */
+static __always_inline enum fw_reason icmp_is_related(const struct pkt *p,
+						      void *ctx,
+						      const enum fw_hook hook,
+						      __u32 options)
+{
+	if (!icmp_has_flow(p, ctx, hook))
+		return FW_REASON_DROP_ICMP_UNRELATED;
+	if (hook != FW_HOOK_EGRESS && !(options & FW_OFF_BAD_CHECKSUM) &&
+	    !icmp_sum_is_right(p, ctx, hook))
+		return FW_REASON_DROP_BAD_CHECKSUM;
+	return FW_REASON_RELATED;
 }

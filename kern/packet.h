@@ -340,6 +340,26 @@ parse_frag6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 off)
 }
 
 /*
+ * What other headers follow. AH is a protocol of its own, as with IPv4: what it
+ * protects is for the host that has the key.
+ */
+static __always_inline bool is_ext6(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_MOBILITY:
+	case IPPROTO_HIP:
+	case IPPROTO_SHIM6:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
  * Walk the extension headers (RFC 8200 section 4.1). Hop-by-hop comes first or
  * not at all, routing type 0 is refused (RFC 5095), and a chain that is longer
  * than FW_MAX_EXT_HEADERS or leaves the packet has its own reason.
@@ -357,30 +377,16 @@ parse_ext6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 	__u32 size;
 
 	for (int i = 0; i <= FW_MAX_EXT_HEADERS; i++) {
-		switch (p->key.proto) {
-		case IPPROTO_HOPOPTS:
-			if (i)
-				return FW_REASON_DROP_EXT_HEADERS;
-			break;
-		case IPPROTO_ROUTING:
-		case IPPROTO_DSTOPTS:
-		case IPPROTO_FRAGMENT:
-		case IPPROTO_AH:
-		case IPPROTO_MOBILITY:
-		case IPPROTO_HIP:
-		case IPPROTO_SHIM6:
-			break;
-		default:
+		if (!is_ext6(p->key.proto))
 			return FW_REASON_NONE;
-		}
+		if (p->key.proto == IPPROTO_HOPOPTS && i)
+			return FW_REASON_DROP_EXT_HEADERS;
 		if (i == FW_MAX_EXT_HEADERS)
 			return FW_REASON_DROP_EXT_HEADERS;
 		if (ctx_load(ctx, hook, p->l4_off, &eh, sizeof(eh)))
 			return p->frag ? FW_REASON_DROP_FRAG_TINY
 				       : FW_REASON_DROP_TRUNCATED;
 		size = (eh.len + 1u) * 8;
-		if (p->key.proto == IPPROTO_AH)
-			size = (eh.len + 2u) * 4;
 		if (p->key.proto == IPPROTO_FRAGMENT)
 			size = 8;
 		if (p->key.proto == IPPROTO_ROUTING && eh.type == 0 &&

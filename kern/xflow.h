@@ -48,7 +48,8 @@ static __always_inline bool xflow_match(const struct fw_tuple *t, bool reply,
 	/* plain stores: two CPUs write the same few values */
 	if (reply && !x->replied)
 		x->replied = 1;
-	if (x->expires_ns - now < life_ns - life_ns / 8)
+	/* an eighth is gone, or more is left than new rules give */
+	if (x->expires_ns - now - (life_ns - life_ns / 8) > life_ns / 8)
 		x->expires_ns = now + life_ns;
 	return true;
 }
