@@ -22,8 +22,8 @@
 #define FW_MAX_SLOTS	   262144 /* rule counters; slot 0 is never used */
 #define FW_SLOTS_MIN	   4096	  /* the least that `rule_stats` has room for */
 #define FW_MAX_CPUS	   16383  /* indices of `rule_stats` are 32 bits wide */
-#define FW_MAX_XFLOWS	   65536 /* echo and other flows without nf_conntrack */
-#define FW_MAX_FRAGS	   16384 /* datagrams whose first fragment passed */
+#define FW_MAX_XFLOWS	   65536  /* `xflows`; as many in `xflows_answered` */
+#define FW_MAX_FRAGS	   16384  /* datagrams whose first fragment passed */
 #define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */
 #define FW_MAX_IFACES	   2048 /* (interface, VLAN) pairs of one generation */
 #define FW_MAX_SELF	   4096 /* addresses of this host */
@@ -444,7 +444,7 @@ struct fw_flow_info {
 	__u32 isn; /* of the last SYN of the answering side; TCP that is ours */
 };
 
-/* `xflows`: struct fw_tuple -> flows that nf_conntrack kfuncs refuse */
+/* `xflows`, `xflows_answered`: struct fw_tuple -> flows that kfuncs refuse */
 struct fw_xflow {
 	__u64 opened_ns;
 	__u64 expires_ns; /* CLOCK_MONOTONIC, coarse */

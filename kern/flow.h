@@ -114,7 +114,7 @@ static __noinline void end_flow(struct pkt *p, void *ctx,
 		if (info)
 			info->ended = 1;
 	} else {
-		(void)bpf_map_delete_elem(&xflows, &f->orig);
+		xflow_delete(&f->orig);
 	}
 	event_flow(p, hook, FW_EVENT_FLOW_END, &f->orig, &p->res, gen,
 		   FW_TCP_NONE);
@@ -136,7 +136,7 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		if (f->gen)
 			end_flow(p, ctx, hook, r->gen);
 		else if (!ct)
-			(void)bpf_map_delete_elem(&xflows, &f->orig);
+			xflow_delete(&f->orig);
 		decided(p, r, hook, reason, false);
 		return reason;
 	}

@@ -108,7 +108,6 @@ static __always_inline bool icmp_xflow(const struct fw_tuple *quoted)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct fw_tuple turned, t = *quoted;
-	struct fw_xflow *x;
 	bool answer =
 		t.icmp_type == 0 || t.icmp_type == 14 || t.icmp_type == 129;
 	bool echo = t.proto == IPPROTO_ICMP || t.proto == IPPROTO_ICMPV6;
@@ -117,16 +116,12 @@ static __always_inline bool icmp_xflow(const struct fw_tuple *quoted)
 		t.icmp_type = t.icmp_type == 0	  ? 8
 			      : t.icmp_type == 14 ? 13
 						  : 128;
-	if (!echo || !answer) {
-		x = bpf_map_lookup_elem(&xflows, &t);
-		if (x && x->expires_ns > now)
-			return true;
-	}
+	if ((!echo || !answer) && xflow_get(&t, now))
+		return true;
 	if (echo && !answer)
 		return false;
 	tuple_reverse(&turned, &t);
-	x = bpf_map_lookup_elem(&xflows, &turned);
-	return x && x->expires_ns > now;
+	return xflow_get(&turned, now);
 }
 
 /* True if the error in `p` is about a flow that we or the kernel know. */

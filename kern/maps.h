@@ -69,6 +69,17 @@ struct {
 	__type(value, struct fw_xflow);
 } xflows SEC(".maps");
 
+/*
+ * Of these, the flows of addresses alone that were answered. Anybody can make first
+ * packets and pings, of as many flows as a table holds; they push out each other.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FW_MAX_XFLOWS);
+	__type(key, struct fw_tuple);
+	__type(value, struct fw_xflow);
+} xflows_answered SEC(".maps");
+
 /* Datagrams whose first fragment passed; programs only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

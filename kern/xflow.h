@@ -2,7 +2,8 @@
 
 /*
  * Flows that the conntrack kfuncs refuse (-EPROTO): echo with its identifier,
- * other protocols by their pair of addresses, in an LRU table of our own.
+ * other protocols by their pair of addresses, in LRU tables of our own. Those of
+ * addresses that were answered move to a table where no flood gets to.
  *
  * The type of an echo request is part of the key and the key is the opener's
  * direction, so a request never matches the reverse of somebody's flow.
@@ -28,30 +29,79 @@ static __always_inline __u32 xflow_seconds(const struct pkt *p,
 						      : FW_LIFE_ICMPV6];
 }
 
-static __always_inline bool xflow_match(const struct fw_tuple *t, bool reply,
-					__u64 now, __u64 life_ns,
-					const struct fw_image_head *head,
-					struct flow *f)
+static __always_inline struct fw_xflow *
+xflow_alive(void *map, const struct fw_tuple *t, __u64 now)
 {
-	struct fw_xflow *x = bpf_map_lookup_elem(&xflows, t);
+	struct fw_xflow *x = bpf_map_lookup_elem(map, t);
 
-	if (!x || x->expires_ns <= now)
-		return false;
-	f->found = true;
-	f->reply = reply;
-	f->gen = gen_now(head, x->gen);
-	f->orig = *t;
-	if (f->gen != head->gen)
-		return true;
+	return x && x->expires_ns > now ? x : NULL;
+}
+
+/* A flow of addresses alone; an echo has one answer, and moves nowhere. */
+static __always_inline bool xflow_is_pair(const struct fw_tuple *t)
+{
+	return !t->icmp_type;
+}
+
+/* The flow that begins with `t`. */
+static __always_inline struct fw_xflow *xflow_get(const struct fw_tuple *t,
+						  __u64 now)
+{
+	struct fw_xflow *x = NULL;
+
+	if (xflow_is_pair(t))
+		x = xflow_alive(&xflows_answered, t, now);
+	return x ?: xflow_alive(&xflows, t, now);
+}
+
+static __always_inline void xflow_delete(const struct fw_tuple *t)
+{
+	(void)bpf_map_delete_elem(&xflows, t);
+	(void)bpf_map_delete_elem(&xflows_answered, t);
+}
+
+/* The flow of a packet either way, the usual table first. */
+static __always_inline struct fw_xflow *
+xflow_look(const struct pkt *p, const struct fw_tuple *t,
+	   const struct fw_tuple *turned, __u64 now, bool *reply)
+{
+	struct fw_xflow *x = NULL;
+
+	*reply = false;
+	if (xflow_is_pair(t)) {
+		x = xflow_alive(&xflows_answered, t, now);
+		if (x)
+			return x;
+		x = xflow_alive(&xflows_answered, turned, now);
+	}
+	if (!x && p->icmp_kind != PKT_ICMP_REPLY) {
+		x = xflow_alive(&xflows, t, now);
+		if (x)
+			return x;
+	}
+	*reply = true;
+	if (!x && p->icmp_kind != PKT_ICMP_REQUEST)
+		x = xflow_alive(&xflows, turned, now);
+	return x;
+}
+
+/* A packet of a running flow: plain stores, two CPUs write the same few values. */
+static __always_inline void xflow_move(struct fw_xflow *x, const struct flow *f,
+				       __u64 now, __u64 life)
+{
 	if (unlikely(x->gen != f->gen)) /* kept */
 		x->gen = f->gen;
-	/* plain stores: two CPUs write the same few values */
-	if (reply && !x->replied)
-		x->replied = 1;
 	/* an eighth is gone, or more is left than new rules give */
-	if (x->expires_ns - now - (life_ns - life_ns / 8) > life_ns / 8)
-		x->expires_ns = now + life_ns;
-	return true;
+	if (x->expires_ns - now - (life - life / 8) > life / 8)
+		x->expires_ns = now + life;
+	if (!f->reply || x->replied)
+		return;
+	x->replied = 1;
+	if (!xflow_is_pair(&f->orig))
+		return;
+	/* for a moment it is in both */
+	(void)bpf_map_update_elem(&xflows_answered, &f->orig, x, BPF_ANY);
+	(void)bpf_map_delete_elem(&xflows, &f->orig);
 }
 
 /* Find the flow of a packet that has one here. */
@@ -62,14 +112,17 @@ static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
 	__u64 now = bpf_ktime_get_coarse_ns();
 	__u64 life = xflow_seconds(p, &head->timeouts) * 1000000000ull;
 	struct fw_tuple turned;
+	struct fw_xflow *x;
 
-	if (p->icmp_kind != PKT_ICMP_REPLY &&
-	    xflow_match(t, false, now, life, head, f))
-		return;
-	if (p->icmp_kind == PKT_ICMP_REQUEST)
-		return;
 	tuple_reverse(&turned, t);
-	(void)xflow_match(&turned, true, now, life, head, f);
+	x = xflow_look(p, t, &turned, now, &f->reply);
+	if (!x)
+		return;
+	f->found = true;
+	f->gen = gen_now(head, x->gen);
+	f->orig = f->reply ? turned : *t;
+	if (f->gen == head->gen)
+		xflow_move(x, f, now, life);
 }
 
 static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
@@ -86,12 +139,15 @@ static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
 		.gen = gen,
 		.dir = p->key.dir,
 	};
-	struct fw_xflow *old = bpf_map_lookup_elem(&xflows, t);
+	struct fw_xflow *old = xflow_get(t, now);
 
-	if (old && old->expires_ns > now) {
+	if (old) {
 		x.opened_ns = old->opened_ns;
 		x.replied = old->replied;
 	}
 	/* an LRU table takes every entry, at the cost of the oldest */
-	(void)bpf_map_update_elem(&xflows, t, &x, BPF_ANY);
+	if (x.replied && xflow_is_pair(t))
+		(void)bpf_map_update_elem(&xflows_answered, t, &x, BPF_ANY);
+	else
+		(void)bpf_map_update_elem(&xflows, t, &x, BPF_ANY);
 }

@@ -39,6 +39,7 @@
 #define RECORDS_PER_TURN    4096u
 #define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
 #define REFRESH_TIMEOUT_MS  10000
+#define XFLOW_MAPS	    2u /* of what is new, and of what was answered */
 #define XFLOWS_PER_READ	    512u
 
 struct fw_mirror {
@@ -66,7 +67,7 @@ struct fw_mirror {
 	bool is_lossy;	      /* something was missed since the dump began */
 	bool is_tightened;    /* since the dump began: another one is due */
 	int flow_info_fd;
-	int xflows_fd;
+	int xflows_fds[XFLOW_MAPS];
 };
 
 /* ---- merging ------------------------------------------------------------------ */
@@ -342,22 +343,21 @@ static int merge_xflows(struct fw_mirror *mirror, const struct fw_tuple *tuples,
 }
 
 /* Reads a piece into room for `n`: 1 at the end, 0 if there is more. */
-static int read_piece(struct fw_mirror *mirror, void *in, void *out,
+static int read_piece(struct fw_mirror *mirror, int fd, void *in, void *out,
 		      struct fw_tuple *tuples, struct fw_xflow *xflows,
 		      uint32_t n)
 {
 	int end;
 	int r;
 
-	end = bpf_map_lookup_batch(mirror->xflows_fd, in, out, tuples, xflows,
-				   &n, NULL);
+	end = bpf_map_lookup_batch(fd, in, out, tuples, xflows, &n, NULL);
 	if (end < 0 && end != -ENOENT)
 		return end;
 	r = merge_xflows(mirror, tuples, xflows, n);
 	return r < 0 ? r : end == -ENOENT;
 }
 
-static int read_pieces(struct fw_mirror *mirror, uint32_t n)
+static int read_pieces(struct fw_mirror *mirror, int fd, uint32_t n)
 {
 	_cleanup_free_ struct fw_tuple *tuples = NULL;
 	_cleanup_free_ struct fw_xflow *xflows = NULL;
@@ -370,24 +370,34 @@ static int read_pieces(struct fw_mirror *mirror, uint32_t n)
 	if (!tuples || !xflows)
 		return -ENOMEM;
 	do {
-		r = read_piece(mirror, is_first ? NULL : &cursor, &cursor,
+		r = read_piece(mirror, fd, is_first ? NULL : &cursor, &cursor,
 			       tuples, xflows, n);
 		is_first = false;
 	} while (r == 0);
 	return r < 0 ? r : 0;
 }
 
-static int read_xflows(struct fw_mirror *mirror)
+static int read_map(struct fw_mirror *mirror, int fd)
 {
 	uint32_t n = XFLOWS_PER_READ;
 	int r;
 
-	mirror->now_ns = fw_now_ns();
 	/* A bucket that is fuller than a piece is read with larger ones. */
 	do {
-		r = read_pieces(mirror, n);
+		r = read_pieces(mirror, fd, n);
 		n *= 4;
 	} while (r == -ENOSPC && n <= FW_MAX_XFLOWS);
+	return r;
+}
+
+/* Flows move from the first map to the second one: so none is missed. */
+static int read_xflows(struct fw_mirror *mirror)
+{
+	int r = 0;
+
+	mirror->now_ns = fw_now_ns();
+	for (size_t i = 0; i < XFLOW_MAPS && r == 0; i++)
+		r = read_map(mirror, mirror->xflows_fds[i]);
 	return r;
 }
 
@@ -698,7 +708,8 @@ static int start_mirror(struct fw_mirror *mirror, struct fw_datapath *dp,
 	int r;
 
 	mirror->flow_info_fd = fw_datapath_map(dp, FW_MAP_FLOW_INFO);
-	mirror->xflows_fd = fw_datapath_map(dp, FW_MAP_XFLOWS);
+	mirror->xflows_fds[0] = fw_datapath_map(dp, FW_MAP_XFLOWS);
+	mirror->xflows_fds[1] = fw_datapath_map(dp, FW_MAP_XFLOWS_ANSWERED);
 	mirror->tab = fw_flowtab_new();
 	if (!mirror->tab)
 		return -ENOMEM;
@@ -805,6 +816,21 @@ static void note_ended(struct fw_mirror *mirror, const struct fw_flow *flow)
 			  strerror(errno));
 }
 
+/* Deletes a flow of our own maps: how many there were, or an error. */
+static int delete_xflow(struct fw_mirror *mirror, const struct fw_tuple *tuple)
+{
+	int found = 0;
+	int r;
+
+	for (size_t i = 0; i < XFLOW_MAPS; i++) {
+		r = bpf_map_delete_elem(mirror->xflows_fds[i], tuple);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		found |= r == 0;
+	}
+	return found;
+}
+
 /* The kernel's entry is only queued. */
 static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
 		     uint64_t *killed)
@@ -814,11 +840,11 @@ static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
 	/* The kernel may track an echo as well, so it may be in both. */
 	if (flow->orig.proto != IPPROTO_TCP &&
 	    flow->orig.proto != IPPROTO_UDP) {
-		r = bpf_map_delete_elem(mirror->xflows_fd, &flow->orig);
-		if (r < 0 && r != -ENOENT)
+		r = delete_xflow(mirror, &flow->orig);
+		if (r < 0)
 			return r;
 		if (is_ours_alone(flow))
-			*killed += r == 0;
+			*killed += (uint64_t)r;
 	} else if (flow->orig.proto == IPPROTO_TCP) {
 		note_ended(mirror, flow);
 	}
@@ -861,38 +887,45 @@ void fw_mirror_stats(const struct fw_mirror *mirror,
 }
 
 /* Gives a flow that only our map knows another generation, or deletes it. */
-static int forget_xflow(struct fw_mirror *mirror, const struct fw_tuple *tuple,
-			uint32_t gen, uint32_t heir)
+static int forget_xflow(int fd, const struct fw_tuple *tuple, uint32_t gen,
+			uint32_t heir)
 {
 	struct fw_xflow xflow;
 	int r;
 
-	if (bpf_map_lookup_elem(mirror->xflows_fd, tuple, &xflow) < 0 ||
-	    xflow.gen != gen)
+	if (bpf_map_lookup_elem(fd, tuple, &xflow) < 0 || xflow.gen != gen)
 		return 0;
 	/* A packet at this moment may lose its renewal, not more. */
 	xflow.gen = heir;
-	r = heir == gen ? bpf_map_delete_elem(mirror->xflows_fd, tuple)
-			: bpf_map_update_elem(mirror->xflows_fd, tuple, &xflow,
-					      BPF_EXIST);
+	r = heir == gen ? bpf_map_delete_elem(fd, tuple)
+			: bpf_map_update_elem(fd, tuple, &xflow, BPF_EXIST);
 	return r == -ENOENT ? 0 : r;
 }
 
 /* The same of all of a generation; `heir` is `gen` itself to delete them. */
-static int forget_xflows(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
+static int forget_in_map(int fd, uint32_t gen, uint32_t heir)
 {
 	struct fw_tuple tuple;
 	struct fw_tuple next;
 	int r = 0;
 
-	if (bpf_map_get_next_key(mirror->xflows_fd, NULL, &next) < 0)
+	if (bpf_map_get_next_key(fd, NULL, &next) < 0)
 		return 0;
 	do { /* a deleted key would begin from the first one again */
 		tuple = next;
-		if (bpf_map_get_next_key(mirror->xflows_fd, &tuple, &next) < 0)
-			return forget_xflow(mirror, &tuple, gen, heir);
-		r = forget_xflow(mirror, &tuple, gen, heir);
+		if (bpf_map_get_next_key(fd, &tuple, &next) < 0)
+			return forget_xflow(fd, &tuple, gen, heir);
+		r = forget_xflow(fd, &tuple, gen, heir);
 	} while (r == 0);
+	return r;
+}
+
+static int forget_xflows(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < XFLOW_MAPS && r == 0; i++)
+		r = forget_in_map(mirror->xflows_fds[i], gen, heir);
 	return r;
 }
 

@@ -24,10 +24,15 @@
 #define MAX_LOG	  (1 << 20)
 
 static const char *const map_names[FW_MAP_MAX] = {
-	[FW_MAP_RULESETS] = "rulesets",	  [FW_MAP_HOST] = "host",
-	[FW_MAP_STATS] = "stats",	  [FW_MAP_RULE_STATS] = "rule_stats",
-	[FW_MAP_XFLOWS] = "xflows",	  [FW_MAP_FRAGS] = "frags",
-	[FW_MAP_FLOW_INFO] = "flow_info", [FW_MAP_EVENTS] = "events",
+	[FW_MAP_RULESETS] = "rulesets",
+	[FW_MAP_HOST] = "host",
+	[FW_MAP_STATS] = "stats",
+	[FW_MAP_RULE_STATS] = "rule_stats",
+	[FW_MAP_XFLOWS] = "xflows",
+	[FW_MAP_XFLOWS_ANSWERED] = "xflows_answered",
+	[FW_MAP_FRAGS] = "frags",
+	[FW_MAP_FLOW_INFO] = "flow_info",
+	[FW_MAP_EVENTS] = "events",
 	[FW_MAP_PRESSURE] = "pressure",
 };
 

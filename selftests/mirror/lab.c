@@ -158,8 +158,11 @@ static int make_maps(struct fw_datapath *dp)
 	dp->map[FW_MAP_XFLOWS] = bpf_map_create(
 		BPF_MAP_TYPE_LRU_HASH, "xflows", sizeof(struct fw_tuple),
 		sizeof(struct fw_xflow), 4096, NULL);
+	dp->map[FW_MAP_XFLOWS_ANSWERED] = bpf_map_create(
+		BPF_MAP_TYPE_LRU_HASH, "xflows_answered",
+		sizeof(struct fw_tuple), sizeof(struct fw_xflow), 4096, NULL);
 	if (dp->map[FW_MAP_EVENTS] < 0 || dp->map[FW_MAP_FLOW_INFO] < 0 ||
-	    dp->map[FW_MAP_XFLOWS] < 0)
+	    dp->map[FW_MAP_XFLOWS] < 0 || dp->map[FW_MAP_XFLOWS_ANSWERED] < 0)
 		return -errno;
 	return 0;
 }
@@ -198,6 +201,7 @@ int teardown(void **state)
 	(void)close(f->dp.map[FW_MAP_EVENTS]);
 	(void)close(f->dp.map[FW_MAP_FLOW_INFO]);
 	(void)close(f->dp.map[FW_MAP_XFLOWS]);
+	(void)close(f->dp.map[FW_MAP_XFLOWS_ANSWERED]);
 	free(f);
 	return 0;
 }

@@ -36,9 +36,9 @@ static void test_forget_gen(void **state)
 		other.mark = 7u << FW_MARK_GEN_SHIFT | 3;
 		make_silent(&other, 1);
 	}
-	assert_int_equal(
-		bpf_map_update_elem(f->mirror->xflows_fd, &tuple, &x, BPF_ANY),
-		0);
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[0], &tuple,
+					     &x, BPF_ANY),
+			 0);
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 0), 0);
 	refresh(f);
 	assert_true(is_equal(f));
@@ -56,8 +56,8 @@ static void test_forget_gen(void **state)
 		assert_true(find_flow(f, &want, &flow));
 		assert_int_equal(flow.mark, 3);
 	}
-	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
-			 0);
+	assert_int_equal(
+		bpf_map_lookup_elem(f->mirror->xflows_fds[0], &tuple, &x), 0);
 	assert_int_equal(x.gen, 0);
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 0), 0);
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 0, 1), -EINVAL);
@@ -65,7 +65,7 @@ static void test_forget_gen(void **state)
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 1, 4096), -EINVAL);
 }
 
-/* Flows of generations 6, 7 and 8 by turns; of 7 also one of our own map. */
+/* Flows of generations 6, 7 and 8 by turns; of 7 also one of our own maps. */
 static struct fw_tuple make_generations(struct fixture *f)
 {
 	struct want want = { .proto = IPPROTO_TCP, .timeout_s = 500 };
@@ -79,9 +79,9 @@ static struct fw_tuple make_generations(struct fixture *f)
 		want.mark = (6u + i % 3) << FW_MARK_GEN_SHIFT | 5;
 		make_silent(&want, 1);
 	}
-	assert_int_equal(
-		bpf_map_update_elem(f->mirror->xflows_fd, &tuple, &x, BPF_ANY),
-		0);
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[1], &tuple,
+					     &x, BPF_ANY),
+			 0);
 	return tuple;
 }
 
@@ -123,8 +123,8 @@ static void test_heir(void **state)
 	assert_generations(f, 0, 100, 101, 100);
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 8), 0);
 	assert_generations(f, 0, 100, 0, 201);
-	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
-			 0);
+	assert_int_equal(
+		bpf_map_lookup_elem(f->mirror->xflows_fds[1], &tuple, &x), 0);
 	assert_int_equal(x.gen, 8);
 }
 
@@ -136,8 +136,9 @@ static void test_end_gen(void **state)
 
 	assert_int_equal(fw_mirror_end_gen(f->mirror, 7), 0);
 	assert_generations(f, 0, 100, 0, 100);
-	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
-			 -ENOENT);
+	assert_int_equal(
+		bpf_map_lookup_elem(f->mirror->xflows_fds[1], &tuple, &x),
+		-ENOENT);
 	assert_int_equal(fw_mirror_end_gen(f->mirror, 0), -EINVAL);
 }
 
@@ -146,7 +147,8 @@ static void test_forget_all(void **state)
 	struct fixture *f = *state;
 	struct fw_tuple tuple = make_generations(f);
 
-	assert_int_equal(bpf_map_delete_elem(f->mirror->xflows_fd, &tuple), 0);
+	assert_int_equal(bpf_map_delete_elem(f->mirror->xflows_fds[1], &tuple),
+			 0);
 	assert_int_equal(fw_mirror_forget_all(f->mirror), 0);
 	assert_generations(f, 300, 0, 0, 0);
 }
@@ -198,27 +200,36 @@ static void test_kill(void **state)
 	struct fixture *f = *state;
 	struct want echo = { .proto = IPPROTO_ICMP, .number = 900 };
 	struct fw_xflow x = { .gen = 7, .expires_ns = UINT64_MAX };
+	struct want tunnel = { .proto = IPPROTO_GRE, .number = 901 };
 	struct fw_tuple tuple = entry_tuple(&echo);
+	struct fw_tuple answered = entry_tuple(&tunnel);
 	struct picked picked = { 0 };
 	uint64_t killed = 0;
 
 	make_silent(zoo, ARRAY_SIZE(zoo));
-	assert_int_equal(
-		bpf_map_update_elem(f->mirror->xflows_fd, &tuple, &x, BPF_ANY),
-		0);
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[0], &tuple,
+					     &x, BPF_ANY),
+			 0);
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[1],
+					     &answered, &x, BPF_ANY),
+			 0);
 	refresh(f);
 	assert_int_equal(fw_mirror_foreach(f->mirror, pick, &picked), 0);
-	assert_int_equal(picked.n, ARRAY_SIZE(zoo) + 1);
+	assert_int_equal(picked.n, ARRAY_SIZE(zoo) + 2);
 	/* one of them ends before we come, and that is fine */
 	assert_int_equal(entry_delete(&zoo[0]), 0);
 	assert_int_equal(
 		fw_mirror_kill(f->mirror, picked.flows, picked.n, &killed), 0);
-	assert_int_equal(killed, ARRAY_SIZE(zoo));
+	assert_int_equal(killed, ARRAY_SIZE(zoo) + 1);
 	/* at once, without a dump */
 	assert_int_equal(fw_flowtab_count(f->mirror->tab), 0);
 	assert_int_equal(read_sysctl("nf_conntrack_count"), 0);
-	assert_int_equal(bpf_map_lookup_elem(f->mirror->xflows_fd, &tuple, &x),
-			 -ENOENT);
+	assert_int_equal(
+		bpf_map_lookup_elem(f->mirror->xflows_fds[0], &tuple, &x),
+		-ENOENT);
+	assert_int_equal(
+		bpf_map_lookup_elem(f->mirror->xflows_fds[1], &answered, &x),
+		-ENOENT);
 	/* again: nothing is there, and nothing is wrong */
 	assert_int_equal(
 		fw_mirror_kill(f->mirror, picked.flows, picked.n, &killed), 0);

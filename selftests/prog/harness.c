@@ -73,12 +73,7 @@ static uint32_t count_cpus(void)
 	return (uint32_t)n;
 }
 
-void harness_init(struct harness *h)
-{
-	harness_init_for(h, count_cpus());
-}
-
-void harness_init_for(struct harness *h, uint32_t cpus)
+static void init(struct harness *h, uint32_t cpus, uint32_t xflows)
 {
 	char command[128];
 	char name[16];
@@ -101,6 +96,9 @@ void harness_init_for(struct harness *h, uint32_t cpus)
 		err(1, "open");
 	if (fw_skel_set_image_size(h->skel, IMAGE_SIZE))
 		err(1, "image size");
+	if (bpf_map__set_max_entries(h->skel->maps.xflows, xflows) ||
+	    bpf_map__set_max_entries(h->skel->maps.xflows_answered, xflows))
+		err(1, "flows of our own");
 	if (fw_skel_set_counters(h->skel, FW_MAX_SLOTS, cpus))
 		err(1, "room for counters");
 	h->skel->rodata->fw_hz = hz();
@@ -114,6 +112,21 @@ void harness_init_for(struct harness *h, uint32_t cpus)
 	map_counters(h->skel->maps.rule_stats, cpus, &h->rule_stats);
 	if (fw_hosttab_open(bpf_map__fd(h->skel->maps.bss), &h->tables))
 		errx(1, "tables");
+}
+
+void harness_init(struct harness *h)
+{
+	init(h, count_cpus(), FW_MAX_XFLOWS);
+}
+
+void harness_init_for(struct harness *h, uint32_t cpus)
+{
+	init(h, cpus, FW_MAX_XFLOWS);
+}
+
+void harness_init_small(struct harness *h, uint32_t xflows)
+{
+	init(h, count_cpus(), xflows);
 }
 
 void harness_done(struct harness *h)
@@ -316,6 +329,8 @@ void harness_flush(struct harness *h)
 {
 	harness_evict(h);
 	flush_map(bpf_map__fd(h->skel->maps.xflows), sizeof(struct fw_tuple));
+	flush_map(bpf_map__fd(h->skel->maps.xflows_answered),
+		  sizeof(struct fw_tuple));
 	flush_map(bpf_map__fd(h->skel->maps.frags), sizeof(struct fw_frag_key));
 	flush_conntrack();
 }

@@ -52,6 +52,9 @@ void harness_init(struct harness *h);
 
 /** @brief The same with counters for so many CPUs, and not for all. */
 void harness_init_for(struct harness *h, uint32_t cpus);
+
+/** @brief The same with room for so many flows that nf_conntrack does not take. */
+void harness_init_small(struct harness *h, uint32_t xflows);
 void harness_done(struct harness *h);
 
 /**
