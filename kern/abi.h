@@ -34,13 +34,18 @@
 /* ---- the conntrack mark ------------------------------------------------- */
 
 /*
- * The upper half is ours, the lower half is the operator's and survives.
+ * 16 bits are ours, the others are the operator's and survive. Ours are the upper
+ * half, or those that `option mark-mask` names (mark_shift in the image: the lowest
+ * of them). Here as user space sees a mark, turned so that ours are on top:
  *   31..20  generation of the rules that accepted the flow (1..4095, 0: nobody)
  *   19..16  progress of a flow that BPF owns, enum fw_tcp_state; 0: the kernel
  *           tracks the flow itself. A UDP flow is SYN_SENT until it was
  *           answered, then ESTABLISHED.
  */
-#define FW_MARK_MASK	  0xffff0000u
+#define FW_MARK_MASK 0xffff0000u
+#define FW_MARK_HALF \
+	0xffffu /* of a mark shifted down: progress and generation */
+#define FW_MARK_SHIFT	  16 /* unless the rules say otherwise; 0..16 */
 #define FW_MARK_GEN_SHIFT 20
 #define FW_MARK_GEN_MASK  0xfff00000u
 #define FW_MARK_GEN_MAX	  4095u
@@ -340,7 +345,9 @@ struct fw_image_head {
 	 * have. The rules of that generation were loaded with FW_OPT_RELOAD_KILL.
 	 */
 	__u32 ended_before;
-	__u32 pad;
+	__u8 mark_shift; /* our bits of the conntrack mark: the lowest one */
+	__u8 mark_before; /* 1 + that of rules whose marks are still there; 0: none */
+	__u16 pad;
 	__u64 adopt_until_ns; /* CLOCK_MONOTONIC; 0: nothing is adopted */
 };
 

@@ -101,7 +101,7 @@ static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
 
 	if (unlikely(pressure_refuses_next()))
 		return FW_REASON_DROP_TABLE_PRESSURE;
-	refusal = ct_insert(ctx, orig, mark_of(r->gen, state),
+	refusal = ct_insert(ctx, orig, r->head, state,
 			    tcp_is_half_open(state)
 				    ? pressure_life(t->seconds[life])
 				    : t->seconds[life]);

@@ -89,14 +89,56 @@ static __noinline bool hooks_active(struct net *net, __u8 family)
 	return s.found;
 }
 
-static __always_inline __u32 mark_gen(__u32 mark)
+/* Our bits of a mark, shifted down: progress in the lower four, then the generation. */
+#define HALF_STATE_MASK (FW_TCP_STATES - 1u)
+#define HALF_GEN_SHIFT	(FW_MARK_GEN_SHIFT - FW_MARK_SHIFT)
+#define HALF_GEN_MASK	(FW_MARK_HALF & ~HALF_STATE_MASK)
+
+static __always_inline __u32 mark_gen(const struct fw_image_head *head,
+				      __u32 mark)
 {
-	return mark >> FW_MARK_GEN_SHIFT;
+	return mark >> head->mark_shift >> HALF_GEN_SHIFT & FW_MARK_GEN_MAX;
 }
 
-static __always_inline __u32 mark_of(__u32 gen, enum fw_tcp_state state)
+static __always_inline __u8 mark_state(const struct fw_image_head *head,
+				       __u32 mark)
 {
-	return gen << FW_MARK_GEN_SHIFT | (__u32)state << FW_MARK_TCP_SHIFT;
+	return mark >> head->mark_shift & HALF_STATE_MASK;
+}
+
+/* The mark with other bits of ours in it. */
+static __always_inline __u32 mark_set(const struct fw_image_head *head,
+				      __u32 mark, __u32 mask, __u32 half)
+{
+	return (mark & ~(mask << head->mark_shift)) | half << head->mark_shift;
+}
+
+static __always_inline __u32 mark_set_gen(const struct fw_image_head *head,
+					  __u32 mark, __u32 gen)
+{
+	return mark_set(head, mark, HALF_GEN_MASK, gen << HALF_GEN_SHIFT);
+}
+
+/*
+ * A mark whose bits of ours are still where earlier rules had them, as it would be
+ * now. User space has cleared the bits where they belong before these rules ran: what
+ * is there has been written since.
+ */
+static __noinline __u32 mark_carried(__u32 mark, __u32 shift, __u32 before)
+{
+	__u32 half = mark >> before & FW_MARK_HALF;
+
+	if (!half || mark >> shift & FW_MARK_HALF)
+		return mark;
+	return (mark & ~(FW_MARK_HALF << before)) | half << shift;
+}
+
+static __always_inline __u32 mark_now(const struct fw_image_head *head,
+				      __u32 mark)
+{
+	if (likely(!head->mark_before))
+		return mark;
+	return mark_carried(mark, head->mark_shift, head->mark_before - 1);
 }
 
 /*
@@ -180,11 +222,6 @@ static __always_inline void ct_set_life(struct nf_conn *ct, __u32 seconds,
 		(void)bpf_ct_change_timeout(ct, seconds * 1000);
 }
 
-static __always_inline __u8 mark_state(__u32 mark)
-{
-	return mark >> FW_MARK_TCP_SHIFT & (FW_TCP_STATES - 1);
-}
-
 /*
  * See tcp_next(). Who says that a connection is there after a RST is believed if
  * there has been one. A UDP flow has two states only.
@@ -218,11 +255,12 @@ static __always_inline __u8 ct_next(struct pkt *p, void *ctx,
  */
 static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
 				    bool reply, __u8 next,
-				    const struct fw_timeouts *t)
+				    const struct fw_image_head *head)
 {
 	bool tcp = p->key.proto == IPPROTO_TCP, lives = next & TCP_LIVES;
+	const struct fw_timeouts *t = &head->timeouts;
 	__u32 mark = ct->mark, life, bits = 0;
-	__u8 state = mark_state(mark);
+	__u8 state = mark_state(head, mark);
 
 	next &= FW_TCP_STATES - 1;
 	life = next;
@@ -237,8 +275,7 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
 	if (bits)
 		ct_add_status(ct, bits);
 	if (next != state) {
-		ct->mark = (mark & ~FW_MARK_TCP_MASK) |
-			   (__u32)next << FW_MARK_TCP_SHIFT;
+		ct->mark = mark_set(head, mark, HALF_STATE_MASK, next);
 		life = tcp_is_half_open(next) ? pressure_life(t->seconds[life])
 					      : t->seconds[life];
 		ct_set_life(ct, life, tcp && p->tcp_flags & TCP_RST);
@@ -255,7 +292,8 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
  * tuple before NAT, and also when the packet has just ended the entry (a RST
  * that answers a SYN kills it before we see the packet). TC egress only.
  */
-static __always_inline bool nfct_flow(void *ctx, struct flow *f)
+static __always_inline bool
+nfct_flow(void *ctx, const struct fw_image_head *head, struct flow *f)
 {
 	struct sk_buff *skb = ctx;
 	unsigned long nfct = BPF_CORE_READ(skb, _nfct);
@@ -265,7 +303,7 @@ static __always_inline bool nfct_flow(void *ctx, struct flow *f)
 	if (!ct || info > IP_CT_RELATED_REPLY) /* beyond: not tracked */
 		return false;
 	tuple_from_ct(&f->orig, ct);
-	f->gen = mark_gen(BPF_CORE_READ(ct, mark));
+	f->gen = mark_gen(head, mark_now(head, BPF_CORE_READ(ct, mark)));
 	f->reply = info >= IP_CT_IS_REPLY;
 	return f->orig.family != 0;
 }
@@ -286,13 +324,15 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	__u32 gen = head->gen, mark;
 
 	if (!ct) {
-		f->found = hook == FW_HOOK_EGRESS && nfct_flow(ctx, f) &&
+		f->found = hook == FW_HOOK_EGRESS && nfct_flow(ctx, head, f) &&
 			   f->orig.proto == t->proto;
 		f->gen = gen_now(head, f->gen);
 		return;
 	}
 	mark = ct->mark;
-	state = mark_state(mark);
+	if (unlikely(mark_gen(head, mark) != gen))
+		mark = mark_now(head, mark);
+	state = mark_state(head, mark);
 	if (likely(state != FW_TCP_NONE)) { /* else it is the kernel's */
 		next = ct_next(p, ctx, hook, ct, state, f->reply);
 		if (unlikely(next == FW_TCP_NONE)) {
@@ -302,25 +342,23 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		}
 	}
 	f->found = true;
-	f->gen = gen_now(head, mark_gen(mark));
+	f->gen = gen_now(head, mark_gen(head, mark));
 	if (f->gen == gen) {
-		if (unlikely(mark_gen(mark) != gen)) /* kept */
-			ct->mark = (mark & ~FW_MARK_GEN_MASK) |
-				   gen << FW_MARK_GEN_SHIFT;
+		if (unlikely(mark_gen(head, mark) != gen)) /* kept */
+			ct->mark = mark_set_gen(head, mark, gen);
 		if (next != FW_TCP_NONE)
-			f->changed =
-				ct_move(p, ct, f->reply, next, &head->timeouts);
+			f->changed = ct_move(p, ct, f->reply, next, head);
 	}
 	if (f->gen != gen || f->changed)
 		tuple_from_ct(&f->orig, ct);
 	bpf_ct_release(ct);
 }
 
-/* The rules of `gen` accept the flow: say so in its mark. */
+/* The rules accept the flow: say so in its mark. */
 static __always_inline void ct_stamp(struct pkt *p, void *ctx,
 				     const enum fw_hook hook,
-				     const struct fw_tuple *t, __u32 gen,
-				     const struct fw_timeouts *timeouts)
+				     const struct fw_tuple *t,
+				     const struct fw_image_head *head)
 {
 	bool reply = false;
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
@@ -328,12 +366,12 @@ static __always_inline void ct_stamp(struct pkt *p, void *ctx,
 
 	if (!ct)
 		return; /* it has died meanwhile; the next packet opens anew */
-	ct->mark = (ct->mark & ~FW_MARK_GEN_MASK) | gen << FW_MARK_GEN_SHIFT;
-	state = mark_state(ct->mark);
+	ct->mark = mark_set_gen(head, mark_now(head, ct->mark), head->gen);
+	state = mark_state(head, ct->mark);
 	next = state == FW_TCP_NONE ? FW_TCP_NONE
 				    : ct_next(p, ctx, hook, ct, state, reply);
 	if (next != FW_TCP_NONE)
-		(void)ct_move(p, ct, reply, next, timeouts);
+		(void)ct_move(p, ct, reply, next, head);
 	bpf_ct_release(ct);
 }
 
@@ -353,16 +391,17 @@ static __always_inline void ct_cut(void *ctx, const enum fw_hook hook,
 
 /* A flow the other way round that has ended: a SYN of `t` opens one in its place. */
 static __always_inline bool ct_is_over(struct nf_conn *ct,
+				       const struct fw_image_head *head,
 				       const struct fw_tuple *t, bool reply)
 {
-	__u8 state = mark_state(ct->mark);
+	__u8 state = mark_state(head, mark_now(head, ct->mark));
 
 	return t->proto == IPPROTO_TCP && state != FW_TCP_NONE &&
 	       tcp_next(state, reply, TCP_SYN) == FW_TCP_NONE;
 }
 
 /*
- * Insert an entry for an accepted flow, in its opener's direction.
+ * Insert an entry for a flow that the rules accept, in its opener's direction.
  * Returns NONE, or why there is none.
  *
  * bpf_skb_ct_alloc() says NULL if the table is full or memory gone (-ENOMEM is all
@@ -372,7 +411,8 @@ static __always_inline bool ct_is_over(struct nf_conn *ct,
  * others, and reaps the second.
  */
 static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
-					   __u32 mark, __u32 seconds)
+					   const struct fw_image_head *head,
+					   __u8 state, __u32 seconds)
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };
@@ -380,7 +420,6 @@ static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
 	struct nf_conn___init *init;
 	struct nf_conn *ct;
 	__u32 size = tuple_to_sock(&sock, t);
-	__u8 state = mark_state(mark);
 	bool replied =
 		state == FW_TCP_ADOPTED_REPLY || state == FW_TCP_ESTABLISHED;
 	bool is_over;
@@ -391,13 +430,14 @@ static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
 			return FW_REASON_DROP_TABLE_FULL;
 		bpf_ct_set_timeout(init, seconds * 1000);
 		bpf_ct_set_status(init, replied ? IPS_SEEN_REPLY : 0);
-		init->ct.mark = mark;
+		init->ct.mark = mark_set_gen(
+			head, (__u32)state << head->mark_shift, head->gen);
 		ct = bpf_ct_insert_entry(init);
 		is_over = false;
 		if (!ct) {
 			ct = bpf_skb_ct_lookup(ctx, &sock, size, &opts,
 					       sizeof(opts));
-			is_over = ct && ct_is_over(ct, t, opts.dir);
+			is_over = ct && ct_is_over(ct, head, t, opts.dir);
 		}
 		if (is_over)
 			(void)bpf_ct_change_timeout(ct, 0);

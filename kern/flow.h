@@ -69,7 +69,7 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		if (unlikely(pressure_refuses_next()))
 			return FW_REASON_DROP_TABLE_PRESSURE;
 		refusal = ct_insert(
-			ctx, orig, mark_of(r->gen, FW_TCP_SYN_SENT),
+			ctx, orig, r->head, FW_TCP_SYN_SENT,
 			pressure_life(p->key.proto == IPPROTO_TCP
 					      ? t->seconds[FW_TCP_SYN_SENT]
 					      : t->seconds[FW_LIFE_UDP]));
@@ -141,7 +141,7 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		return reason;
 	}
 	if (ct) {
-		ct_stamp(p, ctx, hook, now, r->gen, &r->head->timeouts);
+		ct_stamp(p, ctx, hook, now, r->head);
 		remember_flow(p, hook, r->gen, &f->orig, FW_EVENT_ADOPT);
 	} else {
 		xflow_put(p, &f->orig, &p->res, r->gen, &r->head->timeouts);
@@ -167,7 +167,7 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 	if (!pkt_has_xflow(p))
 		return;
 	xflow_find(p, t, r->head, f);
-	if (f->found || hook != FW_HOOK_EGRESS || !nfct_flow(ctx, f) ||
+	if (f->found || hook != FW_HOOK_EGRESS || !nfct_flow(ctx, r->head, f) ||
 	    f->reply || f->orig.proto != t->proto)
 		return;
 	/* translated: judge it by the tuple it had before */

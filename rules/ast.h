@@ -82,8 +82,10 @@ struct fw_ast_binding {
 
 struct fw_ast_option {
 	struct fw_span name;
-	uint32_t clear, set; /* FW_OPT_*; both 0: seconds of adopt */
+	uint32_t clear, set; /* FW_OPT_*; both 0: one of those below */
 	uint32_t adopt_s;
+	uint8_t mark_shift;
+	bool is_mark;
 };
 
 struct fw_ast_timeout {

@@ -20,6 +20,7 @@ struct once {
 	struct fw_span timeouts[FW_TIMEOUT_MAX];
 	struct fw_span antispoof[FW_MAX_ZONES];
 	struct fw_span adopt;
+	struct fw_span mark;
 	unsigned int n_zones;
 	unsigned int n_members;
 };
@@ -246,13 +247,18 @@ static void check_option(struct fw_scope *scope,
 			 struct fw_program *program)
 {
 	uint32_t bits = option->clear | option->set;
-	struct fw_span *said =
-		bits ? &once->options[__builtin_ctz(bits)] : &once->adopt;
+	struct fw_span *said = bits ? &once->options[__builtin_ctz(bits)]
+			       : option->is_mark ? &once->mark
+						 : &once->adopt;
 
 	if (!check_once(scope, said, option->name, "option"))
 		return;
-	if (!bits)
+	if (option->is_mark) {
+		program->mark_shift = option->mark_shift;
+		program->mark_at = option->name;
+	} else if (!bits) {
 		program->adopt_s = option->adopt_s;
+	}
 	program->options &= ~option->clear;
 	program->options |= option->set;
 	if (option->set & FW_OPT_CT_HOOKS)

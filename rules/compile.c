@@ -30,6 +30,7 @@ static struct fw_program *new_program(void)
 	program->default_verdict[FW_DIR_FORWARD] = FW_DROP;
 	fw_timeouts_init(program);
 	program->adopt_s = FW_ADOPT_DEFAULT;
+	program->mark_shift = FW_MARK_SHIFT;
 	return program;
 }
 

@@ -75,6 +75,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 		.system_timeouts = system_timeouts(program),
 		.antispoof = program->antispoof,
 		.antispoof_strict = program->antispoof_strict,
+		.mark_shift = program->mark_shift,
 	};
 	struct fw_match_stats stats = { 0 };
 	struct fw_bytes bytes = { 0 };
@@ -115,6 +116,7 @@ void fw_image_set_past(struct fw_image *image, const struct fw_image_past *past)
 	memcpy(&head, image->bytes, sizeof(head));
 	head.ended_before = past->ended_before;
 	head.adopt_until_ns = past->adopt_until_ns;
+	head.mark_before = past->mark_before;
 	memcpy(image->bytes, &head, sizeof(head));
 }
 

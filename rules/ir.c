@@ -196,6 +196,9 @@ static void print_settings(const struct fw_program *program, FILE *out)
 		fw_duration_text(program->adopt_s, text);
 		fprintf(out, "option adopt %s\n", text);
 	}
+	if (program->mark_shift != FW_MARK_SHIFT)
+		fprintf(out, "option mark-mask 0x%08x\n",
+			FW_MARK_HALF << program->mark_shift);
 	for (dir = 0; dir < FW_DIR_MAX; dir++) {
 		fprintf(out, "default %s %s%s\n", fw_dir_name((enum fw_dir)dir),
 			fw_verdict_name(

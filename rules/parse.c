@@ -297,10 +297,15 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 	static const char *const later[] = { "offload", "syn-cookies",
 					     "steering", NULL };
 	static const struct fw_keyword names[] = {
-		{ "conntrack-hooks", 0 }, { "fragments", 0 },
-		{ "non-ip", 0 },	  { "ip-options", 0 },
-		{ "check", 0 },		  { "on-reload", 0 },
-		{ "adopt", 0 },		  { NULL, 0 },
+		{ "conntrack-hooks", 0 },
+		{ "fragments", 0 },
+		{ "non-ip", 0 },
+		{ "ip-options", 0 },
+		{ "check", 0 },
+		{ "on-reload", 0 },
+		{ "adopt", 0 },
+		{ "mark-mask", 0 },
+		{ NULL, 0 },
 	};
 	int ignored;
 
@@ -309,7 +314,8 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return false;
 	if (!fw_parser_choose(p, names,
 			      "'conntrack-hooks', 'fragments', 'non-ip', "
-			      "'ip-options', 'check', 'on-reload' or 'adopt'",
+			      "'ip-options', 'check', 'on-reload', 'adopt' "
+			      "or 'mark-mask'",
 			      &ignored))
 		return false;
 	stmt->option.name = p->last;
@@ -317,6 +323,10 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return parse_check(p, &stmt->option);
 	if (fw_parser_is(p, p->last, "adopt"))
 		return parse_adopt(p, &stmt->option);
+	if (fw_parser_is(p, p->last, "mark-mask")) {
+		stmt->option.is_mark = true;
+		return fw_parser_mark_mask(p, &stmt->option.mark_shift);
+	}
 	return parse_option_value(p, &stmt->option);
 }
 

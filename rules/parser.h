@@ -120,6 +120,14 @@ bool fw_parser_duration(struct fw_parser *p, const char *what, uint32_t max,
 /** @brief The rest of a `timeout` statement. */
 bool fw_parser_timeout(struct fw_parser *p, struct fw_ast_timeout *timeout);
 
+/**
+ * @brief Consume a mask of 16 bits side by side, or report what is wrong.
+ *
+ * @param p          parser
+ * @param ret_shift  its lowest bit
+ */
+bool fw_parser_mark_mask(struct fw_parser *p, uint8_t *ret_shift);
+
 /** @brief Is this a word that starts a clause of a rule? */
 bool fw_parser_is_clause(const char *word, size_t len);
 

@@ -241,9 +241,11 @@ struct fw_program {
 	uint8_t default_log;
 	uint32_t options;		      /* FW_OPT_* */
 	uint32_t adopt_s;		      /* of `option adopt`; 0: off */
+	uint8_t mark_shift;		      /* of `option mark-mask` */
 	uint64_t antispoof, antispoof_strict; /* zones, as in the image */
 	struct fw_span antispoof_at;	      /* the first place; len 0: none */
 	struct fw_span ct_hooks_at;	      /* where FW_OPT_CT_HOOKS is set */
+	struct fw_span mark_at;		      /* of `option mark-mask`; len 0 */
 	struct fw_timeouts timeouts;
 	struct fw_timeout_from timeout_from[FW_TIMEOUT_MAX];
 	struct fw_text *texts; /* all files read, the main one first */
@@ -432,6 +434,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 struct fw_image_past {
 	uint32_t ended_before; /* these as in struct fw_image_head */
 	uint64_t adopt_until_ns;
+	uint8_t mark_before;
 };
 
 /** @brief Say in an image that fw_emit() made what was before it. */

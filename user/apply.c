@@ -32,6 +32,7 @@ struct rules {
 	uint32_t *row_slots;
 	uint32_t default_slots[FW_DIR_MAX];
 	uint32_t gen; /* 0: none */
+	uint8_t mark_shift;
 	int image_fd; /* -1: none */
 	struct fw_image_past past;
 	struct fw_image_cost cost;
@@ -51,11 +52,14 @@ struct fw_apply {
 	struct fw_timer *forget_timer; /* for the image before this one */
 	bool is_kept; /* the running image, for after the next switch */
 	uint32_t forgotten_gen; /* of which there are no marks; 0: none */
-	int spare_fd;		/* a map for the next image; -1: none */
+	uint8_t forgotten_shift;
+	int spare_fd; /* a map for the next image; -1: none */
 	uint32_t spare_size;
 	time_t since;
 	fw_apply_forget_fn forget;
 	void *forget_data;
+	fw_apply_move_fn move;
+	void *move_data;
 };
 
 static const struct fw_cover_set no_interfaces;
@@ -135,15 +139,23 @@ static bool ends_flows(const struct fw_apply *apply, const struct rules *next)
 	       next->program->options & FW_OPT_RELOAD_KILL;
 }
 
+/* Will our bits of marks be elsewhere than those of the running rules are? */
+static bool moves_marks(const struct fw_apply *apply, const struct rules *next)
+{
+	return apply->now.image_fd >= 0 &&
+	       next->mark_shift != apply->now.mark_shift;
+}
+
 static struct fw_forget what_to_forget(const struct fw_apply *apply,
-				       uint32_t gen)
+				       uint32_t gen, uint8_t mark_shift)
 {
 	uint32_t now = apply->now.gen;
 	uint32_t ended_before = apply->now.past.ended_before;
 
 	if (apply->now.image_fd < 0)
-		return (struct fw_forget){ 0 };
+		return (struct fw_forget){ .mark_shift = mark_shift };
 	return (struct fw_forget){
+		.mark_shift = mark_shift,
 		.gen = gen,
 		.heir = now > 1 ? now - 1 : FW_MARK_GEN_MAX,
 		.is_ended = fw_gen_has_ended(gen, ended_before, now),
@@ -158,16 +170,22 @@ static uint32_t coming_gen(const struct fw_apply *apply)
 	return gen < FW_MARK_GEN_MAX ? gen + 1 : 1;
 }
 
-/* No flow bears the mark of a generation that is not running. */
-static int forget_gen(struct fw_apply *apply, uint32_t gen)
+/*
+ * No flow bears the mark of a generation that is not running. Marks are where the
+ * running rules have them; if there are none, where those to come will have them.
+ */
+static int forget_gen(struct fw_apply *apply, uint32_t gen, uint8_t mark_shift)
 {
-	struct fw_forget forget = what_to_forget(apply, gen);
+	struct fw_forget forget = what_to_forget(apply, gen, mark_shift);
 	int r = 0;
 
-	if (apply->forget && apply->forgotten_gen != gen)
+	if (apply->forget && (apply->forgotten_gen != gen ||
+			      apply->forgotten_shift != mark_shift))
 		r = apply->forget(apply->forget_data, &forget);
-	if (r == 0)
+	if (r == 0) {
 		apply->forgotten_gen = gen;
+		apply->forgotten_shift = mark_shift;
+	}
 	return r;
 }
 
@@ -186,7 +204,10 @@ static int keep_image(struct fw_apply *apply)
 void fw_apply_expect(struct fw_apply *apply)
 {
 	fw_apply_expect_nothing(apply);
-	(void)forget_gen(apply, coming_gen(apply));
+	/* else it is not known yet where the marks will be */
+	if (apply->now.image_fd >= 0)
+		(void)forget_gen(apply, coming_gen(apply),
+				 apply->now.mark_shift);
 	(void)keep_image(apply);
 	apply->spare_size = fw_datapath_size(apply->dp).image;
 	(void)fw_rulesets_new(apply->spare_size, &apply->spare_fd);
@@ -199,12 +220,84 @@ void fw_apply_expect_nothing(struct fw_apply *apply)
 	apply->spare_size = 0;
 }
 
+/* After a switch: our bits of all marks are where the running rules have them. */
+static int carry_marks(struct fw_apply *apply)
+{
+	struct rules *now = &apply->now;
+	const struct fw_mark_move move = {
+		.from = (uint8_t)(now->past.mark_before - 1),
+		.to = now->mark_shift,
+		.has_switched = true,
+	};
+	int r = 0;
+
+	if (!now->past.mark_before)
+		return 0;
+	if (apply->move)
+		r = apply->move(apply->move_data, &move);
+	if (r == 0)
+		r = fw_rulesets_end_carrying(now->image_fd);
+	if (r == 0)
+		now->past.mark_before = 0;
+	return r;
+}
+
+static int claim_marks(struct fw_apply *apply, const struct rules *next,
+		       char **reterr)
+{
+	const struct fw_mark_move move = {
+		.from = apply->now.mark_shift,
+		.to = next->mark_shift,
+	};
+	int r;
+
+	r = apply->move ? apply->move(apply->move_data, &move) : 0;
+	if (r < 0) {
+		fw_errorf(reterr, "cannot clear the bits of marks: %s",
+			  strerror(-r));
+	}
+	return r;
+}
+
+/*
+ * Decides where the marks of the coming rules are. Bits that old and new ones share
+ * could be taken for what they are not, so only half a mark is out of the way.
+ */
+static int place_marks(struct fw_apply *apply, struct rules *next,
+		       struct fw_span *ret_at, char **reterr)
+{
+	uint32_t now, then;
+	int r;
+
+	next->mark_shift = next->program->mark_shift;
+	if (!moves_marks(apply, next))
+		return 0;
+	now = FW_MARK_HALF << apply->now.mark_shift;
+	then = FW_MARK_HALF << next->mark_shift;
+	if (now & then) {
+		*ret_at = next->program->mark_at;
+		fw_errorf(
+			reterr,
+			"the running rules have their marks in 0x%08x, which has bits in common with 0x%08x: 'fwctl unload' first",
+			now, then);
+		return -EBUSY;
+	}
+	r = carry_marks(apply);
+	if (r < 0) {
+		fw_errorf(reterr, "cannot carry over the marks of flows: %s",
+			  strerror(-r));
+	}
+	return r;
+}
+
 static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 {
+	bool is_first = apply->now.image_fd < 0;
 	uint32_t gen = coming_gen(apply);
 	int r;
 
-	r = forget_gen(apply, gen);
+	r = forget_gen(apply, gen,
+		       is_first ? next->mark_shift : apply->now.mark_shift);
 	if (r < 0) {
 		fw_errorf(
 			reterr,
@@ -214,6 +307,8 @@ static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 	}
 	next->gen = gen;
 	next->past = apply->now.past;
+	if (moves_marks(apply, next))
+		next->past.mark_before = (uint8_t)(apply->now.mark_shift + 1);
 	/* Come round: of what was before that, no flow is left. */
 	if (next->past.ended_before == gen)
 		next->past.ended_before = 0;
@@ -295,11 +390,14 @@ static int make_cover(struct fw_apply *apply, struct rules *next, char **reterr)
 }
 
 /* Everything that no packet sees. */
-static int prepare(struct fw_apply *apply, struct rules *next, char **reterr)
+static int prepare(struct fw_apply *apply, struct rules *next,
+		   struct fw_span *ret_at, char **reterr)
 {
 	int r;
 
 	r = assign_slots(apply, next, reterr);
+	if (r == 0)
+		r = place_marks(apply, next, ret_at, reterr);
 	if (r == 0)
 		r = next_gen(apply, next, reterr);
 	if (r == 0)
@@ -318,6 +416,11 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 
 	if (!is_first)
 		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
+	if (r < 0)
+		return r;
+	/* As late as can be: what was there is lost. */
+	if (moves_marks(apply, next))
+		r = claim_marks(apply, next, reterr);
 	if (r < 0)
 		return r;
 	if (!is_growing)
@@ -377,8 +480,15 @@ static void commit(struct fw_apply *apply, struct rules *next)
 {
 	bool is_new = !is_same(apply, next);
 	struct rules old = apply->now;
+	int r;
 
 	apply->now = *next;
+	r = carry_marks(apply);
+	if (r < 0) {
+		log_warning(
+			"cannot carry over the marks of flows yet, their packets do: %s",
+			strerror(-r));
+	}
 	apply->is_kept = false;
 	apply->forgotten_gen = 0;
 	fw_cover_trim(apply->cover, &apply->now.cover);
@@ -408,7 +518,7 @@ int fw_apply_load(struct fw_apply *apply, struct fw_program *program,
 			  strerror(-r));
 		return r;
 	}
-	r = prepare(apply, &next, &error);
+	r = prepare(apply, &next, ret_at, &error);
 	if (r == 0)
 		r = switch_over(apply, &next, ret_at, &error);
 	if (r < 0) {
@@ -644,6 +754,8 @@ static int adopt_image(struct fw_apply *apply, struct rules *rules)
 		rules->gen = 0;
 	rules->past.ended_before = fw_image_head(&image)->ended_before;
 	rules->past.adopt_until_ns = fw_image_head(&image)->adopt_until_ns;
+	rules->past.mark_before = fw_image_head(&image)->mark_before;
+	rules->mark_shift = fw_image_head(&image)->mark_shift;
 	r = recompile(&image, &rules->program);
 	if (r == 0) {
 		/* those of then: the system's may be others by now */
@@ -779,6 +891,20 @@ void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
 	apply->forget_data = data;
 }
 
+void fw_apply_set_move(struct fw_apply *apply, fw_apply_move_fn move,
+		       void *data)
+{
+	int r;
+
+	apply->move = move;
+	apply->move_data = data;
+	r = carry_marks(apply);
+	if (r < 0) {
+		log_warning("cannot carry over the marks of flows: %s",
+			    strerror(-r));
+	}
+}
+
 /* ---- questions ------------------------------------------------------------------------ */
 
 const struct fw_program *fw_apply_program(const struct fw_apply *apply)
@@ -794,6 +920,11 @@ struct fw_image_cost fw_apply_cost(const struct fw_apply *apply)
 uint32_t fw_apply_gen(const struct fw_apply *apply)
 {
 	return apply->now.gen;
+}
+
+uint8_t fw_apply_mark_shift(const struct fw_apply *apply)
+{
+	return apply->now.image_fd < 0 ? FW_MARK_SHIFT : apply->now.mark_shift;
 }
 
 bool fw_apply_has_ended(const struct fw_apply *apply, uint32_t gen)

@@ -31,13 +31,26 @@ struct fw_apply_iface {
 
 /* What becomes of the flows of a generation whose number is used again. */
 struct fw_forget {
-	uint32_t gen;  /* 0: of every generation */
-	uint32_t heir; /* they are this one's from now on; 0: nobody's */
-	bool is_ended; /* no: a load has ended them long ago */
+	uint32_t gen;	    /* 0: of every generation */
+	uint32_t heir;	    /* they are this one's from now on; 0: nobody's */
+	bool is_ended;	    /* no: a load has ended them long ago */
+	uint8_t mark_shift; /* where these marks are, see struct fw_image_head */
 };
 
 /* Cleans all traces of a generation; 0 or a negative errno. */
 typedef int (*fw_apply_forget_fn)(void *data, const struct fw_forget *forget);
+
+/* Rules with another `option mark-mask` take the place of running ones. */
+struct fw_mark_move {
+	uint8_t from, to;
+	bool has_switched; /* no: they are about to */
+};
+
+/*
+ * Before the switch: clears what others have where our bits will be. After it: moves
+ * ours, which the programs do packet by packet until then. 0 or a negative errno.
+ */
+typedef int (*fw_apply_move_fn)(void *data, const struct fw_mark_move *move);
 
 /**
  * @brief Start on an open datapath; adopts the rules that its image holds.
@@ -61,6 +74,14 @@ void fw_apply_free(struct fw_apply *apply);
  */
 void fw_apply_set_forget(struct fw_apply *apply, fw_apply_forget_fn forget,
 			 void *data);
+
+/**
+ * @brief Set what is called when a load moves our bits of the conntrack marks.
+ *
+ * Called at once if an earlier daemon could not complete that.
+ */
+void fw_apply_set_move(struct fw_apply *apply, fw_apply_move_fn move,
+		       void *data);
 
 /**
  * @brief There will be a load: do what takes time and needs no rules.
@@ -109,6 +130,9 @@ struct fw_image_cost fw_apply_cost(const struct fw_apply *apply);
 
 /** @brief Generation of the running rules; 0: none. */
 uint32_t fw_apply_gen(const struct fw_apply *apply);
+
+/** @brief Our bits of a conntrack mark, the lowest one. */
+uint8_t fw_apply_mark_shift(const struct fw_apply *apply);
 
 /** @brief Have rules since ended the flows of a generation (on-reload kill)? */
 bool fw_apply_has_ended(const struct fw_apply *apply, uint32_t gen);

@@ -23,6 +23,7 @@
 #include <libmnl/libmnl.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
 
+#include "user/ctmark.h"
 #include "user/log.h"
 #include "user/util.h"
 
@@ -53,6 +54,7 @@ struct fw_ctnl {
 	size_t batch_len;
 	uint64_t batch_done; /* entries changed since the last report */
 	int batch_error;     /* first one since the last report */
+	uint8_t shift;	     /* our bits of a mark */
 	char batch[BATCH_SIZE] __attribute__((aligned(8)));
 	char answers[ANSWER_SIZE] __attribute__((aligned(8)));
 	char buf[RECV_SIZE] __attribute__((aligned(8)));
@@ -116,6 +118,7 @@ int fw_ctnl_new(struct fw_ctnl **ret, char **reterr)
 	if (!ctnl)
 		return -ENOMEM;
 	ctnl->seq = (uint32_t)fw_now_ns();
+	ctnl->shift = FW_MARK_SHIFT;
 	r = open_socket(groups, EVENT_RCVBUF, &ctnl->events);
 	if (r >= 0)
 		r = open_socket(0, DUMP_RCVBUF, &ctnl->dump);
@@ -140,6 +143,16 @@ void fw_ctnl_free(struct fw_ctnl *ctnl)
 	close_socket(&ctnl->dump);
 	close_socket(&ctnl->control);
 	free(ctnl);
+}
+
+void fw_ctnl_set_shift(struct fw_ctnl *ctnl, uint8_t shift)
+{
+	ctnl->shift = shift;
+}
+
+uint8_t fw_ctnl_shift(const struct fw_ctnl *ctnl)
+{
+	return ctnl->shift;
 }
 
 int fw_ctnl_event_fd(const struct fw_ctnl *ctnl)
@@ -265,11 +278,21 @@ struct reader {
 	void *data;
 };
 
+static void tell(const struct reader *reader, enum fw_ct_msg msg,
+		 const struct nlmsghdr *nlh)
+{
+	struct fw_ct ct;
+
+	if (fw_ctnl_decode(nlh, &ct) < 0)
+		return;
+	ct.mark = fw_mark_turn(ct.mark, reader->ctnl->shift);
+	reader->fn(reader->data, msg, &ct);
+}
+
 static int on_event(void *data, const struct nlmsghdr *nlh)
 {
 	const struct reader *reader = data;
 	enum fw_ct_msg msg;
-	struct fw_ct ct;
 
 	if (nlh->nlmsg_type == NLMSG_OVERRUN)
 		return -ENOBUFS;
@@ -281,8 +304,7 @@ static int on_event(void *data, const struct nlmsghdr *nlh)
 		msg = FW_CT_NEW;
 	else
 		msg = FW_CT_UPDATED;
-	if (fw_ctnl_decode(nlh, &ct) >= 0)
-		reader->fn(reader->data, msg, &ct);
+	tell(reader, msg, nlh);
 	return 0;
 }
 
@@ -373,7 +395,6 @@ static int on_dumped(void *data, const struct nlmsghdr *nlh)
 {
 	const struct reader *reader = data;
 	struct fw_ctnl *ctnl = reader->ctnl;
-	struct fw_ct ct;
 	int r;
 
 	r = dump_control(ctnl->dump, ctnl->dump_seq, nlh,
@@ -381,9 +402,8 @@ static int on_dumped(void *data, const struct nlmsghdr *nlh)
 	if (r)
 		return r;
 	if (nlh->nlmsg_seq == ctnl->dump_seq &&
-	    is_ct_message(nlh, IPCTNL_MSG_CT_NEW) &&
-	    fw_ctnl_decode(nlh, &ct) >= 0)
-		reader->fn(reader->data, FW_CT_DUMPED, &ct);
+	    is_ct_message(nlh, IPCTNL_MSG_CT_NEW))
+		tell(reader, FW_CT_DUMPED, nlh);
 	return 0;
 }
 
@@ -425,10 +445,12 @@ struct filtered {
 	struct fw_ctnl *ctnl;
 	struct mnl_socket *socket;
 	uint32_t seq;
-	uint32_t value; /* of the mark, in the bits of `mask` */
+	uint32_t
+		value; /* of the mark as the kernel has it, in the bits of `mask` */
 	uint32_t mask;
-	uint32_t any;	/* instead: at least one of these bits */
-	uint32_t other; /* what mark_one() makes of them */
+	uint32_t any;	  /* instead: at least one of these bits */
+	uint32_t other;	  /* what mark_one() makes of them */
+	uint8_t from, to; /* of carry_one() */
 	bool is_interrupted;
 	int (*fn)(struct filtered *filtered, const struct nlmsghdr *nlh);
 };
@@ -786,19 +808,40 @@ static bool is_wanted(const struct filtered *filtered,
 			     : (ct.mark & filtered->mask) == filtered->value;
 }
 
+/* Other bits of the mark than those of `mask` stay as they are. */
+static void queue_mark(struct fw_ctnl *ctnl, const struct nlmsghdr *nlh,
+		       uint32_t mark, uint32_t mask)
+{
+	struct nlmsghdr *update = queue_about(ctnl, IPCTNL_MSG_CT_NEW, nlh);
+
+	if (!update)
+		return;
+	mnl_attr_put_u32(update, CTA_MARK, htonl(mark));
+	mnl_attr_put_u32(update, CTA_MARK_MASK, htonl(mask));
+	queue_add(ctnl, update);
+}
+
 static int mark_one(struct filtered *filtered, const struct nlmsghdr *nlh)
 {
-	uint32_t mask = filtered->any ? filtered->any : filtered->mask;
-	struct nlmsghdr *update;
+	if (is_wanted(filtered, nlh))
+		queue_mark(filtered->ctnl, nlh, filtered->other,
+			   filtered->any ? filtered->any : filtered->mask);
+	return 0;
+}
 
-	if (!is_wanted(filtered, nlh))
+static int carry_one(struct filtered *filtered, const struct nlmsghdr *nlh)
+{
+	uint32_t mask = FW_MARK_HALF << filtered->from, half;
+	struct fw_ct ct;
+
+	if (!is_wanted(filtered, nlh) || fw_ctnl_decode(nlh, &ct) < 0)
 		return 0;
-	update = queue_about(filtered->ctnl, IPCTNL_MSG_CT_NEW, nlh);
-	if (!update)
-		return 0;
-	mnl_attr_put_u32(update, CTA_MARK, htonl(filtered->other));
-	mnl_attr_put_u32(update, CTA_MARK_MASK, htonl(mask));
-	queue_add(filtered->ctnl, update);
+	half = ct.mark >> filtered->from & FW_MARK_HALF;
+	if (ct.mark >> filtered->to & FW_MARK_HALF)
+		half = 0; /* it has been carried */
+	else
+		mask |= FW_MARK_HALF << filtered->to;
+	queue_mark(filtered->ctnl, nlh, half << filtered->to, mask);
 	return 0;
 }
 
@@ -833,11 +876,13 @@ static int for_marks(struct filtered *filtered, uint64_t *ret_done)
 int fw_ctnl_set_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
 		     uint32_t other, uint64_t *ret_done)
 {
-	struct filtered filtered = { .ctnl = ctnl,
-				     .value = value & mask,
-				     .mask = mask,
-				     .other = other & mask,
-				     .fn = mark_one };
+	struct filtered filtered = {
+		.ctnl = ctnl,
+		.value = fw_mark_turn_back(value & mask, ctnl->shift),
+		.mask = fw_mark_turn_back(mask, ctnl->shift),
+		.other = fw_mark_turn_back(other & mask, ctnl->shift),
+		.fn = mark_one,
+	};
 
 	return for_marks(&filtered, ret_done);
 }
@@ -845,9 +890,32 @@ int fw_ctnl_set_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
 int fw_ctnl_clear_marks(struct fw_ctnl *ctnl, uint32_t mask, uint64_t *ret_done)
 {
 	/* The kernel can only filter by a value: it sends everything. */
+	struct filtered filtered = {
+		.ctnl = ctnl,
+		.any = fw_mark_turn_back(mask, ctnl->shift),
+		.fn = mark_one,
+	};
+
+	return for_marks(&filtered, ret_done);
+}
+
+int fw_ctnl_claim_marks(struct fw_ctnl *ctnl, uint8_t shift, uint64_t *ret_done)
+{
 	struct filtered filtered = { .ctnl = ctnl,
-				     .any = mask,
+				     .any = FW_MARK_HALF << shift,
 				     .fn = mark_one };
+
+	return for_marks(&filtered, ret_done);
+}
+
+int fw_ctnl_carry_marks(struct fw_ctnl *ctnl, uint8_t from, uint8_t to,
+			uint64_t *ret_done)
+{
+	struct filtered filtered = { .ctnl = ctnl,
+				     .any = FW_MARK_HALF << from,
+				     .from = from,
+				     .to = to,
+				     .fn = carry_one };
 
 	return for_marks(&filtered, ret_done);
 }
@@ -855,10 +923,12 @@ int fw_ctnl_clear_marks(struct fw_ctnl *ctnl, uint32_t mask, uint64_t *ret_done)
 int fw_ctnl_delete_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
 			uint64_t *ret_done)
 {
-	struct filtered filtered = { .ctnl = ctnl,
-				     .value = value & mask,
-				     .mask = mask,
-				     .fn = delete_one };
+	struct filtered filtered = {
+		.ctnl = ctnl,
+		.value = fw_mark_turn_back(value & mask, ctnl->shift),
+		.mask = fw_mark_turn_back(mask, ctnl->shift),
+		.fn = delete_one,
+	};
 
 	return for_marks(&filtered, ret_done);
 }

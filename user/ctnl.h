@@ -32,6 +32,15 @@ typedef void (*fw_ctnl_fn)(void *data, enum fw_ct_msg msg,
 int fw_ctnl_new(struct fw_ctnl **ret, char **reterr);
 void fw_ctnl_free(struct fw_ctnl *ctnl);
 
+/**
+ * @brief Say where our bits of a mark are; FW_MARK_SHIFT unless said.
+ *
+ * All marks that are told and taken are turned so that ours are on top
+ * (user/ctmark.h).
+ */
+void fw_ctnl_set_shift(struct fw_ctnl *ctnl, uint8_t shift);
+uint8_t fw_ctnl_shift(const struct fw_ctnl *ctnl);
+
 /** @brief Descriptors to wait on; that of dumps changes with each abort. */
 int fw_ctnl_event_fd(const struct fw_ctnl *ctnl);
 int fw_ctnl_dump_fd(const struct fw_ctnl *ctnl);
@@ -121,6 +130,20 @@ int fw_ctnl_set_mark(struct fw_ctnl *ctnl, uint32_t value, uint32_t mask,
 
 /** @brief Clear bits of the mark of each entry that has one of them. */
 int fw_ctnl_clear_marks(struct fw_ctnl *ctnl, uint32_t mask,
+			uint64_t *ret_done);
+
+/** @brief Clear the bits of each mark that will be ours, the others' so far. */
+int fw_ctnl_claim_marks(struct fw_ctnl *ctnl, uint8_t shift,
+			uint64_t *ret_done);
+
+/**
+ * @brief Move our bits of each mark, and clear them where they were.
+ *
+ * What the programs have moved before is only cleared. A flow that moves on between
+ * being read and being written may get its earlier progress back, as if two CPUs had
+ * met (ct_move() in kern/conntrack.h).
+ */
+int fw_ctnl_carry_marks(struct fw_ctnl *ctnl, uint8_t from, uint8_t to,
 			uint64_t *ret_done);
 
 /** @brief Delete each entry whose mark has `value` in these bits. */

@@ -28,11 +28,21 @@ static int forget_gen(void *data, const struct fw_forget *forget)
 {
 	struct fw_daemon *daemon = data;
 
+	fw_mirror_set_shift(daemon->mirror, forget->mark_shift);
 	if (!forget->gen)
 		return fw_mirror_forget_all(daemon->mirror);
 	if (forget->is_ended)
 		return fw_mirror_end_gen(daemon->mirror, forget->gen);
 	return fw_mirror_forget_gen(daemon->mirror, forget->gen, forget->heir);
+}
+
+static int move_marks(void *data, const struct fw_mark_move *move)
+{
+	struct fw_daemon *daemon = data;
+
+	if (!move->has_switched)
+		return fw_mirror_claim_marks(daemon->mirror, move->to);
+	return fw_mirror_carry_marks(daemon->mirror, move->from, move->to);
 }
 
 /*
@@ -70,7 +80,9 @@ static int open_parts(struct fw_daemon *daemon,
 			  &daemon->mirror, reterr);
 	if (r < 0)
 		return r;
+	fw_mirror_set_shift(daemon->mirror, fw_apply_mark_shift(daemon->apply));
 	fw_apply_set_forget(daemon->apply, forget_gen, daemon);
+	fw_apply_set_move(daemon->apply, move_marks, daemon);
 	r = fw_fill_new(daemon, &daemon->fill, reterr);
 	if (r < 0)
 		return r;

@@ -307,7 +307,7 @@ static json_t *flow_json(const struct fw_daemon *daemon,
 			? json_string(fw_dir_name((enum fw_dir)flow->dir))
 			: json_null(),
 		"replied", flow->replied, "assured", flow->assured, "mark",
-		(json_int_t)flow->mark, "table",
+		(json_int_t)fw_mirror_mark(daemon->mirror, flow), "table",
 		flow->ct_id ? "conntrack" : "fwctl");
 }
 

@@ -18,6 +18,7 @@
 
 #include <linux/netfilter/nf_conntrack_common.h>
 
+#include "user/ctmark.h"
 #include "user/ctnl.h"
 #include "user/flowtab.h"
 #include "user/log.h"
@@ -964,4 +965,33 @@ int fw_mirror_end_gen(struct fw_mirror *mirror, uint32_t gen)
 	if (r < 0)
 		return r;
 	return forget_xflows(mirror, gen, gen);
+}
+
+/* ---- where our bits of a mark are ---------------------------------------------------- */
+
+uint32_t fw_mirror_mark(const struct fw_mirror *mirror,
+			const struct fw_flow *flow)
+{
+	return fw_mark_turn_back(flow->mark, fw_ctnl_shift(mirror->ctnl));
+}
+
+void fw_mirror_set_shift(struct fw_mirror *mirror, uint8_t shift)
+{
+	if (shift == fw_ctnl_shift(mirror->ctnl))
+		return;
+	fw_ctnl_set_shift(mirror->ctnl, shift);
+	set_stale(mirror); /* marks of entries are turned as they were */
+	resync_if_stale(mirror);
+}
+
+int fw_mirror_claim_marks(struct fw_mirror *mirror, uint8_t shift)
+{
+	return fw_ctnl_claim_marks(mirror->ctnl, shift, NULL);
+}
+
+int fw_mirror_carry_marks(struct fw_mirror *mirror, uint8_t from, uint8_t to)
+{
+	/* what its packets say of a flow is where the programs look first */
+	fw_mirror_set_shift(mirror, to);
+	return fw_ctnl_carry_marks(mirror->ctnl, from, to, NULL);
 }

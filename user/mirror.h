@@ -25,12 +25,12 @@ struct fw_flow {
 	struct fw_tuple reply; /* as the answers come; differs under NAT */
 	uint64_t opened_ns;    /* CLOCK_MONOTONIC; 0: not known */
 	uint64_t expires_ns;   /* CLOCK_MONOTONIC */
-	uint32_t mark;
-	uint32_t status;  /* IPS_* */
-	uint32_t ifindex; /* of the hook that judged it; 0: not known */
-	uint32_t slot;	  /* counter of the rule that let it in; 0: not known */
-	uint32_t ct_id;	  /* 0: one of our own flows (echo, other protocols) */
-	uint16_t zone;	  /* of conntrack */
+	uint32_t mark;	       /* ours on top, see user/ctmark.h */
+	uint32_t status;       /* IPS_* */
+	uint32_t ifindex;      /* of the hook that judged it; 0: not known */
+	uint32_t slot;	/* counter of the rule that let it in; 0: not known */
+	uint32_t ct_id; /* 0: one of our own flows (echo, other protocols) */
+	uint16_t zone;	/* of conntrack */
 	uint8_t tcp_state;  /* enum fw_tcp_state; TCP only */
 	uint8_t kernel_tcp; /* TCP_CONNTRACK_* as the kernel has it */
 	uint8_t dir;	    /* enum fw_dir */
@@ -65,6 +65,10 @@ void fw_mirror_free(struct fw_mirror *mirror);
  * For answers to the user; bounded by the time a dump takes.
  */
 int fw_mirror_refresh(struct fw_mirror *mirror);
+
+/** @brief The mark of a flow as the kernel has it. */
+uint32_t fw_mirror_mark(const struct fw_mirror *mirror,
+			const struct fw_flow *flow);
 
 /** @brief Call `fn` for each flow that has not expired, until it returns != 0. */
 int fw_mirror_foreach(const struct fw_mirror *mirror,
@@ -123,6 +127,18 @@ void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s);
  * @param heir  0: none, as if nobody had judged them
  */
 int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen, uint32_t heir);
+
+/**
+ * @brief Say where our bits of a mark are (struct fw_image_head); FW_MARK_SHIFT
+ *        unless said.
+ */
+void fw_mirror_set_shift(struct fw_mirror *mirror, uint8_t shift);
+
+/** @brief Clear bits of every mark that were others' and will be ours. */
+int fw_mirror_claim_marks(struct fw_mirror *mirror, uint8_t shift);
+
+/** @brief Move our bits of every mark to where they are from now on. */
+int fw_mirror_carry_marks(struct fw_mirror *mirror, uint8_t from, uint8_t to);
 
 /** @brief Clear our generation from every entry, whichever it bears. */
 int fw_mirror_forget_all(struct fw_mirror *mirror);

@@ -150,3 +150,16 @@ int fw_rulesets_read(int image_fd, struct fw_image *ret)
 	(void)munmap(value, info.value_size);
 	return r;
 }
+
+int fw_rulesets_end_carrying(int image_fd)
+{
+	struct fw_image_head *head;
+
+	head = mmap(NULL, sizeof(*head), PROT_READ | PROT_WRITE, MAP_SHARED,
+		    image_fd, 0);
+	if (head == MAP_FAILED)
+		return -errno;
+	/* One byte: a packet sees it as it was or as it is. */
+	head->mark_before = 0;
+	return munmap(head, sizeof(*head)) < 0 ? -errno : 0;
+}

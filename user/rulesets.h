@@ -63,3 +63,6 @@ int fw_rulesets_open(const struct fw_datapath *dp, int *ret_fd);
 
 /** @brief Read an image back; -EBADMSG if the map cannot be one of ours. */
 int fw_rulesets_read(int image_fd, struct fw_image *ret);
+
+/** @brief Nobody need look any more where earlier rules had their marks. */
+int fw_rulesets_end_carrying(int image_fd);

@@ -264,6 +264,107 @@ static void ended_flows_stay_ended(void **state)
 	stop(&d);
 }
 
+/* What was asked of the one who moves marks. */
+struct moves {
+	struct fw_mark_move claimed, carried;
+	unsigned int n;
+	int error;
+};
+
+static int note_move(void *data, const struct fw_mark_move *move)
+{
+	struct moves *moves = data;
+
+	moves->n++;
+	if (!move->has_switched) {
+		moves->claimed = *move;
+		return 0;
+	}
+	moves->carried = *move;
+	return moves->error;
+}
+
+static void check_marks(const struct daemon *d, uint8_t shift, uint8_t before)
+{
+	struct fw_image image = { 0 };
+	int fd = -1;
+
+	assert_int_equal(fw_apply_mark_shift(d->apply), shift);
+	assert_int_equal(fw_rulesets_open(d->dp, &fd), 0);
+	assert_int_equal(fw_rulesets_read(fd, &image), 0);
+	assert_int_equal(fw_image_head(&image)->mark_shift, shift);
+	assert_int_equal(fw_image_head(&image)->mark_before, before);
+	fw_image_done(&image);
+	(void)close(fd);
+}
+
+#define LOWER "option mark-mask 0x0000ffff\n" RULES_ONE
+
+/* Others' bits are cleared before the switch, ours moved after it, by the next if need be. */
+static void marks_move_with_a_load(void **state)
+{
+	struct moves moves = { 0 };
+	struct daemon d = start();
+
+	(void)state;
+	fw_apply_set_move(d.apply, note_move, &moves);
+	assert_int_equal(fw_apply_mark_shift(d.apply), FW_MARK_SHIFT);
+	load(&d, RULES_ONE);
+	load(&d, RULES_TWO);
+	assert_int_equal(moves.n, 0);
+	load(&d, LOWER);
+	assert_int_equal(moves.n, 2);
+	assert_int_equal(moves.claimed.to, 0);
+	assert_int_equal(moves.carried.from, 16);
+	assert_int_equal(moves.carried.to, 0);
+	check_marks(&d, 0, 0);
+	load(&d, LOWER);
+	assert_int_equal(moves.n, 2);
+
+	fail_to_load(&d, "option mark-mask 0x00ffff00\n" RULES_ONE, -EBUSY,
+		     "in 0x0000ffff, which has bits in common with 0x00ffff00",
+		     "mark-mask");
+	check_marks(&d, 0, 0);
+
+	moves.error = -EIO;
+	load(&d, RULES_ONE);
+	assert_int_equal(moves.n, 4);
+	check_marks(&d, 16, 1);
+	load(&d, RULES_TWO);
+	assert_int_equal(moves.n, 5);
+	check_marks(&d, 16, 1);
+	fail_to_load(&d, LOWER, -EIO, "carry over the marks", NULL);
+	stop(&d);
+	d = start();
+	check_marks(&d, 16, 1);
+	moves = (struct moves){ 0 };
+	fw_apply_set_move(d.apply, note_move, &moves);
+	assert_int_equal(moves.n, 1);
+	assert_int_equal(moves.carried.from, 0);
+	check_marks(&d, 16, 0);
+	stop(&d);
+}
+
+/* Where nothing ran, nothing moves: marks of before are cleared where ours will be. */
+static void first_load_says_where_marks_are(void **state)
+{
+	struct fw_forget forgotten = { .gen = 9 };
+	struct moves moves = { 0 };
+	struct daemon d = start();
+
+	(void)state;
+	fw_apply_set_forget(d.apply, note_gen, &forgotten);
+	fw_apply_set_move(d.apply, note_move, &moves);
+	fw_apply_expect(d.apply);
+	assert_int_equal(forgotten.gen, 9);
+	load(&d, "option mark-mask 0x00ffff00\n" RULES_ONE);
+	assert_int_equal(forgotten.gen, 0);
+	assert_int_equal(forgotten.mark_shift, 8);
+	assert_int_equal(moves.n, 0);
+	check_marks(&d, 8, 0);
+	stop(&d);
+}
+
 /* Rules that we cannot read filter on, and can be replaced. */
 static void unreadable_rules_stay_in_force(void **state)
 {
@@ -318,6 +419,8 @@ int main(void)
 		TEST(freed_counters_start_at_zero),
 		TEST(generations_come_round),
 		TEST(ended_flows_stay_ended),
+		TEST(marks_move_with_a_load),
+		TEST(first_load_says_where_marks_are),
 		TEST(unreadable_rules_stay_in_force),
 		TEST(unreadable_rules_keep_hooks),
 	};

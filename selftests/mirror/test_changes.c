@@ -153,6 +153,74 @@ static void test_forget_all(void **state)
 	assert_generations(f, 300, 0, 0, 0);
 }
 
+/* Marks of two flows that have been moved, and of one that has not; of nobody's. */
+static const struct {
+	uint32_t before, after;
+} moves[] = {
+	{ 0x00630000, 0x00000063 }, { 0x00630000, 0x00000063 },
+	{ 0x00620074, 0x00000074 }, { 0x00000074, 0x00000074 },
+	{ 0x00000000, 0x00000000 },
+};
+
+static struct want moving(unsigned int i)
+{
+	return (struct want){ .proto = IPPROTO_TCP,
+			      .number = (uint16_t)(i + 1),
+			      .is_ipv6 = i % 2,
+			      .timeout_s = 500,
+			      .mark = moves[i].before };
+}
+
+/* Our bits go to where others' were; what has been moved is as the programs left it. */
+static void test_marks_move(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_flow flow;
+	struct want want;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(moves); i++) {
+		want = moving(i);
+		make_silent(&want, 1);
+	}
+	refresh(f);
+	assert_int_equal(fw_mirror_carry_marks(f->mirror, 16, 0), 0);
+	refresh(f);
+	for (unsigned int i = 0; i < ARRAY_SIZE(moves); i++) {
+		want = moving(i);
+		assert_true(find_flow(f, &want, &flow));
+		assert_int_equal(fw_mirror_mark(f->mirror, &flow),
+				 moves[i].after);
+		assert_int_equal(flow.mark >> FW_MARK_TCP_SHIFT,
+				 moves[i].after);
+	}
+	/* and the filter by a generation finds them there */
+	assert_int_equal(fw_mirror_forget_gen(f->mirror, 6, 5), 0);
+	refresh(f);
+	want = moving(0);
+	assert_true(find_flow(f, &want, &flow));
+	assert_int_equal(fw_mirror_mark(f->mirror, &flow), 0x53);
+	want = moving(2);
+	assert_true(find_flow(f, &want, &flow));
+	assert_int_equal(fw_mirror_mark(f->mirror, &flow), 0x74);
+}
+
+/* Others' bits are cleared where ours will be, and nowhere else. */
+static void test_marks_are_claimed(void **state)
+{
+	struct fixture *f = *state;
+	struct want want = { .proto = IPPROTO_UDP,
+			     .number = 1,
+			     .timeout_s = 500,
+			     .mark = 0x0061beef };
+	struct fw_flow flow;
+
+	make_silent(&want, 1);
+	assert_int_equal(fw_mirror_claim_marks(f->mirror, 0), 0);
+	refresh(f);
+	assert_true(find_flow(f, &want, &flow));
+	assert_int_equal(fw_mirror_mark(f->mirror, &flow), 0x00610000);
+}
+
 static void test_delete_one(void **state)
 {
 	struct fixture *f = *state;
@@ -337,6 +405,8 @@ int main(void)
 		TEST(test_heir),
 		TEST(test_end_gen),
 		TEST(test_forget_all),
+		TEST(test_marks_move),
+		TEST(test_marks_are_claimed),
 		TEST(test_kill),
 		TEST(test_kill_spares_successors),
 		TEST(test_delete_one),

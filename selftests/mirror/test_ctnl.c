@@ -227,7 +227,8 @@ static void note(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 static void test_kinds_of_events(void **state)
 {
 	struct seen seen = { 0 };
-	struct reader reader = { .fn = note, .data = &seen };
+	static struct fw_ctnl ctnl = { .shift = FW_MARK_SHIFT };
+	struct reader reader = { .ctnl = &ctnl, .fn = note, .data = &seen };
 	struct builder b;
 
 	(void)state;
@@ -263,7 +264,8 @@ static uint32_t pick(uint32_t n)
 static void feed(const void *bytes, size_t len)
 {
 	struct seen seen = { 0 };
-	struct reader reader = { .fn = note, .data = &seen };
+	static struct fw_ctnl ctnl = { .shift = FW_MARK_SHIFT };
+	struct reader reader = { .ctnl = &ctnl, .fn = note, .data = &seen };
 	void *copy = malloc(len ? len : 1);
 
 	assert_non_null(copy);

@@ -37,7 +37,7 @@
 	"interface wan = if0\n" \
 	"default in drop\n"     \
 	"default out drop\n"
-#define USER_BITS 0xbeefu     /* of the mark: the operator's */
+#define USER_BITS 0xbeefbeefu /* of the mark: the operator's, but for ours */
 #define ISN	  0xfffffff0u /* of all SYNs */
 #define ROOM	  (1u << 20)  /* that much may be acknowledged beyond */
 
@@ -48,6 +48,7 @@
 
 static struct harness h;
 static struct ct_table *table;
+static uint8_t shift; /* where our bits of the mark are */
 
 /* ---- packets and flows ------------------------------------------------------ */
 
@@ -151,10 +152,30 @@ static uint32_t put_frame(uint8_t *p, const struct fw_tuple *t, uint8_t flags,
 	return (uint32_t)(off + len);
 }
 
+static int load(const char *rules)
+{
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "option mark-mask 0x%08x\n%s",
+		       FW_MARK_HALF << shift, rules);
+	return harness_rules(&h, text);
+}
+
+/* Our bits alone, at the place of some rules. */
+static uint32_t bits_of(uint32_t gen, uint8_t state, uint8_t at)
+{
+	return (gen << 4 | state) << at;
+}
+
 static uint32_t mark_of(uint8_t state)
 {
-	return h.gen << FW_MARK_GEN_SHIFT |
-	       (uint32_t)state << FW_MARK_TCP_SHIFT | USER_BITS;
+	return bits_of(h.gen, state, shift) |
+	       (USER_BITS & ~(FW_MARK_HALF << shift));
+}
+
+static uint32_t state_of(uint32_t mark)
+{
+	return mark >> shift & 0xf;
 }
 
 static uint32_t life_of(unsigned int life)
@@ -271,8 +292,7 @@ static void complain(const struct step *s, enum fw_tcp_state state,
 		    s->reply ? "reply" : "orig", state,
 		    fw_tcp_state_name(state), s->flags, s->acks,
 		    s->entry.status, fw_reason_name(out->reason),
-		    fw_reason_name(v->reason),
-		    after->mark >> FW_MARK_TCP_SHIFT & 0xf, v->next,
+		    fw_reason_name(v->reason), state_of(after->mark), v->next,
 		    after->mark, after->status, status_after(s, v),
 		    after->left_s, seconds_after(s, v, state));
 }
@@ -285,8 +305,7 @@ static bool is_replaced(const struct step *s)
 
 	if (!ct_table_get(table, &t, &e))
 		return false;
-	return e.mark == (h.gen << FW_MARK_GEN_SHIFT |
-			  FW_TCP_SYN_SENT << FW_MARK_TCP_SHIFT) &&
+	return e.mark == bits_of(h.gen, FW_TCP_SYN_SENT, shift) &&
 	       !(e.status & (IPS_SEEN_REPLY | IPS_ASSURED)) &&
 	       is_about(e.left_s, life_of(FW_TCP_SYN_SENT));
 }
@@ -367,7 +386,7 @@ static void every_flag_in_every_state(void **state)
 	unsigned int wrong = 0;
 
 	(void)state;
-	assert_int_equal(harness_rules(&h, OPEN), 0);
+	assert_int_equal(load(OPEN), 0);
 	for (int hook = 0; hook < FW_HOOK_MAX && wrong < 20; hook++) {
 		for (int reply = 0; reply < 2; reply++) {
 			wrong += count_wrong_states(FW_AF_IPV4,
@@ -434,7 +453,7 @@ static void the_other_side_is_judged(void **state)
 	struct ct_entry after;
 
 	(void)state;
-	assert_int_equal(harness_rules(&h, SHUT), 0);
+	assert_int_equal(load(SHUT), 0);
 	for (unsigned int i = 0; i < 2 * 2 * FW_HOOK_MAX; i++) {
 		s.family = i & 1 ? FW_AF_IPV6 : FW_AF_IPV4;
 		s.hook = (enum fw_hook)(i / 4);
@@ -449,7 +468,7 @@ static void the_other_side_is_judged(void **state)
 		assert_true(is_about(after.left_s, 100));
 		forget(&s);
 	}
-	assert_int_equal(harness_rules(&h, OPEN), 0);
+	assert_int_equal(load(OPEN), 0);
 }
 
 /* Rules are loaded while a flow is over: no other way past them. */
@@ -466,11 +485,11 @@ static void an_old_generation_opens_nothing(void **state)
 	(void)state;
 	s.entry = (struct ct_entry){ .mark = mark_of(FW_TCP_TIME_WAIT),
 				     .left_s = 100 };
-	assert_int_equal(harness_rules(&h, "interface wan = if0\n"), 0);
+	assert_int_equal(load("interface wan = if0\n"), 0);
 	assert_true(try(&s, &out, &after));
 	assert_int_equal(out.reason, FW_REASON_DROP_DEFAULT);
 	forget(&s);
-	assert_int_equal(harness_rules(&h, OPEN), 0);
+	assert_int_equal(load(OPEN), 0);
 }
 
 /* ---- sequences ----------------------------------------------------------------- */
@@ -504,7 +523,7 @@ static enum fw_tcp_state talk(const char *text)
 	if (!ct_table_get(table, &orig, &e))
 		return FW_TCP_NONE;
 	ct_table_delete(table, &orig);
-	return e.mark >> FW_MARK_TCP_SHIFT & 0xf;
+	return state_of(e.mark);
 }
 
 static void conversations(void **state)
@@ -577,14 +596,14 @@ static void adopted_by_both_sides_only(void **state)
 
 	(void)state;
 	harness_adopt(&h, 60);
-	assert_int_equal(harness_rules(&h, OPEN "default out drop\n"), 0);
+	assert_int_equal(load(OPEN "default out drop\n"), 0);
 	for (unsigned int i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
 		harness_flush(&h);
 		assert_int_equal(talk(told[i].text), told[i].want);
 	}
 	harness_flush(&h);
 	harness_adopt(&h, 0);
-	assert_int_equal(harness_rules(&h, OPEN), 0);
+	assert_int_equal(load(OPEN), 0);
 }
 
 /* ---- time ----------------------------------------------------------------------- */
@@ -680,6 +699,115 @@ static void udp_has_two_states(void **state)
 	}
 }
 
+/* ---- rules move the marks --------------------------------------------------------- */
+
+static uint8_t other_half(void)
+{
+	return shift ? 0 : 16;
+}
+
+/* As user space loads rules with another mask over running ones. */
+static void load_moving(const char *rules)
+{
+	h.past.mark_before = (uint8_t)(other_half() + 1);
+	assert_int_equal(load(rules), 0);
+}
+
+static void load_moved(void)
+{
+	h.past.mark_before = 0;
+	h.past.ended_before = 0;
+	assert_int_equal(load(OPEN), 0);
+}
+
+/* A flow that earlier rules accepted, marked where they had their marks. */
+static struct ct_entry carried_entry(uint8_t state)
+{
+	return (struct ct_entry){
+		.mark = bits_of(h.gen - 1, state, other_half()),
+		.left_s = 100,
+	};
+}
+
+static void progress_moves_with_the_marks(void **state)
+{
+	static const enum fw_hook hooks[] = { FW_HOOK_INGRESS, FW_HOOK_EGRESS };
+	const struct tcp_known known = { .acks = true };
+	struct step s = { .proto = IPPROTO_TCP, .flags = ACK };
+	static struct outcome out;
+	struct tcp_verdict v;
+	struct ct_entry after;
+	unsigned int seen = 0;
+
+	(void)state;
+	load_moving(OPEN);
+	for (uint8_t i = 1; i < FW_TCP_STATE_MAX; i++) {
+		for (unsigned int j = 0; j < 8; j++) {
+			s.family = j & 1 ? FW_AF_IPV6 : FW_AF_IPV4;
+			s.reply = j & 2;
+			s.hook = hooks[j / 4];
+			s.entry = carried_entry(i);
+			v = tcp_judge(i, s.reply, s.flags, known);
+			(void)try(&s, &out, &after);
+			forget(&s);
+			if (v.reason != FW_REASON_ESTABLISHED)
+				continue;
+			assert_int_equal(out.reason, FW_REASON_ESTABLISHED);
+			assert_int_equal(
+				after.mark,
+				bits_of(h.gen, (uint8_t)v.next, shift));
+			seen++;
+		}
+	}
+	assert_true(seen > 80);
+	load_moved();
+}
+
+/* What earlier rules accepted is theirs wherever the mark is: kept, ended, judged. */
+static void generations_move_with_the_marks(void **state)
+{
+	struct step s = { .family = FW_AF_IPV4,
+			  .proto = IPPROTO_TCP,
+			  .hook = FW_HOOK_XDP,
+			  .flags = ACK };
+	static struct outcome out;
+	struct ct_entry after;
+
+	(void)state;
+	load_moving("option on-reload keep\n" OPEN);
+	s.entry = carried_entry(FW_TCP_SYN_RECV);
+	assert_true(try(&s, &out, &after));
+	assert_int_equal(out.reason, FW_REASON_ESTABLISHED);
+	assert_int_equal(after.mark, bits_of(h.gen, FW_TCP_ESTABLISHED, shift));
+	forget(&s);
+	/* bits that are others' again, on a flow that has been carried */
+	s.entry.mark = after.mark | FW_MARK_HALF << other_half();
+	assert_true(try(&s, &out, &after));
+	assert_int_equal(out.reason, FW_REASON_ESTABLISHED);
+	assert_int_equal(after.mark, s.entry.mark);
+	forget(&s);
+
+	load_moving("option on-reload kill\n" OPEN);
+	s.hook = FW_HOOK_INGRESS;
+	s.entry = carried_entry(FW_TCP_ESTABLISHED);
+	(void)try(&s, &out, &after);
+	forget(&s);
+	assert_int_equal(out.reason, FW_REASON_DROP_RELOAD);
+
+	load_moving(SHUT);
+	s.entry = carried_entry(FW_TCP_ESTABLISHED);
+	(void)try(&s, &out, &after);
+	forget(&s);
+	assert_int_equal(out.reason, FW_REASON_DROP_RELOAD);
+	/* nobody looks there any more */
+	load_moved();
+	s.family = FW_AF_IPV6; /* the other one has ended */
+	s.entry = carried_entry(FW_TCP_ESTABLISHED);
+	assert_true(try(&s, &out, &after));
+	assert_int_equal(after.mark, bits_of(h.gen, 0, shift) | s.entry.mark);
+	forget(&s);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -687,7 +815,8 @@ static int set_up(void **state)
 	harness_self(&h, "192.0.2.1", FW_SELF_ADDRESS);
 	harness_self(&h, "2001:db8:1::1", FW_SELF_ADDRESS);
 	table = ct_table_open();
-	return harness_rules(&h, OPEN);
+	h.past = (struct fw_image_past){ 0 };
+	return load(OPEN);
 }
 
 static int tear_down(void **state)
@@ -713,5 +842,20 @@ int main(void)
 		cmocka_unit_test(udp_has_two_states),
 	};
 
-	return cmocka_run_group_tests_name("tcp", tests, set_up, tear_down);
+	const struct CMUnitTest moves[] = {
+		cmocka_unit_test(progress_moves_with_the_marks),
+		cmocka_unit_test(generations_move_with_the_marks),
+	};
+	static const uint8_t shifts[] = { FW_MARK_SHIFT, 0, 9 };
+	int failed = 0;
+
+	for (size_t i = 0; i < sizeof(shifts) && !failed; i++) {
+		shift = shifts[i];
+		failed = cmocka_run_group_tests_name("tcp", tests, set_up,
+						     tear_down);
+		if (!failed && shift % 16 == 0)
+			failed = cmocka_run_group_tests_name("marks", moves,
+							     set_up, tear_down);
+	}
+	return failed;
 }
