@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "user/proto.h"
 #include "user/util.h"
@@ -16,10 +17,18 @@
  */
 #define LOAD_SHADOW_STEPS (FW_SHADOW_STEPS / 10)
 
+/* A text where it lies in the file that came along; no NUL is behind it. */
+struct sent_text {
+	char *name;
+	const char *data;
+	size_t len;
+};
+
 struct fw_compilation {
-	struct fw_text *texts;
+	const char *file; /* mapped, all of it; NULL: it is empty */
+	size_t bytes;	  /* of it */
+	struct sent_text *texts;
 	size_t n;
-	size_t bytes;
 	pthread_t thread;
 	bool has_thread;
 	/* How far it is: the thread says so, and leaves the program alone then. */
@@ -35,61 +44,48 @@ struct fw_compilation {
 
 /* ---- the texts ------------------------------------------------------------ */
 
-/* What is left of the file that came along. */
-struct rest {
-	const char *data;
-	size_t len;
-};
-
-static int take_text(const json_t *json, struct rest *rest, struct fw_text *ret)
+static int take_text(const json_t *json, size_t *at,
+		     const struct fw_compilation *compilation,
+		     struct sent_text *ret)
 {
 	const json_t *size = json_object_get(json, "size");
 	json_int_t n = json_integer_value(size);
 	size_t len;
 	int r;
 
-	if (!json_is_integer(size) || n < 0 || (uint64_t)n > rest->len)
+	if (!json_is_integer(size) || n < 0 ||
+	    (uint64_t)n > compilation->bytes - *at)
 		return -EBADMSG;
 	r = fw_json_bytes_get(json_object_get(json, "name"), &ret->name, &len);
 	if (r < 0)
 		return r;
 	ret->len = (size_t)n;
-	ret->data = malloc(ret->len + 1);
-	if (!ret->data)
-		return -ENOMEM;
-	memcpy(ret->data, rest->data, ret->len);
-	ret->data[ret->len] = '\0';
-	rest->data += ret->len;
-	rest->len -= ret->len;
+	ret->data = ret->len ? compilation->file + *at : "";
+	*at += ret->len;
 	return 0;
 }
 
 static int take_texts(struct fw_compilation *compilation,
 		      const struct fw_request *request, const json_t *list)
 {
-	size_t n = json_array_size(list);
-	_cleanup_free_ char *data = NULL;
-	struct rest rest;
+	size_t n = json_array_size(list), at = 0;
 	int r;
 
 	if (!n)
 		return -EBADMSG;
-	r = fw_request_file(request, &data, &rest.len);
+	r = fw_request_map(request, &compilation->file, &compilation->bytes);
 	if (r < 0)
 		return r;
-	rest.data = data;
-	compilation->bytes = rest.len;
 	compilation->texts = calloc(n, sizeof(*compilation->texts));
 	if (!compilation->texts)
 		return -ENOMEM;
-	/* A text that is not complete is freed with the others. */
 	while (compilation->n < n && r == 0) {
 		size_t i = compilation->n++;
 
-		r = take_text(json_array_get(list, i), &rest,
+		r = take_text(json_array_get(list, i), &at, compilation,
 			      &compilation->texts[i]);
 	}
-	return r == 0 && rest.len ? -EBADMSG : r;
+	return r == 0 && at < compilation->bytes ? -EBADMSG : r;
 }
 
 /* Skip what makes no difference in a path: "//" and "/./". */
@@ -119,7 +115,7 @@ static int read_sent(void *ctx, const char *name, struct fw_text *ret,
 	const struct fw_compilation *compilation = ctx;
 
 	for (size_t i = 0; i < compilation->n; i++) {
-		const struct fw_text *text = &compilation->texts[i];
+		const struct sent_text *text = &compilation->texts[i];
 
 		if (!is_same_path(text->name, name))
 			continue;
@@ -127,7 +123,8 @@ static int read_sent(void *ctx, const char *name, struct fw_text *ret,
 					 .data = malloc(text->len + 1),
 					 .len = text->len };
 		if (ret->name && ret->data) {
-			memcpy(ret->data, text->data, text->len + 1);
+			memcpy(ret->data, text->data, text->len);
+			ret->data[text->len] = '\0';
 			return 0;
 		}
 		free(ret->name);
@@ -164,7 +161,7 @@ static void compile(struct fw_compilation *compilation)
 		.accepted = on_accepted,
 		.shadow_steps = LOAD_SHADOW_STEPS,
 	};
-	const struct fw_text *first = &compilation->texts[0];
+	const struct sent_text *first = &compilation->texts[0];
 
 	compilation->result = fw_compile_with(
 		&options, first->name, first->data, first->len, read_sent,
@@ -209,28 +206,30 @@ size_t fw_compilation_bytes(const struct fw_compilation *compilation)
 	return compilation->bytes;
 }
 
-static bool begins_a_rule(const char *line)
+static bool begins_a_rule(const char *line, const char *end)
 {
 	static const enum fw_verdict verdicts[] = { FW_ACCEPT, FW_DROP,
 						    FW_REJECT };
 
-	line += strspn(line, " \t");
+	while (line < end && (*line == ' ' || *line == '\t'))
+		line++;
 	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++) {
 		const char *word = fw_verdict_name(verdicts[i]);
+		size_t len = strlen(word);
 
-		if (strncmp(line, word, strlen(word)) == 0)
+		if ((size_t)(end - line) >= len && memcmp(line, word, len) == 0)
 			return true;
 	}
 	return false;
 }
 
-static size_t count_rules(const struct fw_text *text)
+static size_t count_rules(const struct sent_text *text)
 {
 	const char *line = text->data, *end = text->data + text->len;
 	size_t n = 0;
 
 	while (line) {
-		n += begins_a_rule(line);
+		n += begins_a_rule(line, end);
 		line = memchr(line, '\n', (size_t)(end - line));
 		line = line ? line + 1 : NULL;
 	}
@@ -288,6 +287,11 @@ void fw_compilation_free(struct fw_compilation *compilation)
 	(void)pthread_mutex_destroy(&compilation->mutex);
 	fw_program_free(compilation->program);
 	fw_diag_done(&compilation->diag);
-	fw_texts_free(compilation->texts, compilation->n);
+	for (size_t i = 0; i < compilation->n; i++)
+		free(compilation->texts[i].name);
+	free(compilation->texts);
+	if (compilation->file)
+		(void)munmap((void *)(uintptr_t)compilation->file,
+			     compilation->bytes);
 	free(compilation);
 }

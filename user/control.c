@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -366,13 +367,10 @@ static int read_file(int fd, char *data, size_t len)
 	return 0;
 }
 
-int fw_request_file(const struct fw_request *request, char **ret_data,
-		    size_t *ret_len)
+static int check_file(const struct fw_request *request, size_t *ret_len)
 {
-	_cleanup_free_ char *data = NULL;
 	struct stat st;
-	size_t len;
-	int seals, r;
+	int seals;
 
 	if (request->file_fd < 0)
 		return -ENOENT;
@@ -383,7 +381,41 @@ int fw_request_file(const struct fw_request *request, char **ret_data,
 		return -EBADMSG;
 	if (st.st_size > FW_PROTO_MAX_REQUEST)
 		return -EMSGSIZE;
-	len = (size_t)st.st_size;
+	*ret_len = (size_t)st.st_size;
+	return 0;
+}
+
+int fw_request_map(const struct fw_request *request, const char **ret_data,
+		   size_t *ret_len)
+{
+	void *data;
+	int r;
+
+	r = check_file(request, ret_len);
+	if (r < 0)
+		return r;
+	*ret_data = NULL;
+	if (!*ret_len)
+		return 0;
+	/* Before Linux 6.7 what is sealed could not be mapped to be shared. */
+	data = mmap(NULL, *ret_len, PROT_READ, MAP_PRIVATE, request->file_fd,
+		    0);
+	if (data == MAP_FAILED)
+		return -errno;
+	*ret_data = data;
+	return 0;
+}
+
+int fw_request_file(const struct fw_request *request, char **ret_data,
+		    size_t *ret_len)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t len;
+	int r;
+
+	r = check_file(request, &len);
+	if (r < 0)
+		return r;
 	data = malloc(len + 1);
 	if (!data)
 		return -ENOMEM;
@@ -419,6 +451,12 @@ void fw_reply(struct fw_request *request, json_t *result)
 	reply = json_pack("{s:i, s:i, s:o}", "version", FW_PROTO_VERSION,
 			  "status", FW_EXIT_OK, "result", result);
 	put_reply(request, reply);
+}
+
+void fw_reply_flush(struct fw_request *request)
+{
+	/* What is left, and what is wrong, the loop finds out. */
+	(void)flush_out(request);
 }
 
 void fw_reply_error(struct fw_request *request, enum fw_exit status,

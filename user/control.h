@@ -65,8 +65,19 @@ size_t fw_control_clients(const struct fw_control *control);
 int fw_request_file(const struct fw_request *request, char **ret_data,
 		    size_t *ret_len);
 
+/**
+ * @brief The same without a copy, and without a NUL behind it.
+ *
+ * @param ret_data  to be given to munmap(); NULL if the file is empty
+ */
+int fw_request_map(const struct fw_request *request, const char **ret_data,
+		   size_t *ret_len);
+
 /** @brief Reply with a result, which is taken; NULL means out of memory. */
 void fw_reply(struct fw_request *request, json_t *result);
+
+/** @brief Send the reply now, before what the handler has to do still. */
+void fw_reply_flush(struct fw_request *request);
 
 void fw_reply_error(struct fw_request *request, enum fw_exit status,
 		    const char *format, ...)

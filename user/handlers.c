@@ -214,6 +214,7 @@ static void welcome(struct loading *loading)
 	(void)fw_compilation_take(compilation);
 	(void)fw_image_warn(&cost, fw_apply_program(daemon->apply), warnings);
 	fw_reply(loading->request, load_result(daemon, warnings));
+	fw_reply_flush(loading->request);
 }
 
 /* 0 if the rules are in force; the request has been answered anyway. */

@@ -73,12 +73,18 @@ static void handle_file(void *data, struct fw_request *request,
 			const json_t *args)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
+	const char *mapped = NULL;
+	size_t len = 0, mapped_len = 0;
 	int r;
 
 	(void)data;
 	(void)args;
 	r = fw_request_file(request, &text, &len);
+	if (fw_request_map(request, &mapped, &mapped_len) != r ||
+	    mapped_len != len || (len && memcmp(mapped, text, len) != 0))
+		r = -EIO;
+	if (mapped)
+		(void)munmap((void *)(uintptr_t)mapped, mapped_len);
 	if (r < 0) {
 		fw_reply_error(request, FW_EXIT_REQUEST, "file: %s",
 			       strerror(-r));
@@ -86,6 +92,21 @@ static void handle_file(void *data, struct fw_request *request,
 	}
 	fw_reply(request, json_pack("{s:s%, s:I}", "head", text,
 				    len < 8 ? len : 8, "len", (json_int_t)len));
+}
+
+static int goes_on[2] = { -1, -1 }; /* pipe to the handler of "early" */
+
+/* Replies before it is done, and is done when the client says so. */
+static void handle_early(void *data, struct fw_request *request,
+			 const json_t *args)
+{
+	char byte;
+
+	(void)data;
+	(void)args;
+	fw_reply(request, json_pack("{s:i}", "x", 1));
+	fw_reply_flush(request);
+	(void)read(goes_on[0], &byte, 1);
 }
 
 static void handle_end(void *data, struct fw_request *request,
@@ -99,9 +120,9 @@ static void handle_end(void *data, struct fw_request *request,
 }
 
 static const struct fw_verb verbs[] = {
-	{ "echo", handle_echo }, { "fail", handle_fail },
-	{ "rows", handle_rows }, { "file", handle_file },
-	{ "end", handle_end },
+	{ "echo", handle_echo },   { "fail", handle_fail },
+	{ "rows", handle_rows },   { "file", handle_file },
+	{ "early", handle_early }, { "end", handle_end },
 };
 
 static unsigned int patience_ms; /* of the next server */
@@ -148,10 +169,13 @@ static int start(void **state)
 		return -1;
 	(void)snprintf(fixture->path, sizeof(fixture->path), "%s/sock",
 		       fixture->dir);
+	if (pipe2(goes_on, O_CLOEXEC) < 0)
+		return -1;
 	(void)fflush(NULL);
 	fixture->server = fork();
 	if (fixture->server == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)close(goes_on[1]);
 		(void)close(fds[0]);
 		exit(serve(fixture->path, fds[1]));
 	}
@@ -275,6 +299,8 @@ static int stop(void **state)
 	assert_int_equal(waitpid(fixture->server, &status, 0), fixture->server);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	assert_int_equal(rmdir(fixture->dir), 0);
+	(void)close(goes_on[0]);
+	(void)close(goes_on[1]);
 	free(fixture);
 	return 0;
 }
@@ -295,6 +321,21 @@ static void test_answers(void **state)
 	expect_error(fd, FW_EXIT_KERNEL, "refused: 7");
 	send_json(fd, ask("nonsense"));
 	expect_error(fd, FW_EXIT_REQUEST, "does not know");
+}
+
+static void test_replies_early(void **state)
+{
+	const struct fixture *fixture = *state;
+	_cleanup_close_ int fd = dial(fixture);
+	_cleanup_json_ json_t *reply = NULL;
+	struct fw_buf in = { 0 };
+
+	send_json(fd, ask("early"));
+	reply = next(fd, &in);
+	assert_non_null(reply);
+	fw_buf_done(&in);
+	assert_int_equal(write(goes_on[1], "x", 1), 1);
+	expect_works(fixture);
 }
 
 static void test_refusals(void **state)
@@ -640,6 +681,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_answers, start, stop),
+		cmocka_unit_test_setup_teardown(test_replies_early, start,
+						stop),
 		cmocka_unit_test_setup_teardown(test_refusals, start, stop),
 		cmocka_unit_test_setup_teardown(test_garbage, start, stop),
 		cmocka_unit_test_setup_teardown(test_file, start, stop),
