@@ -33,7 +33,8 @@ struct rules {
 	uint32_t default_slots[FW_DIR_MAX];
 	uint32_t gen; /* 0: none */
 	uint8_t mark_shift;
-	int image_fd; /* -1: none */
+	bool is_in_place; /* image_fd: where the programs to come look for it */
+	int image_fd;	  /* -1: none */
 	struct fw_image_past past;
 	struct fw_image_cost cost;
 	struct fw_cover_set cover;
@@ -208,6 +209,10 @@ void fw_apply_expect(struct fw_apply *apply)
 	if (apply->now.image_fd >= 0)
 		(void)forget_gen(apply, coming_gen(apply),
 				 apply->now.mark_shift);
+	(void)fw_hosttab_settle(apply->tables);
+	/* Other programs are on their way, with a map of their own. */
+	if (fw_datapath_is_expecting(apply->dp))
+		return;
 	(void)keep_image(apply);
 	apply->spare_size = fw_datapath_size(apply->dp).image;
 	(void)fw_rulesets_new(apply->spare_size, &apply->spare_fd);
@@ -346,7 +351,9 @@ static int put_image(struct fw_apply *apply, struct rules *next,
 	if (r < 0)
 		return r;
 	size = fw_datapath_size(apply->dp);
-	if (apply->spare_size == size.image)
+	next->image_fd = fw_datapath_take_image(apply->dp);
+	next->is_in_place = next->image_fd >= 0;
+	if (!next->is_in_place && apply->spare_size == size.image)
 		next->image_fd = take_fd(&apply->spare_fd);
 	return fw_rulesets_make(image, size.image, &next->image_fd);
 }
@@ -425,7 +432,7 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 		return r;
 	if (!is_growing)
 		r = keep_image(apply);
-	if (r == 0)
+	if (r == 0 && !next->is_in_place)
 		r = fw_rulesets_switch(apply->dp, next->image_fd);
 	if (r < 0) {
 		fw_errorf(reterr, "cannot switch to the new rules: %s",

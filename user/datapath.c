@@ -30,6 +30,7 @@
 #include "user/pins.h"
 #include "user/privileges.h"
 #include "user/progs.h"
+#include "user/upcoming.h"
 #include "user/util.h"
 
 #define DEFAULT_ROOT "/sys/fs/bpf/fwctl" /* removed when nothing is in it */
@@ -47,8 +48,8 @@ struct fw_datapath {
 	struct fw_datapath_size size;
 	struct fwctl_bpf *next; /* programs that wait to take over */
 	struct fw_datapath_size next_size;
-	struct fwctl_bpf *spare; /* programs that may become the next ones */
-	struct fw_datapath_size spare_size;
+	int next_image; /* see fw_datapath_take_image(); -1: none */
+	struct fw_upcoming *upcoming;  /* that may become the next ones */
 	struct fw_counters next_stats; /* of rules, if they have their own */
 	struct fw_attach *attach;
 	bool is_adopted;
@@ -336,6 +337,17 @@ static bool has_own_stats(const struct fw_datapath *dp)
 	return dp->next_size.slots != dp->size.slots;
 }
 
+/* Which maps programs of another size share with those that run. */
+static void list_shared(const struct fw_datapath *dp,
+			const struct fw_datapath_size *size,
+			int maps[FW_MAP_MAX])
+{
+	memcpy(maps, dp->map, sizeof(dp->map));
+	maps[FW_MAP_RULESETS] = -1;
+	if (size->slots != dp->size.slots)
+		maps[FW_MAP_RULE_STATS] = -1;
+}
+
 static int load_beside(const struct fw_datapath *dp,
 		       const struct fw_datapath_size *size,
 		       struct fwctl_bpf **ret, char **reterr)
@@ -343,14 +355,27 @@ static int load_beside(const struct fw_datapath *dp,
 	bool had = fw_privileges_raised();
 	int maps[FW_MAP_MAX], r;
 
-	memcpy(maps, dp->map, sizeof(maps));
-	maps[FW_MAP_RULESETS] = -1;
-	if (size->slots != dp->size.slots)
-		maps[FW_MAP_RULE_STATS] = -1;
+	list_shared(dp, size, maps);
 	/* If it does not suffice, the kernel says so, and reterr what for. */
 	if (!had)
 		(void)fw_privileges_raise();
 	r = fw_progs_load(size, maps, ret, reterr);
+	if (!had)
+		(void)fw_privileges_drop(false);
+	return r;
+}
+
+/* The same on a thread, which begins with the capabilities of this one. */
+static int begin_beside(struct fw_datapath *dp,
+			const struct fw_datapath_size *size)
+{
+	bool had = fw_privileges_raised();
+	int maps[FW_MAP_MAX], r;
+
+	list_shared(dp, size, maps);
+	if (!had)
+		(void)fw_privileges_raise();
+	r = fw_upcoming_begin(size, maps, &dp->upcoming);
 	if (!had)
 		(void)fw_privileges_drop(false);
 	return r;
@@ -366,7 +391,6 @@ void fw_datapath_expect(struct fw_datapath *dp,
 			const struct fw_datapath_size *least,
 			const struct fw_datapath_size *size)
 {
-	_cleanup_free_ char *error = NULL;
 	struct fw_datapath_size larger = dp->size;
 
 	fw_datapath_expect_nothing(dp);
@@ -376,26 +400,34 @@ void fw_datapath_expect(struct fw_datapath *dp,
 		larger.image = size->image;
 	if (larger.slots < size->slots)
 		larger.slots = size->slots;
-	if (load_beside(dp, &larger, &dp->spare, &error) == 0)
-		dp->spare_size = larger;
+	(void)begin_beside(dp, &larger);
 }
 
 void fw_datapath_expect_nothing(struct fw_datapath *dp)
 {
-	fwctl_bpf__destroy(dp->spare);
-	dp->spare = NULL;
+	fw_upcoming_free(take_ptr(dp->upcoming));
+}
+
+/* The programs that were expected, if there are any and they suffice. */
+static bool take_upcoming(struct fw_datapath *dp,
+			  const struct fw_datapath_size *least)
+{
+	if (!dp->upcoming || !suffices(fw_upcoming_size(dp->upcoming), least))
+		return false;
+	dp->next_size = *fw_upcoming_size(dp->upcoming);
+	dp->next = fw_upcoming_take(dp->upcoming, &dp->next_image);
+	return dp->next;
 }
 
 static int load_next(struct fw_datapath *dp,
 		     const struct fw_datapath_size *least,
 		     const struct fw_datapath_size *size, char **reterr)
 {
-	if (dp->spare && suffices(&dp->spare_size, least)) {
-		dp->next = take_ptr(dp->spare);
-		dp->next_size = dp->spare_size;
-		return 0;
-	}
+	bool has_come = take_upcoming(dp, least);
+
 	fw_datapath_expect_nothing(dp);
+	if (has_come)
+		return 0;
 	dp->next_size = *size;
 	return load_beside(dp, size, &dp->next, reterr);
 }
@@ -435,10 +467,17 @@ int fw_datapath_grow(struct fw_datapath *dp,
 	return r;
 }
 
+int fw_datapath_take_image(struct fw_datapath *dp)
+{
+	return take_fd(&dp->next_image);
+}
+
 void fw_datapath_shrink(struct fw_datapath *dp)
 {
 	fwctl_bpf__destroy(dp->next);
 	dp->next = NULL;
+	fw_closep(&dp->next_image);
+	dp->next_image = -1;
 	fw_counters_unmap(&dp->next_stats);
 }
 
@@ -637,6 +676,7 @@ int fw_datapath_open(const char *pin_dir, const struct fw_datapath_size *size,
 	if (!dp)
 		return -ENOMEM;
 	dp->lock = -1;
+	dp->next_image = -1;
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		dp->map[i] = -1;
 	for (int i = 0; i < FW_HOOK_MAX; i++)
@@ -751,7 +791,7 @@ const struct fw_counters *fw_datapath_stats_before(const struct fw_datapath *dp)
 
 bool fw_datapath_is_expecting(const struct fw_datapath *dp)
 {
-	return dp->spare;
+	return dp->upcoming;
 }
 
 bool fw_datapath_is_growing(const struct fw_datapath *dp)

@@ -78,10 +78,11 @@ bool fw_datapath_adopted(const struct fw_datapath *dp);
 struct fw_datapath_size fw_datapath_size(const struct fw_datapath *dp);
 
 /**
- * @brief Load programs for rules that may turn out to be so large.
+ * @brief Begin to load programs for rules that may turn out to be so large.
  *
- * Nobody sees them but fw_datapath_grow(), which takes them if they suffice. If
- * they cannot be loaded, it tries once more, and says why.
+ * A thread does it. Nobody sees them but fw_datapath_grow(), which waits for them
+ * and takes them if they suffice. If they cannot be loaded, it tries once more,
+ * and says why.
  *
  * @param least  nothing happens if the running programs have room for it
  * @param size   what they are to have room for
@@ -112,7 +113,16 @@ int fw_datapath_grow(struct fw_datapath *dp,
 /** @brief Are there programs that wait to take over? */
 bool fw_datapath_is_growing(const struct fw_datapath *dp);
 
-/** @brief Are there programs that fw_datapath_expect() has loaded? */
+/**
+ * @brief Have the map for an image of programs that wait to take over.
+ *
+ * It is empty, and in its place: what is written into it needs no switch.
+ *
+ * @return its descriptor; -1: there is none
+ */
+int fw_datapath_take_image(struct fw_datapath *dp);
+
+/** @brief Are there programs that fw_datapath_expect() loads, or has loaded? */
 bool fw_datapath_is_expecting(const struct fw_datapath *dp);
 
 /**

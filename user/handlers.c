@@ -86,8 +86,7 @@ static int prepare(struct loading *loading)
 	int r;
 
 	r = open_datapath(loading);
-	/* Programs that come took longer than the rules, perhaps. */
-	if (r == 0 && !fw_datapath_is_expecting(daemon->datapath))
+	if (r == 0)
 		fw_apply_expect(daemon->apply);
 	return r;
 }

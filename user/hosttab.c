@@ -22,6 +22,7 @@ struct fw_hosttab {
 	struct fw_host *host; /* as the programs see it */
 	int inner, outer;     /* maps to wait with */
 	bool is_settled; /* no packet is at work with addresses not picked */
+	bool has_idle;	 /* nor with the table of interfaces not picked */
 };
 
 /* ---- layout --------------------------------------------------------------- */
@@ -283,7 +284,17 @@ static __u8 *iface_pick(struct fw_host *host, uint32_t gen)
 	return &host->iface_pick[gen % FW_HOST_PICKS];
 }
 
-int fw_hosttab_put_ifaces(const struct fw_hosttab *tables, uint32_t running,
+int fw_hosttab_settle(struct fw_hosttab *tables)
+{
+	int r = 0;
+
+	if (!tables->has_idle)
+		r = wait_for_packets(tables);
+	tables->has_idle = r == 0;
+	return r;
+}
+
+int fw_hosttab_put_ifaces(struct fw_hosttab *tables, uint32_t running,
 			  uint32_t gen, const struct fw_iface_entry *entries,
 			  size_t n)
 {
@@ -300,9 +311,10 @@ int fw_hosttab_put_ifaces(const struct fw_hosttab *tables, uint32_t running,
 	r = make_ifaces(entries, n, t);
 	/* for those with the last table of this generation, or with another one */
 	if (r == 0)
-		r = wait_for_packets(tables);
+		r = fw_hosttab_settle(tables);
 	if (r < 0)
 		return r;
+	tables->has_idle = false;
 	other = other_than(*iface_pick(host, running));
 	memcpy(&host->ifaces[other], t, sizeof(*t));
 	pick(iface_pick(host, gen), other);

@@ -36,9 +36,17 @@ void fw_hosttab_free(struct fw_hosttab *tables);
  * @return 0, -E2BIG with more than FW_MAX_IFACES, or another negative errno;
  *         then nothing has changed
  */
-int fw_hosttab_put_ifaces(const struct fw_hosttab *tables, uint32_t running,
+int fw_hosttab_put_ifaces(struct fw_hosttab *tables, uint32_t running,
 			  uint32_t gen, const struct fw_iface_entry *entries,
 			  size_t n);
+
+/**
+ * @brief Wait until no packet is at work with the table that the next interfaces
+ *        take, which they need not do themselves then.
+ *
+ * @return 0 or a negative errno
+ */
+int fw_hosttab_settle(struct fw_hosttab *tables);
 
 /**
  * @brief Read back the interfaces of a generation.

@@ -69,10 +69,10 @@ struct bpf_program *fw_progs_get(const struct fwctl_bpf *skel,
 /* ---- what libbpf says ------------------------------------------------------- */
 
 /*
- * libbpf has one print callback for the whole process and no argument for it.
- * One thread loads, and only while it does is the text kept.
+ * libbpf has one print callback for the whole process and no argument for it. It
+ * speaks on the thread that loads, and only while it does is the text kept.
  */
-static FILE *load_log;
+static _Thread_local FILE *load_log;
 
 __attribute__((format(printf, 2, 0))) static int
 on_libbpf(enum libbpf_print_level level, const char *format, va_list args)

@@ -78,10 +78,14 @@ int fw_rulesets_keep(const struct fw_datapath *dp, int image_fd)
 				   &slot_before, &image_fd, BPF_ANY);
 }
 
+int fw_rulesets_put(int rulesets_fd, int image_fd)
+{
+	return bpf_map_update_elem(rulesets_fd, &slot_zero, &image_fd, BPF_ANY);
+}
+
 int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd)
 {
-	return bpf_map_update_elem(fw_datapath_map(dp, FW_MAP_RULESETS),
-				   &slot_zero, &image_fd, BPF_ANY);
+	return fw_rulesets_put(fw_datapath_map(dp, FW_MAP_RULESETS), image_fd);
 }
 
 void fw_rulesets_forget(const struct fw_datapath *dp)

@@ -47,6 +47,9 @@ int fw_rulesets_keep(const struct fw_datapath *dp, int image_fd);
  */
 int fw_rulesets_switch(const struct fw_datapath *dp, int image_fd);
 
+/** @brief The same for a map of rule sets that is no datapath's yet. */
+int fw_rulesets_put(int rulesets_fd, int image_fd);
+
 /**
  * @brief Let go of the image before the running one, which was kept.
  *

@@ -382,24 +382,72 @@ static void larger_images_share_the_counters(void **state)
 	stop(&d);
 }
 
-/* XDP programs of ours that are loaded, attached or not. */
-static unsigned int count_programs(void)
+static uint32_t id_of_map(int fd)
 {
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	return info.id;
+}
+
+/* Is it an XDP program of ours that works with this map? */
+static bool is_prog_with(int fd, uint32_t map)
+{
+	uint32_t ids[64] = { 0 };
+	struct bpf_prog_info info = {
+		.map_ids = (uintptr_t)ids,
+		.nr_map_ids = ARRAY_SIZE(ids),
+	};
+	uint32_t len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    strcmp(info.name, "fw_xdp") != 0)
+		return false;
+	for (uint32_t i = 0; i < info.nr_map_ids && i < ARRAY_SIZE(ids); i++) {
+		if (ids[i] == map)
+			return true;
+	}
+	return false;
+}
+
+/* XDP programs of this daemon that are loaded, attached or not. */
+static unsigned int count_programs(const struct daemon *d)
+{
+	uint32_t id = 0, map = id_of_map(fw_datapath_map(d->dp, FW_MAP_HOST));
 	unsigned int n = 0;
-	uint32_t id = 0;
 
 	while (bpf_prog_get_next_id(id, &id) == 0) {
-		struct bpf_prog_info info = { 0 };
-		uint32_t len = sizeof(info);
 		int fd = bpf_prog_get_fd_by_id(id);
 
 		if (fd < 0)
 			continue;
-		if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-			n += strcmp(info.name, "fw_xdp") == 0;
+		n += is_prog_with(fd, map);
 		(void)close(fd);
 	}
 	return n;
+}
+
+/* A thread loads them. */
+static void wait_for_programs(const struct daemon *d, unsigned int n)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	for (int i = 0; i < 3000 && count_programs(d) != n; i++)
+		(void)nanosleep(&pause, NULL);
+	assert_int_equal(count_programs(d), n);
+}
+
+/* The map that coming programs find their image in. */
+static uint32_t coming_image(struct fw_datapath *dp)
+{
+	uint32_t id = 0, zero = 0;
+
+	assert_int_equal(
+		bpf_map_lookup_elem(fw_datapath_map(dp, FW_MAP_RULESETS), &zero,
+				    &id),
+		0);
+	return id;
 }
 
 /* Programs may be loaded before anybody knows that they are needed. */
@@ -408,33 +456,35 @@ static void what_was_expected_is_taken_if_it_suffices(void **state)
 	struct daemon d = start();
 	struct fw_datapath_size size, larger;
 	unsigned int programs;
-	char *error = NULL;
 	uint32_t slot;
+	char *error = NULL;
+	int fd;
 
 	(void)state;
 	load_many(&d, "p", 100);
 	slot = slot_of(&d, "p50");
 	load_with(&d, slot, 100, 200, 300);
-	programs = count_programs();
+	programs = count_programs(&d);
 	size = fw_datapath_size(d.dp);
 	fw_datapath_expect(d.dp, &size, &size);
-	assert_int_equal(count_programs(), programs);
+	assert_int_equal(count_programs(&d), programs);
 
 	/* Nobody sees them, and what turns out to be small does without. */
 	size.slots = 4 * FW_SLOTS_MIN;
 	fw_datapath_expect(d.dp, &size, &size);
-	assert_int_equal(count_programs(), programs + 1);
+	assert_true(fw_datapath_is_expecting(d.dp));
+	wait_for_programs(&d, programs + 1);
 	assert_int_equal(slots(&d), FW_SLOTS_MIN);
 	load_many(&d, "p", 200);
 	assert_int_equal(slots(&d), FW_SLOTS_MIN);
 	fw_datapath_expect_nothing(d.dp);
-	assert_int_equal(count_programs(), programs);
+	assert_int_equal(count_programs(&d), programs);
 
 	/* More than needed is as good, with counters that were cleared since. */
 	fw_datapath_expect(d.dp, &size, &size);
 	load_many(&d, "p", MANY);
 	assert_int_equal(slots(&d), 4 * FW_SLOTS_MIN);
-	assert_int_equal(count_programs(), programs);
+	assert_int_equal(count_programs(&d), programs);
 	load_with(&d, slot, 1000, 2000, 3000);
 	check_counter(&d, slot, 1102, 2202, 3302);
 
@@ -445,6 +495,11 @@ static void what_was_expected_is_taken_if_it_suffices(void **state)
 	larger.image *= 2;
 	assert_int_equal(fw_datapath_grow(d.dp, &size, &larger, &error), 0);
 	assert_int_equal(fw_datapath_size(d.dp).image, size.image);
+	/* They have a map for an image, in its place: no need to switch. */
+	fd = fw_datapath_take_image(d.dp);
+	assert_int_equal(id_of_map(fd), coming_image(d.dp));
+	assert_int_equal(fw_datapath_take_image(d.dp), -1);
+	(void)close(fd);
 	fw_datapath_shrink(d.dp);
 	size = fw_datapath_size(d.dp);
 
@@ -454,7 +509,7 @@ static void what_was_expected_is_taken_if_it_suffices(void **state)
 	load_many(&d, "x", 8 * FW_SLOTS_MIN);
 	assert_int_equal(slots(&d), 16 * FW_SLOTS_MIN);
 	fw_datapath_expect_nothing(d.dp);
-	assert_int_equal(count_programs(), programs);
+	assert_int_equal(count_programs(&d), programs);
 	stop(&d);
 }
 

@@ -240,8 +240,9 @@ static void two_generations_have_tables(void **state)
 		if (gen < 8 || gen == FW_MARK_GEN_MAX) {
 			put_one_iface(gen, gen, 1000 + gen);
 			expect_iface(gen, 1000 + gen);
-			/* a load that fails, and one that does not */
+			/* a load that fails, and one that was expected */
 			put_one_iface(gen, next, 2000 + next);
+			assert_int_equal(fw_hosttab_settle(h.tables), 0);
 			put_one_iface(gen, gen, 3000 + gen);
 			put_one_iface(gen, next, next);
 			expect_iface(gen, 3000 + gen);
