@@ -439,9 +439,11 @@ void fw_check_statements(struct fw_scope *scope, const struct fw_ast *ast,
 	}
 	check_beside_hooks(scope, &once, program);
 	fw_resolve_names(scope);
-	for (stmt = ast->first; stmt; stmt = stmt->next) {
+	n_left = ast->n_others;
+	for (stmt = ast->first; stmt && n_left; stmt = stmt->next) {
 		if (stmt->kind == FW_STMT_ANTISPOOF && !stmt->is_broken)
 			check_antispoof(scope, stmt, &once, program);
+		n_left -= stmt->kind != FW_STMT_RULE;
 	}
 	if (scope->zones.n == 0 && scope->c->rep.diag->errors == 0) {
 		fw_report_warning(&scope->c->rep, start,

@@ -63,12 +63,15 @@ static void skip_blanks(struct fw_lexer *lex)
 /* Offset behind the word characters that start at `off`. */
 static uint32_t word_end(const struct fw_lexer *lex, uint32_t off)
 {
-	const char *data = lex->data;
+	const char *data = lex->data, *p = data + off, *end = data + lex->len;
+	const char *start = p;
 
-	while (off < lex->len && is_word_char(data[off]) &&
-	       (data[off] != '-' || !is_arrow(lex, off)))
-		off++;
-	return off;
+	for (; p < end && is_word_char(*p); p++) {
+		/* The end of an arrow is no word character. */
+	}
+	if (p < end && *p == '>' && p > start && p[-1] == '-')
+		p--;
+	return (uint32_t)(p - data);
 }
 
 /* Offset behind the closing quote, or of the end of the line without one. */

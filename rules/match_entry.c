@@ -10,14 +10,13 @@
 static uint32_t slot_of(const struct fw_match_builder *b,
 			const struct fw_match_part *p)
 {
-	return p->need & FW_MATCH_HAS_TERM ? b->rows[p->rule]
-					   : b->slots[p->rule];
+	return p->need & FW_MATCH_HAS_TERM ? b->rows[p->rule] : p->slot;
 }
 
 static struct fw_match_entry entry_of(const struct fw_match_builder *b,
 				      const struct fw_match_part *p)
 {
-	uint32_t end = fw_match_end(b, p->rule);
+	uint32_t end = p->rule << FW_END_RULE_SHIFT | p->end;
 
 	if (p->need & FW_MATCH_HAS_TERM)
 		end |= FW_END_TERM;

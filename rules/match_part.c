@@ -621,6 +621,8 @@ static struct fw_match_part combine(const struct taken *t,
 		.port_lo = { t->port[0].lo[sport], t->port[1].lo[dport] },
 		.port_hi = { t->port[0].hi[sport], t->port[1].hi[dport] },
 		.len = { s->len, d->len },
+		.end = fw_match_end_of(t->row),
+		.slot = t->b->slots[t->number],
 	};
 }
 

@@ -17,7 +17,8 @@ struct fw_match_part {
 	uint32_t need;			 /* FW_NEED_*, FW_MATCH_HAS_TERM */
 	uint16_t port_lo[2], port_hi[2]; /* source, destination (or ICMP) */
 	uint8_t len[2];			 /* bits of the prefixes */
-	uint8_t pad[6];
+	uint16_t end;			 /* of the rule, see fw_match_end() */
+	uint32_t slot;			 /* its counter */
 };
 
 struct fw_match_chain {
@@ -63,17 +64,22 @@ static inline void fw_match_mask128(unsigned int len, uint64_t ret[2])
 	ret[1] = len <= 64 ? 0 : fw_match_mask64(len - 64);
 }
 
-/* How a rule ends, see FW_END_VERDICT_SHIFT. */
-static inline uint32_t fw_match_end(const struct fw_match_builder *b,
-				    uint32_t rule)
+/* How a rule ends but for its number, see FW_END_VERDICT_SHIFT. */
+static inline uint16_t fw_match_end_of(const struct fw_ir_row *row)
 {
-	const struct fw_ir_row *row = &b->program->rows[rule];
 	uint32_t flags = row->flags & FW_ROW_LOG ? FW_RESULT_LOG : 0;
 
 	if (row->flags & FW_ROW_STATELESS)
 		flags |= FW_RESULT_STATELESS;
-	return rule << FW_END_RULE_SHIFT | flags << FW_END_FLAGS_SHIFT |
-	       row->verdict;
+	return (uint16_t)(flags << FW_END_FLAGS_SHIFT | row->verdict);
+}
+
+/* How a rule ends. */
+static inline uint32_t fw_match_end(const struct fw_match_builder *b,
+				    uint32_t rule)
+{
+	return rule << FW_END_RULE_SHIFT |
+	       fw_match_end_of(&b->program->rows[rule]);
 }
 
 /* ---- match_part.c ---- */

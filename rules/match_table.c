@@ -25,6 +25,7 @@
 #define GROUP_V6       128
 #define COUNT_BITS_MAX 18
 
+#define AHEAD	   16	/* parts that are fetched before their turn */
 #define LEAST_ROOM 1024 /* entries that cuts may take in a small chain */
 
 struct table {
@@ -436,7 +437,7 @@ static int write_slots(struct writer *w, const struct table *t, size_t room,
 		       const struct slots *s, uint32_t off,
 		       struct fw_match_depth *depth)
 {
-	size_t i, n;
+	size_t i, n, ahead = 0;
 	int r;
 
 	for (i = 0; i < 1ul << s->bits; i++) {
@@ -446,6 +447,9 @@ static int write_slots(struct writer *w, const struct table *t, size_t room,
 		n = s->starts[i + 1] - start;
 		if (!n)
 			continue;
+		/* Neighbours in a slot are anywhere among all parts. */
+		for (; ahead < t->n && ahead < start + n + AHEAD; ahead++)
+			__builtin_prefetch(&w->parts[s->list[ahead]]);
 		r = fw_match_add_tree(w->b, w->is_v6, w->parts, &s->list[start],
 				      n, room * n / t->n, &ref, depth);
 		if (r < 0)
@@ -585,7 +589,9 @@ static uint64_t hash_whole(const struct fw_match_part *p, uint32_t term)
 	struct fw_match_part key = *p;
 
 	key.rule = p->need & FW_MATCH_HAS_TERM ? term : 0;
-	return fw_mem_hash(FW_HASH_SEED, &key, sizeof(key));
+	key.end = 0;
+	key.slot = 0;
+	return fw_mem_quick_hash(FW_HASH_SEED, &key, sizeof(key));
 }
 
 static bool is_same(const struct fw_match_builder *b,
@@ -595,6 +601,8 @@ static bool is_same(const struct fw_match_builder *b,
 	struct fw_match_part key = *x;
 
 	key.rule = y->rule;
+	key.end = y->end;
+	key.slot = y->slot;
 	return memcmp(&key, y, sizeof(key)) == 0 &&
 	       (!(x->need & FW_MATCH_HAS_TERM) ||
 		b->terms[x->rule] == b->terms[y->rule]);

@@ -15,7 +15,6 @@ bool fw_parser_is(const struct fw_parser *p, struct fw_span at,
 {
 	const char *s = fw_span_text(&p->c->sources, at);
 
-	/* Nearly all that are not this word begin otherwise. */
 	return at.len && *s == *word && at.len == strlen(word) &&
 	       memcmp(s, word, at.len) == 0;
 }
@@ -40,15 +39,9 @@ bool fw_parser_accept(struct fw_parser *p, enum fw_token_kind kind)
 	return true;
 }
 
-bool fw_parser_at_word(const struct fw_parser *p, const char *word)
+bool fw_parser_take_word(struct fw_parser *p, const char *word)
 {
-	return p->token.kind == FW_TOKEN_WORD &&
-	       fw_parser_is(p, p->token.at, word);
-}
-
-bool fw_parser_accept_word(struct fw_parser *p, const char *word)
-{
-	if (!fw_parser_at_word(p, word))
+	if (!fw_parser_is(p, p->token.at, word))
 		return false;
 	fw_parser_take(p);
 	return true;

@@ -30,11 +30,34 @@ struct fw_span fw_parser_take(struct fw_parser *p);
 /** @brief Consume the next token if it is of a kind. */
 bool fw_parser_accept(struct fw_parser *p, enum fw_token_kind kind);
 
+/** @brief Does a span hold exactly this text? */
+bool fw_parser_is(const struct fw_parser *p, struct fw_span at,
+		  const char *word);
+
+/** @brief Consume the next token, which is a word, if it is this one. */
+bool fw_parser_take_word(struct fw_parser *p, const char *word);
+
+/* Nearly all that are not this word begin otherwise. */
+static inline bool fw_parser_begins_as(const struct fw_parser *p,
+				       const char *word)
+{
+	return p->token.kind == FW_TOKEN_WORD &&
+	       p->lex.data[p->token.at.off] == *word;
+}
+
 /** @brief Is the next token this word? */
-bool fw_parser_at_word(const struct fw_parser *p, const char *word);
+static inline bool fw_parser_at_word(const struct fw_parser *p,
+				     const char *word)
+{
+	return fw_parser_begins_as(p, word) &&
+	       fw_parser_is(p, p->token.at, word);
+}
 
 /** @brief Consume the next token if it is this word. */
-bool fw_parser_accept_word(struct fw_parser *p, const char *word);
+static inline bool fw_parser_accept_word(struct fw_parser *p, const char *word)
+{
+	return fw_parser_begins_as(p, word) && fw_parser_take_word(p, word);
+}
 
 /** @brief Consume a token of this kind, or report what was expected. */
 bool fw_parser_expect(struct fw_parser *p, enum fw_token_kind kind,
@@ -130,7 +153,3 @@ bool fw_parser_mark_mask(struct fw_parser *p, uint8_t *ret_shift);
 
 /** @brief Is this a word that starts a clause of a rule? */
 bool fw_parser_is_clause(const char *word, size_t len);
-
-/** @brief Does a span hold exactly this text? */
-bool fw_parser_is(const struct fw_parser *p, struct fw_span at,
-		  const char *word);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mem.h"
 
@@ -72,30 +73,26 @@ static int compare(const void *a, const void *b)
 
 /* ---- sorting ------------------------------------------------------------- */
 
-#define DIGIT_BITS 16
-#define MANY	   4096 /* as many pay for counters of a digit */
-#define FEW	   16	/* as few are put in order one by one */
+#define MAX_DIGIT 11
+#define MANY	  4096 /* as many pay for counters of the widest digit */
+#define FEW	  16   /* as few are put in order one by one */
 
-/* Where the digit begins: with the highest bit in which two of them differ. */
-static unsigned int digit_shift(const struct entry *e, size_t n)
+/* The number of low bits in which they differ at all. */
+static unsigned int differing_bits(const struct entry *e, size_t n)
 {
 	uint64_t hi = 0, lo = 0;
-	unsigned int bits = 0;
 	size_t i;
 
 	for (i = 1; i < n; i++) {
 		hi |= e[i].prefix.hi ^ e[0].prefix.hi;
 		lo |= e[i].prefix.lo ^ e[0].prefix.lo;
 	}
-	if (hi) {
-		bits = 128 - (unsigned int)__builtin_clzll(hi);
-	} else if (lo) {
-		bits = 64 - (unsigned int)__builtin_clzll(lo);
-	}
-	return bits > DIGIT_BITS ? bits - DIGIT_BITS : 0;
+	if (hi)
+		return 128 - (unsigned int)__builtin_clzll(hi);
+	return lo ? 64 - (unsigned int)__builtin_clzll(lo) : 0;
 }
 
-static size_t digit_of(const struct entry *e, unsigned int shift)
+static size_t digit_of(const struct entry *e, unsigned int shift, size_t mask)
 {
 	uint64_t word = e->prefix.hi >> (shift & 63);
 
@@ -104,17 +101,13 @@ static size_t digit_of(const struct entry *e, unsigned int shift)
 		if (shift)
 			word |= e->prefix.hi << (64 - shift);
 	}
-	return word & ((1u << DIGIT_BITS) - 1);
+	return word & mask;
 }
 
 static void sort_few(struct entry *e, size_t n)
 {
 	size_t i, k;
 
-	if (n > FEW) {
-		qsort(e, n, sizeof(*e), compare);
-		return;
-	}
 	for (i = 1; i < n; i++) {
 		struct entry moving = e[i];
 
@@ -124,28 +117,42 @@ static void sort_few(struct entry *e, size_t n)
 	}
 }
 
-/* Into heaps by one digit, then each heap by itself; `ret` is as long as `e`. */
-static int sort(const struct entry *e, size_t n, struct entry *ret)
+/*
+ * By the highest digit in which they differ, then each heap by itself. Every
+ * level uses up at least six of 128 bits. `spare` is as long.
+ */
+static void sort(struct entry *e, struct entry *spare, size_t n)
 {
-	_cleanup_free_ uint32_t *ends = NULL;
-	unsigned int shift = digit_shift(e, n);
-	size_t n_digits = (size_t)1 << DIGIT_BITS;
+	uint32_t ends[1u << MAX_DIGIT];
+	unsigned int width = n < MANY ? 6 : MAX_DIGIT;
+	size_t n_digits = (size_t)1 << width;
+	unsigned int bits, shift;
 	size_t i, start = 0;
 
-	ends = calloc(n_digits, sizeof(*ends));
-	if (!ends)
-		return -ENOMEM;
+	if (n <= FEW) {
+		sort_few(e, n);
+		return;
+	}
+	bits = differing_bits(e, n);
+	if (!bits) {
+		qsort(e, n, sizeof(*e), compare);
+		return;
+	}
+	shift = bits > width ? bits - width : 0;
+	memset(ends, 0, n_digits * sizeof(*ends));
 	for (i = 0; i < n; i++)
-		ends[digit_of(&e[i], shift)]++;
+		ends[digit_of(&e[i], shift, n_digits - 1)]++;
 	for (i = 0; i < n_digits; i++) {
 		start += ends[i];
 		ends[i] = (uint32_t)start - ends[i];
 	}
 	for (i = 0; i < n; i++)
-		ret[ends[digit_of(&e[i], shift)]++] = e[i];
-	for (start = 0, i = 0; i < n_digits; start = ends[i++])
-		sort_few(ret + start, ends[i] - start);
-	return 0;
+		spare[ends[digit_of(&e[i], shift, n_digits - 1)]++] = e[i];
+	memcpy(e, spare, n * sizeof(*e));
+	for (start = 0, i = 0; i < n_digits; start = ends[i++]) {
+		if (ends[i] - start > 1)
+			sort(e + start, spare + start, ends[i] - start);
+	}
 }
 
 /* ---- the tree ------------------------------------------------------------ */
@@ -185,29 +192,23 @@ static void link_sorted(struct fw_prefixes *prefixes,
 
 int fw_prefixes_link(struct fw_prefixes *prefixes)
 {
-	_cleanup_free_ struct entry *entries = NULL, *sorted = NULL;
+	_cleanup_free_ struct entry *entries = NULL, *spare = NULL;
 	_cleanup_free_ struct fw_prefix *nodes = NULL;
 	size_t n = prefixes->n;
 	size_t i;
 
-	entries = calloc(n + 1, sizeof(*entries));
-	sorted = calloc(n + 1, sizeof(*sorted));
-	nodes = calloc(n + 1, sizeof(*nodes));
+	entries = malloc((n + 1) * sizeof(*entries));
+	spare = malloc((n + 1) * sizeof(*spare));
+	nodes = malloc((n + 1) * sizeof(*nodes));
 	prefixes->node = calloc(n + 1, sizeof(*prefixes->node));
 	prefixes->parent = calloc(n + 1, sizeof(*prefixes->parent));
-	if (!entries || !sorted || !nodes || !prefixes->node ||
+	if (!entries || !spare || !nodes || !prefixes->node ||
 	    !prefixes->parent)
 		return -ENOMEM;
 	for (i = 0; i < n; i++)
 		entries[i] = (struct entry){ prefixes->p[i], (uint32_t)i };
-	if (n < MANY) {
-		sort_few(entries, n);
-		link_sorted(prefixes, entries, nodes);
-		return 0;
-	}
-	if (sort(entries, n, sorted) < 0)
-		return -ENOMEM;
-	link_sorted(prefixes, sorted, nodes);
+	sort(entries, spare, n);
+	link_sorted(prefixes, entries, nodes);
 	return 0;
 }
 
