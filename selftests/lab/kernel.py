@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import shutil
+import socket
 import threading
 
 import pytest
@@ -60,6 +61,13 @@ def _esp():
 def _xfrmi():
     _esp()
     _link("ipsec0", "type", "xfrm", "dev", "lo", "if_id", "1")
+
+
+def _tunnels():
+    v4 = ("local", "192.0.2.1", "remote", "192.0.2.2")
+    v6 = ("local", "2001:db8::1", "remote", "2001:db8::2")
+    for kind, ends in (("gre", v4), ("ipip", v4), ("sit", v4), ("ip6gre", v6), ("ip6tnl", v6)):
+        _link(f"{kind}7", "type", kind, *ends)
 
 
 def _netem():
@@ -116,9 +124,15 @@ def _promtool():
         raise OSError("scripts/install-deps promtool fetches it")
 
 
-def _iperf3():
-    if not shutil.which("iperf3"):
-        raise OSError("no iperf3")
+def _programs(*names):
+    missing = [name for name in names if not shutil.which(name)]
+    if missing:
+        raise OSError(f"no {', '.join(missing)}")
+
+
+def _sctp():
+    for family in (socket.AF_INET, socket.AF_INET6):
+        socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
 
 
 def _bench():
@@ -134,6 +148,7 @@ FEATURES = {
     "br_netfilter": _br_netfilter,  # IP hooks for bridged packets
     "esp": _esp,  # IPv4 and IPv6, with AES-GCM
     "xfrmi": _xfrmi,  # XFRM interfaces
+    "tunnels": _tunnels,  # GRE, and IP in IP, of either family in either
     "netem": _netem,
     "tcx": _tcx,  # BPF links on TC (6.6)
     "notcx": _notcx,  # none: the clsact qdisc it is
@@ -142,7 +157,13 @@ FEATURES = {
     "vm": _vm,  # global settings may be changed
     "root": _root,
     "promtool": _promtool,
-    "iperf3": _iperf3,
+    "iperf3": lambda: _programs("iperf3"),
+    "curl": lambda: _programs("curl"),
+    "ssh": lambda: _programs("ssh", "ssh-keygen", "dropbear", "dropbearkey"),
+    "dig": lambda: _programs("dig"),
+    "traceroute": lambda: _programs("traceroute"),
+    "tracepath": lambda: _programs("tracepath"),
+    "sctp": _sctp,  # sockets of it, on both families
     "bench": _bench,  # the generator of live traffic, GNU time: no virtual machine
 }
 

@@ -20,7 +20,8 @@ INSTALL = "/usr/lib/dracut/dracut-install"
 # Debian packages whose programs and data are in there, with the libraries they need.
 PACKAGES = ("bash", "dash", "coreutils", "util-linux", "mount", "procps", "grep", "sed", "mawk",
             "findutils", "tar", "gzip", "kmod", "iproute2", "iputils-ping", "ethtool",
-            "conntrack", "nftables", "iperf3", "curl", "netbase", "bpftool", "ncurses-base",
+            "conntrack", "nftables", "iperf3", "curl", "openssh-client", "dropbear-bin",
+            "traceroute", "iputils-tracepath", "netbase", "bpftool", "ncurses-base",
             "libc-bin", "libcap2-bin")
 PYTHON = ("python3-pytest", "python3-scapy")
 BORING = re.compile(r"/usr/share/(doc|man|info|locale|lintian|bug|bash-completion|menu|"
@@ -74,6 +75,7 @@ def _base_root(root):
         (root / name).mkdir(parents=True)
     (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n"
                                          "nobody:x:65534:65534::/:/bin/false\n", "ascii")
+    (root / "etc" / "shells").write_text("/bin/bash\n", "ascii")
     (root / "etc" / "group").write_text("root:x:0:\nnogroup:x:65534:\n", "ascii")
 
 
