@@ -51,7 +51,8 @@ struct fw_apply {
 	struct fw_cover *cover;
 	struct rules now;
 	struct fw_timer *forget_timer; /* for the image before this one */
-	bool is_kept; /* the running image, for after the next switch */
+	bool is_kept;	/* the running image, for after the next switch */
+	uint64_t loads; /* since we are here, replacements of sets too */
 	uint32_t forgotten_gen; /* of which there are no marks; 0: none */
 	uint8_t forgotten_shift;
 	int spare_fd; /* a map for the next image; -1: none */
@@ -496,12 +497,13 @@ static void commit(struct fw_apply *apply, struct rules *next)
 			"cannot carry over the marks of flows yet, their packets do: %s",
 			strerror(-r));
 	}
+	apply->loads++;
 	apply->is_kept = false;
 	apply->forgotten_gen = 0;
 	fw_cover_trim(apply->cover, &apply->now.cover);
 	if (is_new) {
 		apply->since = time(NULL);
-		fw_slots_commit(apply->slots);
+		fw_slots_commit(apply->slots, apply->loads);
 		fw_program_free(old.program);
 	}
 	rules_done(&old);
@@ -960,6 +962,27 @@ uint32_t fw_apply_default_slot(const struct fw_apply *apply, enum fw_dir dir)
 const char *fw_apply_slot_label(const struct fw_apply *apply, uint32_t slot)
 {
 	return fw_slots_label(apply->slots, slot);
+}
+
+bool fw_apply_slot_is_reused(const struct fw_apply *apply, uint32_t slot)
+{
+	return fw_slots_since(apply->slots, slot) != 0;
+}
+
+const char *fw_apply_slot_label_at(const struct fw_apply *apply, uint32_t slot,
+				   uint32_t gen)
+{
+	uint64_t since = fw_slots_since(apply->slots, slot);
+	uint32_t now = apply->now.gen, loads_ago;
+
+	if (!since)
+		return fw_slots_label(apply->slots, slot);
+	if (!gen || gen > FW_MARK_GEN_MAX || since > apply->loads)
+		return NULL;
+	loads_ago = gen <= now ? now - gen : now + FW_MARK_GEN_MAX - gen;
+	return apply->loads - since >= loads_ago
+		       ? fw_slots_label(apply->slots, slot)
+		       : NULL;
 }
 
 const struct fw_apply_iface *fw_apply_ifaces(const struct fw_apply *apply,

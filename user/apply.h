@@ -147,6 +147,18 @@ uint32_t fw_apply_default_slot(const struct fw_apply *apply, enum fw_dir dir);
 /** @brief Label that owns a slot, also of rules that are gone; NULL: none. */
 const char *fw_apply_slot_label(const struct fw_apply *apply, uint32_t slot);
 
+/** @brief True if the slot may have been another label's before. */
+bool fw_apply_slot_is_reused(const struct fw_apply *apply, uint32_t slot);
+
+/**
+ * @brief The label that a slot had in the rules of a generation.
+ *
+ * @param gen  0: not known
+ * @return borrowed; NULL: nobody knows any more
+ */
+const char *fw_apply_slot_label_at(const struct fw_apply *apply, uint32_t slot,
+				   uint32_t gen);
+
 /** @brief Declared interfaces; borrowed until the loop runs again. */
 const struct fw_apply_iface *fw_apply_ifaces(const struct fw_apply *apply,
 					     size_t *ret_n);

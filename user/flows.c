@@ -117,9 +117,14 @@ static const char *label_of(const struct fw_daemon *daemon,
 			    const struct fw_flow *flow)
 {
 	/* The rules may have been unloaded since the list was made. */
-	return daemon->apply && flow->slot
-		       ? fw_apply_slot_label(daemon->apply, flow->slot)
-		       : NULL;
+	if (!daemon->apply || !flow->slot)
+		return NULL;
+	/* Its rule may be gone for so long that another one has the slot. */
+	if (fw_apply_slot_is_reused(daemon->apply, flow->slot))
+		return fw_apply_slot_label_at(
+			daemon->apply, flow->slot,
+			fw_mirror_judged_by(daemon->mirror, flow));
+	return fw_apply_slot_label(daemon->apply, flow->slot);
 }
 
 static const char *ifname_of(const struct fw_daemon *daemon,

@@ -768,7 +768,29 @@ void fw_mirror_free(struct fw_mirror *mirror)
 	free(mirror);
 }
 
+static bool is_ours_alone(const struct fw_flow *flow)
+{
+	return !flow->ct_id && flow->orig.proto != IPPROTO_TCP &&
+	       flow->orig.proto != IPPROTO_UDP;
+}
+
 /* ---- answers ----------------------------------------------------------------------- */
+
+uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
+			     const struct fw_flow *flow)
+{
+	struct fw_flow_info info;
+	struct fw_xflow xflow;
+
+	for (size_t i = 0; is_ours_alone(flow) && i < XFLOW_MAPS; i++) {
+		if (bpf_map_lookup_elem(mirror->xflows_fds[i], &flow->orig,
+					&xflow) == 0)
+			return xflow.gen;
+	}
+	return bpf_map_lookup_elem(mirror->flow_info_fd, &flow->orig, &info) < 0
+		       ? 0
+		       : info.gen;
+}
 
 struct each {
 	int (*fn)(void *data, const struct fw_flow *flow);
@@ -793,12 +815,6 @@ int fw_mirror_foreach(const struct fw_mirror *mirror,
 	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
 
 	return fw_flowtab_foreach(mirror->tab, show_entry, &each);
-}
-
-static bool is_ours_alone(const struct fw_flow *flow)
-{
-	return !flow->ct_id && flow->orig.proto != IPPROTO_TCP &&
-	       flow->orig.proto != IPPROTO_UDP;
 }
 
 /* What the kernel may pick up again by itself: see was_ended() in kern/flow.h. */

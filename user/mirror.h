@@ -87,6 +87,10 @@ int fw_mirror_foreach(const struct fw_mirror *mirror,
 int fw_mirror_kill(struct fw_mirror *mirror, const struct fw_flow *flows,
 		   size_t n, uint64_t *ret_killed);
 
+/** @brief The generation whose rules have judged a flow; 0: not known any more. */
+uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
+			     const struct fw_flow *flow);
+
 void fw_mirror_stats(const struct fw_mirror *mirror,
 		     struct fw_mirror_stats *ret);
 

@@ -5,8 +5,9 @@
  *
  * A freed slot keeps its label until it is given away, and slots are given away
  * in a circle: running flows of a rule that is gone show its name for as long
- * as possible. The circle is as large as the map of the running programs, for a
- * larger map needs other programs; it is doubled when nothing in it is free.
+ * as possible. Once a slot has another label, those that are left are nobody's.
+ * The circle is as large as the map of the running programs, for a larger map needs
+ * other programs; it is doubled when nothing in it is free.
  */
 #include "user/slots.h"
 
@@ -29,6 +30,8 @@ struct slot {
 	bool is_new;	 /* taken in this round */
 	bool is_seen;	 /* assigned in this round */
 	bool has_counts; /* perhaps, of an earlier label */
+	uint64_t
+		since; /* the load when it ceased to be of another one; 0: never */
 };
 
 struct fw_slots {
@@ -219,10 +222,14 @@ int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot)
 	return take(slots, label, hash_of(label), slot);
 }
 
-void fw_slots_commit(struct fw_slots *slots)
+void fw_slots_commit(struct fw_slots *slots, uint64_t load)
 {
 	for (uint32_t i = 1; i < slots->size; i++) {
-		if (slots->slot[i].is_used && !slots->slot[i].is_seen)
+		struct slot *s = &slots->slot[i];
+
+		if (s->is_used && s->is_new && s->has_counts)
+			s->since = load;
+		if (s->is_used && !s->is_seen)
 			release(slots, i);
 	}
 }
@@ -230,8 +237,10 @@ void fw_slots_commit(struct fw_slots *slots)
 void fw_slots_abort(struct fw_slots *slots)
 {
 	for (uint32_t i = 1; i < slots->size; i++) {
-		if (slots->slot[i].is_used && slots->slot[i].is_new)
-			release(slots, i);
+		if (!slots->slot[i].is_used || !slots->slot[i].is_new)
+			continue;
+		release(slots, i);
+		slots->slot[i].since = FW_SLOTS_NEVER;
 	}
 	slots->size = slots->size_before;
 }
@@ -239,4 +248,9 @@ void fw_slots_abort(struct fw_slots *slots)
 const char *fw_slots_label(const struct fw_slots *slots, uint32_t slot)
 {
 	return slot < FW_MAX_SLOTS ? slots->slot[slot].label : NULL;
+}
+
+uint64_t fw_slots_since(const struct fw_slots *slots, uint32_t slot)
+{
+	return slot < FW_MAX_SLOTS ? slots->slot[slot].since : 0;
 }

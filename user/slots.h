@@ -61,8 +61,19 @@ void fw_slots_clear_new(const struct fw_slots *slots,
  */
 int fw_slots_claim(struct fw_slots *slots, const char *label, uint32_t slot);
 
-void fw_slots_commit(struct fw_slots *slots);
+/** @param load  number of the load, from 1; see fw_slots_since() */
+void fw_slots_commit(struct fw_slots *slots, uint64_t load);
 void fw_slots_abort(struct fw_slots *slots);
 
 /** @brief Label of a slot, also of one that was freed; NULL: never used. */
 const char *fw_slots_label(const struct fw_slots *slots, uint32_t slot);
+
+#define FW_SLOTS_NEVER UINT64_MAX
+
+/**
+ * @brief Since which load it is the label of that slot.
+ *
+ * @return what fw_slots_commit() was given; 0: nobody else is known to have had it;
+ *         FW_SLOTS_NEVER: of a round that was aborted
+ */
+uint64_t fw_slots_since(const struct fw_slots *slots, uint32_t slot);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -251,6 +252,54 @@ static void failed_replacement_changes_nothing(void **state)
 	stop(&d);
 }
 
+#define MANY_LABELS 2000
+
+/* Rules that have as many labels, with this beginning. */
+static void load_many(struct daemon *d, char beginning)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	(void)fputs("interface wan = dpa\n", out);
+	for (int i = 0; i < MANY_LABELS; i++)
+		(void)fprintf(
+			out, "accept in proto tcp to self port %d label %c%d\n",
+			i + 1, beginning, i);
+	assert_int_equal(fclose(out), 0);
+	load(d, text);
+}
+
+/* A flow that a rule let in whose slot is another's by now is of no rule. */
+static void gone_labels_are_not_mistaken(void **state)
+{
+	struct daemon d = start();
+	const char *label;
+	uint32_t slot;
+
+	(void)state;
+	load(&d, RULES_ONE);
+	slot = slot_of(&d, "first");
+	load_many(&d, 'a');
+	load_many(&d, 'b');
+	assert_string_equal(fw_apply_slot_label_at(d.apply, slot, 1), "first");
+	load_many(&d, 'c');
+	label = fw_apply_slot_label(d.apply, slot);
+	assert_int_equal(label[0], 'c');
+	assert_true(fw_apply_slot_is_reused(d.apply, slot));
+	for (int i = 0; i < 2; i++) {
+		assert_null(fw_apply_slot_label_at(d.apply, slot, 0));
+		assert_null(fw_apply_slot_label_at(d.apply, slot, 1));
+		assert_null(fw_apply_slot_label_at(d.apply, slot, 3));
+		label = fw_apply_slot_label_at(d.apply, slot, 4);
+		assert_non_null(label);
+		assert_int_equal(label[0], 'c');
+		load_many(&d, 'c');
+	}
+	stop(&d);
+}
+
 static void failed_first_load_leaves_nothing(void **state)
 {
 	struct daemon d = start();
@@ -369,6 +418,7 @@ int main(void)
 		TEST(modes_follow_the_rules),
 		TEST(failed_load_changes_nothing),
 		TEST(failed_replacement_changes_nothing),
+		TEST(gone_labels_are_not_mistaken),
 		TEST(failed_first_load_leaves_nothing),
 		TEST(three_capabilities_are_enough),
 		TEST(thousand_loads_leak_nothing),

@@ -53,7 +53,7 @@ static void free_slots_come_before_new_ones(void **state)
 	assert_true(assign(slots, 'a', FW_SLOTS_MIN - 1) < FW_SLOTS_MIN);
 	assert_int_equal(fw_slots_needed(slots), FW_SLOTS_MIN);
 	assert_int_equal(fw_slots_assign(slots, "a0", &first), 0);
-	fw_slots_commit(slots);
+	fw_slots_commit(slots, 1);
 
 	/* One more, and a round that fails. */
 	fw_slots_begin(slots, FW_SLOTS_MIN);
@@ -66,7 +66,7 @@ static void free_slots_come_before_new_ones(void **state)
 	fw_slots_begin(slots, FW_SLOTS_MIN);
 	(void)assign(slots, 'a', FW_SLOTS_MIN / 2);
 	assert_true(assign(slots, 'b', 100) >= FW_SLOTS_MIN);
-	fw_slots_commit(slots);
+	fw_slots_commit(slots, 1);
 	assert_int_equal(fw_slots_assign(slots, "a0", &again), 0);
 	assert_int_equal(again, first);
 
@@ -76,7 +76,7 @@ static void free_slots_come_before_new_ones(void **state)
 		assert_true(assign(slots, c, FW_SLOTS_MIN / 2) <
 			    2 * FW_SLOTS_MIN);
 		assert_int_equal(fw_slots_needed(slots), 2 * FW_SLOTS_MIN);
-		fw_slots_commit(slots);
+		fw_slots_commit(slots, 1);
 	}
 	fw_slots_free(slots);
 }
@@ -90,22 +90,32 @@ static void freed_slots_keep_their_label(void **state)
 	(void)state;
 	fw_slots_begin(slots, FW_SLOTS_MIN);
 	assert_int_equal(fw_slots_assign(slots, "gone", &first), 0);
-	fw_slots_commit(slots);
+	fw_slots_commit(slots, 1);
 	fw_slots_begin(slots, FW_SLOTS_MIN);
-	fw_slots_commit(slots);
+	fw_slots_commit(slots, 1);
 	for (unsigned int i = 1; i < FW_SLOTS_MIN - 1; i++) {
 		char label[2] = { (char)('a' + i % 2), '\0' };
 		uint32_t slot;
 
 		fw_slots_begin(slots, FW_SLOTS_MIN);
 		assert_int_equal(fw_slots_assign(slots, label, &slot), 0);
-		fw_slots_commit(slots);
+		fw_slots_commit(slots, 1);
 		assert_string_equal(fw_slots_label(slots, first), "gone");
 	}
+	assert_int_equal(fw_slots_since(slots, first), 0);
 	fw_slots_begin(slots, FW_SLOTS_MIN);
 	(void)assign(slots, 'x', 2);
-	fw_slots_commit(slots);
+	fw_slots_commit(slots, 7);
 	assert_string_not_equal(fw_slots_label(slots, first), "gone");
+	assert_int_equal(fw_slots_since(slots, first), 7);
+	fw_slots_begin(slots, FW_SLOTS_MIN);
+	fw_slots_commit(slots, 8);
+	for (unsigned int i = 0; i < 2; i++) {
+		fw_slots_begin(slots, FW_SLOTS_MIN);
+		(void)assign(slots, (char)('y' + i), FW_SLOTS_MIN - 1);
+		fw_slots_abort(slots);
+		assert_int_equal(fw_slots_since(slots, first), FW_SLOTS_NEVER);
+	}
 	fw_slots_free(slots);
 }
 
@@ -125,7 +135,7 @@ static void all_slots_and_no_more(void **state)
 	/* Nothing of it is left. */
 	fw_slots_begin(slots, FW_SLOTS_MIN);
 	assert_true(assign(slots, 'b', 100) < FW_SLOTS_MIN);
-	fw_slots_commit(slots);
+	fw_slots_commit(slots, 1);
 	fw_slots_free(slots);
 }
 
