@@ -31,6 +31,15 @@ def count(lab, *words):
     return number
 
 
+def open_many(lab):
+    """Load RULES; 3000 flows from 100 hosts, of ports from 1000 on."""
+    lab.load(RULES)
+    many = [frame(ip(4, src=f"192.0.2.{100 + i % 100}") / UDP(sport=1000 + i, dport=7))
+            for i in range(3000)]
+    lab.client.send_raw("eth0", many)
+    lab.gain(lab.counters(), lambda _: count(lab, "port", "7") == 3000, 10)
+
+
 @both
 def test_terms(own_lab, family):
     """Each term picks what it names, and all have to agree."""
@@ -71,11 +80,7 @@ def test_terms(own_lab, family):
 def test_few_of_many(own_lab):
     """The daemon picks: of thousands only those that match are told; in order."""
     lab = own_lab
-    lab.load(RULES)
-    many = [frame(ip(4, src=f"192.0.2.{100 + i % 100}") / UDP(sport=1000 + i, dport=7))
-            for i in range(3000)]
-    lab.client.send_raw("eth0", many)
-    lab.gain(lab.counters(), lambda _: count(lab, "port", "7") == 3000, 10)
+    open_many(lab)
     few = shown(lab, "from", "192.0.2.142", "port", "1000-1399", "sort", "port")
     assert [f["original"]["source_port"] for f in few] == [1042, 1142, 1242, 1342]
     ages = [f["age"] for f in shown(lab, "sort", "age")]
@@ -163,11 +168,7 @@ def test_kill_others(lab, family):
 def test_kill_many(own_lab):
     """Thousands at once, none of another filter."""
     lab = own_lab
-    lab.load(RULES)
-    many = [frame(ip(4, src=f"192.0.2.{100 + i % 100}") / UDP(sport=1000 + i, dport=7))
-            for i in range(3000)]
-    lab.client.send_raw("eth0", many)
-    lab.gain(lab.counters(), lambda _: count(lab, "port", "7") == 3000, 10)
+    open_many(lab)
     assert kill(lab, "port", "1000-3499") == 2500
     assert count(lab, "all") == 500 and len(lab.conntrack()) == 500
     assert kill(lab, "all") == 500

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "checksum.h"
 #include "random_case.h"
 
 static uint8_t *put16(uint8_t *p, uint32_t v)
@@ -109,19 +110,6 @@ static uint32_t put_options(struct rng *rng, uint8_t *p)
 	return (lens[i] + 3u) & ~3u;
 }
 
-static void put_checksum(struct rng *rng, uint8_t *ip, uint32_t len)
-{
-	uint32_t sum = 0;
-
-	for (uint32_t i = 0; i < len; i += 2)
-		sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	(void)put16(ip + 10, ~sum);
-	if (one_in(rng, 25))
-		ip[10 + rng_below(rng, 2)] ^= (uint8_t)(1 << rng_below(rng, 8));
-}
-
 static uint8_t *put_ipv4(struct rng *rng, uint8_t *p, const struct fw_key *k,
 			 uint32_t l4_len)
 {
@@ -137,7 +125,9 @@ static uint8_t *put_ipv4(struct rng *rng, uint8_t *p, const struct fw_key *k,
 	p[9] = k->proto;
 	memcpy(p + 12, &k->saddr.w[3], 4);
 	memcpy(p + 16, &k->daddr.w[3], 4);
-	put_checksum(rng, p, len);
+	put_ip_checksum(p);
+	if (one_in(rng, 25))
+		p[10 + rng_below(rng, 2)] ^= (uint8_t)(1 << rng_below(rng, 8));
 	return p + len;
 }
 

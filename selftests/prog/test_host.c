@@ -21,6 +21,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "checksum.h"
 #include "harness.h"
 #include "kern/host.h"
 #include "user/hosttab.h"
@@ -292,19 +293,6 @@ struct reader {
 	uint32_t wanted; /* what the program has to return */
 };
 
-/* Of an IPv4 header without options (RFC 1071). */
-static void put_checksum(uint8_t *ip)
-{
-	uint32_t sum = 0;
-
-	for (int i = 0; i < 20; i += 2)
-		sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
-	sum = (sum >> 16) + (sum & 0xffff);
-	sum += sum >> 16;
-	ip[10] = (uint8_t)(~sum >> 8);
-	ip[11] = (uint8_t)~sum;
-}
-
 static void make_frame(uint8_t frame[60], const char *src)
 {
 	static const uint8_t start[] = {
@@ -317,7 +305,7 @@ static void make_frame(uint8_t frame[60], const char *src)
 	memcpy(frame, start, sizeof(start));
 	(void)inet_pton(AF_INET, src, frame + 26);
 	(void)inet_pton(AF_INET, SELF, frame + 30);
-	put_checksum(frame + 14);
+	put_ip_checksum(frame + 14);
 	memcpy(frame + 34, udp, sizeof(udp));
 }
 

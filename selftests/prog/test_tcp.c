@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksum.h"
 #include "ct_entry.h"
 #include "harness.h"
 #include "tcp_judge.h"
@@ -88,17 +89,6 @@ static struct fw_tuple turned(const struct fw_tuple *t)
 	return r;
 }
 
-static uint16_t ip_checksum(const struct iphdr *ip)
-{
-	const uint16_t *word = (const uint16_t *)ip;
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i < sizeof(*ip) / sizeof(*word); i++)
-		sum += word[i];
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~(sum + (sum >> 16));
-}
-
 static size_t put_l3(uint8_t *p, const struct fw_tuple *t, uint16_t l4_len)
 {
 	struct iphdr *ip = (struct iphdr *)p;
@@ -112,7 +102,7 @@ static size_t put_l3(uint8_t *p, const struct fw_tuple *t, uint16_t l4_len)
 		ip->tot_len = htons((uint16_t)(sizeof(*ip) + l4_len));
 		ip->saddr = t->saddr.w[3];
 		ip->daddr = t->daddr.w[3];
-		ip->check = ip_checksum(ip);
+		put_ip_checksum(p);
 		return sizeof(*ip);
 	}
 	ip6->ip6_vfc = 0x60;
