@@ -298,6 +298,7 @@ struct fw_timeouts {
 /* what a load does to flows that earlier rules accepted; neither: judge again */
 #define FW_OPT_RELOAD_KEEP  0x10
 #define FW_OPT_RELOAD_KILL  0x20
+#define FW_OPT_FLOW_ACCT    0x40 /* packets and bytes of each flow */
 #define FW_OPT_CT_HOOKS	    0x80 /* of the daemon alone */
 
 /*
@@ -438,6 +439,12 @@ struct fw_rule_counter {
 	__u64 flows; /* flows it opened */
 };
 
+/* Of a flow, with FW_OPT_FLOW_ACCT: [0] as its opener sends, [1] the answers. */
+struct fw_flow_counts {
+	__u64 packets[2];
+	__u64 bytes[2]; /* of IP packets, headers with them */
+};
+
 /* `flow_info`: struct fw_tuple -> who let the flow in, and whether it was cut */
 struct fw_flow_info {
 	__u64 opened_ns; /* CLOCK_MONOTONIC */
@@ -449,6 +456,7 @@ struct fw_flow_info {
 	__u8 ended; /* cut: only a SYN makes it a flow again */
 	__u8 pad[2];
 	__u32 isn; /* of the last SYN of the answering side; TCP that is ours */
+	struct fw_flow_counts counts;
 };
 
 /* `xflows`, `xflows_answered`: struct fw_tuple -> flows that kfuncs refuse */
@@ -462,6 +470,7 @@ struct fw_xflow {
 	__u8 dir;
 	__u8 replied;
 	__u8 pad[6];
+	struct fw_flow_counts counts;
 };
 
 /* `frags`: a datagram whose first fragment passed */

@@ -109,6 +109,7 @@ static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
 		return refusal;
 	p->flow.changed = state;
 	remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
+	account_for(p, r->head, orig);
 	decided(p, r, hook, FW_REASON_ESTABLISHED, true);
 	return FW_REASON_ESTABLISHED;
 }

@@ -349,8 +349,11 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		if (next != FW_TCP_NONE)
 			f->changed = ct_move(p, ct, f->reply, next, head);
 	}
-	if (f->gen != gen || f->changed)
+	if (f->gen != gen || f->changed || accounts(head)) {
 		tuple_from_ct(&f->orig, ct);
+		if (accounts(head) && f->gen == gen && next != FW_TCP_NONE)
+			f->counts = FLOW_COUNTS;
+	}
 	bpf_ct_release(ct);
 }
 
@@ -370,8 +373,10 @@ static __always_inline void ct_stamp(struct pkt *p, void *ctx,
 	state = mark_state(head, ct->mark);
 	next = state == FW_TCP_NONE ? FW_TCP_NONE
 				    : ct_next(p, ctx, hook, ct, state, reply);
-	if (next != FW_TCP_NONE)
+	if (next != FW_TCP_NONE) {
 		(void)ct_move(p, ct, reply, next, head);
+		account_for(p, head, &p->flow.orig);
+	}
 	bpf_ct_release(ct);
 }
 

@@ -131,8 +131,11 @@ static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 		decided(p, r, FW_HOOK_INGRESS, FW_REASON_DROP_REJECT, false);
 		return FW_REASON_DROP_REJECT;
 	}
-	if (m->reason != FW_REASON_NEW && m->reason != FW_REASON_ESSENTIAL)
+	if (m->reason != FW_REASON_NEW && m->reason != FW_REASON_ESSENTIAL) {
+		if (accounts(r->head))
+			p->flow.counts = FLOW_COUNTED;
 		return FW_REASON_JUDGED;
+	}
 	(void)locate(p, r, FW_HOOK_INGRESS, false);
 	return open_flow(p, r, ctx, FW_HOOK_INGRESS);
 }

@@ -22,11 +22,16 @@ static __noinline void remember_flow(const struct pkt *p,
 	struct fw_flow_info *old = bpf_map_lookup_elem(&flow_info, orig);
 
 	if (old && type == FW_EVENT_ADOPT && !old->ended) {
-		info.opened_ns = old->opened_ns;
-		info.isn = old->isn;
+		/* in its place: another CPU may count */
+		old->slot = info.slot;
+		old->rule = info.rule;
+		old->ifindex = info.ifindex;
+		old->gen = info.gen;
+		old->dir = info.dir;
+	} else {
+		/* one that cannot be written costs what an evicted one does */
+		(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
 	}
-	/* one that cannot be written costs what an evicted one does */
-	(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
 	event_flow(p, hook, type, orig, &p->res, gen,
 		   type == FW_EVENT_FLOW_NEW ? p->flow.changed
 					     : (__u8)FW_TCP_NONE);
@@ -77,8 +82,10 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 			return refusal;
 		p->flow.changed = FW_TCP_SYN_SENT;
 		remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
+		account_for(p, r->head, orig);
 	} else if (pkt_has_xflow(p)) {
 		xflow_put(p, orig, &p->res, r->gen, t);
+		account_for(p, r->head, orig);
 	}
 	decided(p, r, hook, reason,
 		p->key.flags & FW_KEY_PORTS || pkt_has_xflow(p));
@@ -148,6 +155,7 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		/* the other name that NAT gave it on this side */
 		if (f->renamed)
 			xflow_put(p, now, &p->res, r->gen, &r->head->timeouts);
+		account_for(p, r->head, &f->orig);
 	}
 	decided(p, r, hook, FW_REASON_ESTABLISHED, !f->gen);
 	return FW_REASON_ESTABLISHED;

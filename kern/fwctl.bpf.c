@@ -38,6 +38,7 @@
 #include "kern/tcp.h"
 #include "kern/verdict.h"
 
+#include "kern/account.h"
 #include "kern/handshake.h"
 
 #include "kern/conntrack.h"
@@ -124,14 +125,15 @@ int fw_xdp(struct xdp_md *ctx)
 	reason = filter(p, &r, ctx, FW_HOOK_XDP);
 	if (reason == FW_REASON_DROP_REJECT) {
 		/* TC builds the answer; without metadata it judges again */
-		meta_write(ctx, p, reason, r.gen);
+		(void)meta_write(ctx, p, reason, r.gen);
 		return finish(p, FW_HOOK_XDP, FW_REASON_UNDECIDED);
 	}
 	if (reason_is_drop(reason))
 		return finish(p, FW_HOOK_XDP, reason);
 	if (reason != FW_REASON_UNDECIDED && reason != FW_REASON_UNCOVERED &&
-	    reason != FW_REASON_NON_IP)
-		meta_write(ctx, p, reason, r.gen);
+	    reason != FW_REASON_NON_IP && meta_write(ctx, p, reason, r.gen) &&
+	    unlikely(p->flow.counts))
+		account_frame(p);
 	return finish(p, FW_HOOK_XDP, reason);
 }
 
@@ -150,6 +152,8 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 		return finish(p, hook, FW_REASON_OWN_REPLY);
 	}
 	reason = filter(p, &r, skb, hook);
+	if (unlikely(p->flow.counts))
+		account_skb(skb, p);
 	if (reason != FW_REASON_DROP_REJECT)
 		return finish(p, hook, reason);
 	if (!may_answer(p))

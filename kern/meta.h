@@ -3,18 +3,19 @@
 /* The note that XDP leaves for TC ingress (struct fw_meta). */
 #pragma once
 
-static __always_inline void meta_write(struct xdp_md *xdp, const struct pkt *p,
+/* False: TC will judge the packet itself. */
+static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 				       enum fw_reason reason, __u32 gen)
 {
 	__u32 hash = pkt_hash(p);
 	struct fw_meta *m;
 
-	/* a driver without metadata: TC judges the packet itself */
+	/* a driver without metadata */
 	if (bpf_xdp_adjust_meta(xdp, -(int)sizeof(*m)))
-		return;
+		return false;
 	m = (void *)(long)xdp->data_meta;
 	if ((void *)(m + 1) > (void *)(long)xdp->data)
-		return;
+		return false;
 	m->cookie = fw_cookie;
 	m->hash = hash;
 	m->gen = gen;
@@ -24,6 +25,7 @@ static __always_inline void meta_write(struct xdp_md *xdp, const struct pkt *p,
 	m->verdict = p->res.verdict;
 	m->flags = p->res.flags;
 	__builtin_memset(m->pad, 0, sizeof(m->pad));
+	return true;
 }
 
 /*

@@ -43,6 +43,7 @@ struct flow {
 	bool reply;   /* this packet goes against the opener's direction */
 	bool renamed; /* NAT shows it under another tuple at this hook */
 	bool older;   /* not found, but perhaps there before the first rules */
+	__u8 counts;  /* see account.h */
 };
 
 /* In a per-CPU map, not on the stack: see `work` in maps.h. */

@@ -99,7 +99,7 @@ static __always_inline void xflow_move(struct fw_xflow *x, const struct flow *f,
 	x->replied = 1;
 	if (!xflow_is_pair(&f->orig))
 		return;
-	/* for a moment it is in both */
+	/* for a moment it is in both, and what is counted then may be lost */
 	(void)bpf_map_update_elem(&xflows_answered, &f->orig, x, BPF_ANY);
 	(void)bpf_map_delete_elem(&xflows, &f->orig);
 }
@@ -121,8 +121,11 @@ static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
 	f->found = true;
 	f->gen = gen_now(head, x->gen);
 	f->orig = f->reply ? turned : *t;
-	if (f->gen == head->gen)
-		xflow_move(x, f, now, life);
+	if (f->gen != head->gen)
+		return;
+	if (accounts(head))
+		f->counts = FLOW_COUNTS;
+	xflow_move(x, f, now, life);
 }
 
 static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
@@ -142,12 +145,15 @@ static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
 	struct fw_xflow *old = xflow_get(t, now);
 
 	if (old) {
-		x.opened_ns = old->opened_ns;
-		x.replied = old->replied;
+		/* in its place: another CPU may count */
+		old->expires_ns = x.expires_ns;
+		old->slot = x.slot;
+		old->rule = x.rule;
+		old->ifindex = x.ifindex;
+		old->dir = x.dir;
+		old->gen = x.gen;
+		return;
 	}
 	/* an LRU table takes every entry, at the cost of the oldest */
-	if (x.replied && xflow_is_pair(t))
-		(void)bpf_map_update_elem(&xflows_answered, t, &x, BPF_ANY);
-	else
-		(void)bpf_map_update_elem(&xflows, t, &x, BPF_ANY);
+	(void)bpf_map_update_elem(&xflows, t, &x, BPF_ANY);
 }

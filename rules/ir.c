@@ -190,6 +190,8 @@ static void print_settings(const struct fw_program *program, FILE *out)
 	/* judges no packet: of what is usual nothing is said */
 	if (program->options & FW_OPT_CT_HOOKS)
 		fprintf(out, "option conntrack-hooks on\n");
+	if (program->options & FW_OPT_FLOW_ACCT)
+		fprintf(out, "option flow-accounting on\n");
 	if (!program->adopt_s) {
 		fputs("option adopt off\n", out);
 	} else if (program->adopt_s != FW_ADOPT_DEFAULT) {

@@ -183,6 +183,8 @@ static const struct {
 } options[] = {
 	{ "conntrack-hooks", "auto", FW_OPT_CT_HOOKS, 0 },
 	{ "conntrack-hooks", "on", 0, FW_OPT_CT_HOOKS },
+	{ "flow-accounting", "off", FW_OPT_FLOW_ACCT, 0 },
+	{ "flow-accounting", "on", 0, FW_OPT_FLOW_ACCT },
 	{ "fragments", "track", FW_OPT_FRAG_DROP, 0 },
 	{ "fragments", "drop", 0, FW_OPT_FRAG_DROP },
 	{ "non-ip", "pass", FW_OPT_NON_IP_DROP, 0 },
@@ -297,26 +299,23 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 	static const char *const later[] = { "offload", "syn-cookies",
 					     "steering", NULL };
 	static const struct fw_keyword names[] = {
-		{ "conntrack-hooks", 0 },
-		{ "fragments", 0 },
-		{ "non-ip", 0 },
-		{ "ip-options", 0 },
-		{ "check", 0 },
-		{ "on-reload", 0 },
-		{ "adopt", 0 },
-		{ "mark-mask", 0 },
-		{ NULL, 0 },
+		{ "conntrack-hooks", 0 }, { "flow-accounting", 0 },
+		{ "fragments", 0 },	  { "non-ip", 0 },
+		{ "ip-options", 0 },	  { "check", 0 },
+		{ "on-reload", 0 },	  { "adopt", 0 },
+		{ "mark-mask", 0 },	  { NULL, 0 },
 	};
 	int ignored;
 
 	stmt->kind = FW_STMT_OPTION;
 	if (fw_parser_refuse_later(p, later))
 		return false;
-	if (!fw_parser_choose(p, names,
-			      "'conntrack-hooks', 'fragments', 'non-ip', "
-			      "'ip-options', 'check', 'on-reload', 'adopt' "
-			      "or 'mark-mask'",
-			      &ignored))
+	if (!fw_parser_choose(
+		    p, names,
+		    "'conntrack-hooks', 'flow-accounting', 'fragments', 'non-ip', "
+		    "'ip-options', 'check', 'on-reload', 'adopt' "
+		    "or 'mark-mask'",
+		    &ignored))
 		return false;
 	stmt->option.name = p->last;
 	if (fw_parser_is(p, p->last, "check"))

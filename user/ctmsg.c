@@ -4,6 +4,7 @@
 #include "user/ctmsg.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -140,6 +141,23 @@ static void decode_tcp(const struct nlattr *nest, struct fw_ct *ret)
 			1);
 }
 
+/* Of one direction; the kernel counts only if nf_conntrack_acct says so. */
+static bool decode_counts(const struct nlattr *nest, int direction,
+			  struct fw_flow_counts *ret)
+{
+	const struct nlattr *counters[CTA_COUNTERS_MAX + 1];
+	uint64_t packets, bytes;
+
+	index_nested(nest, counters, ARRAY_SIZE(counters));
+	if (!get_bytes(counters[CTA_COUNTERS_PACKETS], &packets,
+		       sizeof(packets)) ||
+	    !get_bytes(counters[CTA_COUNTERS_BYTES], &bytes, sizeof(bytes)))
+		return false;
+	ret->packets[direction] = be64toh(packets);
+	ret->bytes[direction] = be64toh(bytes);
+	return true;
+}
+
 int fw_ctnl_decode(const struct nlmsghdr *nlh, struct fw_ct *ret)
 {
 	const struct nlattr *cta[CTA_MAX + 1];
@@ -163,6 +181,9 @@ int fw_ctnl_decode(const struct nlmsghdr *nlh, struct fw_ct *ret)
 		ct.has |= FW_CT_HAS_MARK;
 	if (get_be32(cta[CTA_TIMEOUT], &ct.timeout_s))
 		ct.has |= FW_CT_HAS_TIMEOUT;
+	if (decode_counts(cta[CTA_COUNTERS_ORIG], 0, &ct.counts) &&
+	    decode_counts(cta[CTA_COUNTERS_REPLY], 1, &ct.counts))
+		ct.has |= FW_CT_HAS_COUNTS;
 	if (ct.orig.proto == IPPROTO_TCP)
 		decode_tcp(cta[CTA_PROTOINFO], &ct);
 	*ret = ct;

@@ -24,6 +24,7 @@ struct nlmsghdr;
 #define FW_CT_HAS_MARK	  0x02
 #define FW_CT_HAS_TIMEOUT 0x04
 #define FW_CT_HAS_TCP	  0x08
+#define FW_CT_HAS_COUNTS  0x10
 
 /*
  * One entry as a message shows it. The code of an ICMP message, which is part
@@ -36,6 +37,7 @@ struct fw_ct {
 	uint32_t status;       /* IPS_* */
 	uint32_t mark;
 	uint32_t timeout_s;
+	struct fw_flow_counts counts;
 	uint16_t zone;	      /* of the original direction */
 	uint8_t tcp_state;    /* TCP_CONNTRACK_* */
 	uint8_t tcp_flags[2]; /* IP_CT_TCP_FLAG_*, original and reply */

@@ -17,7 +17,8 @@
 #include "user/util.h"
 
 #define FILTERS "proto, from, to, port, state, rule, zone or family"
-#define SORTS	"age, timeout, proto, from, to, port, state or rule"
+#define SORTS \
+	"age, timeout, proto, from, to, port, state, rule, packets or bytes"
 
 /* ---- states ------------------------------------------------------------------ */
 
@@ -340,9 +341,9 @@ static int take_sort(struct fw_flow_query *query, const char *word,
 		[FW_FLOW_SORT_PORT] = "port",
 		[FW_FLOW_SORT_STATE] = "state",
 		[FW_FLOW_SORT_RULE] = "rule",
+		[FW_FLOW_SORT_PACKETS] = "packets",
+		[FW_FLOW_SORT_BYTES] = "bytes",
 	};
-	bool is_counter =
-		strcmp(word, "packets") == 0 || strcmp(word, "bytes") == 0;
 
 	for (size_t i = FW_FLOW_SORT_AGE; i < ARRAY_SIZE(names); i++) {
 		if (strcmp(names[i], word) == 0) {
@@ -350,12 +351,7 @@ static int take_sort(struct fw_flow_query *query, const char *word,
 			return 0;
 		}
 	}
-	fw_errorf(
-		reterr,
-		is_counter
-			? "the %s of a single flow are not counted: sort takes " SORTS
-			: "cannot sort by '%s': sort takes " SORTS,
-		word);
+	fw_errorf(reterr, "cannot sort by '%s': sort takes " SORTS, word);
 	return -EINVAL;
 }
 
@@ -541,6 +537,11 @@ bool fw_flow_query_matches(const struct fw_flow_query *query,
 
 /* ---- order ------------------------------------------------------------------------ */
 
+static uint64_t both(const __u64 *counts)
+{
+	return counts[0] + counts[1];
+}
+
 static int compare_numbers(uint64_t a, uint64_t b)
 {
 	return (a > b) - (a < b);
@@ -571,6 +572,14 @@ int fw_flow_compare(enum fw_flow_sort sort, const struct fw_flow *a,
 		break;
 	case FW_FLOW_SORT_STATE:
 		order = strcmp(fw_flow_state(a), fw_flow_state(b));
+		break;
+	case FW_FLOW_SORT_PACKETS:
+		order = compare_numbers(both(b->counts.packets),
+					both(a->counts.packets));
+		break;
+	case FW_FLOW_SORT_BYTES:
+		order = compare_numbers(both(b->counts.bytes),
+					both(a->counts.bytes));
 		break;
 	case FW_FLOW_SORT_FROM:
 	case FW_FLOW_SORT_RULE:

@@ -26,6 +26,8 @@ enum fw_flow_sort {
 	FW_FLOW_SORT_PORT, /* that the opener sent to */
 	FW_FLOW_SORT_STATE,
 	FW_FLOW_SORT_RULE,
+	FW_FLOW_SORT_PACKETS, /* of both directions, most first */
+	FW_FLOW_SORT_BYTES,
 };
 
 /* A prefix; addresses as in struct fw_addr. */

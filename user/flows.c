@@ -171,9 +171,17 @@ static bool is_meant(const struct question *question,
 struct flow_list {
 	struct fw_daemon *daemon;
 	const struct question *question; /* while it is collected */
+	bool is_counting;
 	struct fw_flow *flows;
 	size_t n, size, i;
 };
+
+static bool is_counting(const struct fw_daemon *daemon)
+{
+	const struct fw_program *program = fw_daemon_program(daemon);
+
+	return program && program->options & FW_OPT_FLOW_ACCT;
+}
 
 static int collect_flow(void *data, const struct fw_flow *flow)
 {
@@ -191,7 +199,10 @@ static int collect_flow(void *data, const struct fw_flow *flow)
 		list->flows = flows;
 		list->size = size;
 	}
-	list->flows[list->n++] = *flow;
+	list->flows[list->n] = *flow;
+	if (list->is_counting)
+		fw_mirror_count(list->daemon->mirror, &list->flows[list->n]);
+	list->n++;
 	return 0;
 }
 
@@ -237,6 +248,7 @@ static struct flow_list *collect(struct question *question,
 	}
 	list->daemon = daemon;
 	list->question = question;
+	list->is_counting = is_counting(daemon);
 	r = fw_mirror_foreach(daemon->mirror, collect_flow, list);
 	if (r < 0) {
 		flows_free(list);
@@ -316,6 +328,35 @@ static json_t *flow_json(const struct fw_daemon *daemon,
 		flow->ct_id ? "conntrack" : "fwctl");
 }
 
+/* Of both directions; null: nobody has counted it. */
+static void add_counts(json_t *json, const struct fw_flow *flow)
+{
+	static const char *const names[2][2] = {
+		{ "original_packets", "original_bytes" },
+		{ "reply_packets", "reply_bytes" },
+	};
+	const struct fw_flow_counts *c = &flow->counts;
+
+	for (int i = 0; i < 2; i++) {
+		(void)fw_json_set(json, names[i][0],
+				  flow->is_counted ? fw_json_u64(c->packets[i])
+						   : json_null());
+		(void)fw_json_set(json, names[i][1],
+				  flow->is_counted ? fw_json_u64(c->bytes[i])
+						   : json_null());
+	}
+}
+
+static json_t *row_json(const struct flow_list *list,
+			const struct fw_flow *flow)
+{
+	json_t *json = flow_json(list->daemon, flow);
+
+	if (json && list->is_counting)
+		add_counts(json, flow);
+	return json;
+}
+
 static int flows_next(void *data, json_t *items)
 {
 	struct flow_list *list = data;
@@ -323,8 +364,7 @@ static int flows_next(void *data, json_t *items)
 	for (int n = 0; n < FW_PROTO_ROWS && list->i < list->n;
 	     n++, list->i++) {
 		if (json_array_append_new(
-			    items,
-			    flow_json(list->daemon, &list->flows[list->i])) < 0)
+			    items, row_json(list, &list->flows[list->i])) < 0)
 			return -ENOMEM;
 	}
 	return list->i < list->n;
@@ -348,6 +388,14 @@ void fw_handle_flows(void *data, struct fw_request *request, const json_t *args)
 	if (!fw_daemon_check_loaded(daemon, request) ||
 	    !read_question(daemon, request, args, &question))
 		return;
+	if ((question.query.sort == FW_FLOW_SORT_PACKETS ||
+	     question.query.sort == FW_FLOW_SORT_BYTES) &&
+	    !is_counting(daemon)) {
+		fw_reply_error(
+			request, FW_EXIT_REQUEST,
+			"packets and bytes of flows are counted with 'option flow-accounting on' only");
+		return;
+	}
 	/* A dump that fails leaves the last picture, marked as stale. */
 	stale = fw_mirror_refresh(daemon->mirror) < 0 || is_stale(daemon);
 	list = collect(&question, daemon, request);

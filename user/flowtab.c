@@ -22,7 +22,7 @@
 #define OFFLOADED_LIFE_S 86400u	 /* the kernel shows none; it renews a day */
 #define RECORDS_SLACK	 262144u /* see fw_flowtab_record() */
 
-_Static_assert(sizeof(struct fw_entry) <= 136, "flows take more memory");
+_Static_assert(sizeof(struct fw_entry) <= 144, "flows take more memory");
 
 struct fw_flowtab {
 	struct fw_entry **buckets;
@@ -103,6 +103,18 @@ struct fw_flowtab *fw_flowtab_new(void)
 	return tab;
 }
 
+static void forget_counts(struct fw_entry *entry)
+{
+	free(entry->counts);
+	entry->counts = NULL;
+}
+
+static void free_entry(struct fw_entry *entry)
+{
+	forget_counts(entry);
+	free(entry);
+}
+
 void fw_flowtab_free(struct fw_flowtab *tab)
 {
 	struct fw_entry *entry;
@@ -114,7 +126,7 @@ void fw_flowtab_free(struct fw_flowtab *tab)
 	for (i = 0; tab->buckets && i < tab->n_buckets; i++) {
 		for (entry = tab->buckets[i]; entry; entry = next) {
 			next = entry->next;
-			free(entry);
+			free_entry(entry);
 		}
 	}
 	free(tab->buckets);
@@ -208,7 +220,7 @@ static void unlink_entry(struct fw_flowtab *tab, struct fw_entry **link)
 	else
 		tab->n--;
 	*link = entry->next;
-	free(entry);
+	free_entry(entry);
 }
 
 static void revive(struct fw_flowtab *tab, struct fw_entry *entry)
@@ -268,6 +280,7 @@ static void forget_ct(struct fw_entry *entry)
 	entry->status = 0;
 	entry->kernel_tcp = 0;
 	entry->mark &= FW_MARK_GEN_MASK;
+	forget_counts(entry);
 }
 
 /* True if the entry is to be removed. */
@@ -383,6 +396,16 @@ static void renew(struct fw_entry *entry)
 	entry->dir = 0;
 	entry->asked = 0;
 	entry->flags &= FW_ENTRY_DEAD | FW_ENTRY_EVENT;
+	forget_counts(entry);
+}
+
+/* Most entries have none: without memory this one has none either. */
+static void set_counts(struct fw_entry *entry, const struct fw_ct *ct)
+{
+	if (!entry->counts)
+		entry->counts = malloc(sizeof(*entry->counts));
+	if (entry->counts)
+		*entry->counts = ct->counts;
 }
 
 static void set_mark(struct fw_entry *entry, uint32_t mark)
@@ -426,6 +449,8 @@ static void merge_ct(struct fw_entry *entry, enum fw_ct_msg msg,
 		entry->status = ct->status;
 	if (ct->has & FW_CT_HAS_TCP)
 		merge_tcp(entry, ct);
+	if (ct->has & FW_CT_HAS_COUNTS)
+		set_counts(entry, ct);
 	/* Whole seconds, rounded down: it lives until the next one is full. */
 	if (ct->has & FW_CT_HAS_TIMEOUT)
 		left_s = (uint64_t)ct->timeout_s + 1;
@@ -726,6 +751,9 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
 		.dir = entry->dir,
 		.replied = entry->status & IPS_SEEN_REPLY,
 		.assured = entry->status & IPS_ASSURED,
+		.is_counted = entry->counts,
 	};
+	if (entry->counts)
+		ret->counts = *entry->counts;
 	return true;
 }

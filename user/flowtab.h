@@ -40,6 +40,7 @@ struct fw_entry {
 	struct fw_tuple reply;
 	uint64_t opened_ns;
 	uint64_t expires_ns;
+	struct fw_flow_counts *counts; /* the kernel's; NULL: it has none */
 	uint32_t mark;
 	uint32_t status;
 	uint32_t ifindex;

@@ -774,6 +774,23 @@ static bool is_ours_alone(const struct fw_flow *flow)
 	       flow->orig.proto != IPPROTO_UDP;
 }
 
+/* In either table; what has expired may still be there, in the other one. */
+static bool look_up_xflow(const struct fw_mirror *mirror,
+			  const struct fw_tuple *orig, struct fw_xflow *ret)
+{
+	struct fw_xflow x;
+	bool is_there = false;
+
+	for (size_t i = 0; i < XFLOW_MAPS; i++) {
+		if (bpf_map_lookup_elem(mirror->xflows_fds[i], orig, &x) < 0 ||
+		    (is_there && x.expires_ns < ret->expires_ns))
+			continue;
+		*ret = x;
+		is_there = true;
+	}
+	return is_there;
+}
+
 /* ---- answers ----------------------------------------------------------------------- */
 
 uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
@@ -782,11 +799,9 @@ uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
 	struct fw_flow_info info;
 	struct fw_xflow xflow;
 
-	for (size_t i = 0; is_ours_alone(flow) && i < XFLOW_MAPS; i++) {
-		if (bpf_map_lookup_elem(mirror->xflows_fds[i], &flow->orig,
-					&xflow) == 0)
-			return xflow.gen;
-	}
+	if (is_ours_alone(flow))
+		return look_up_xflow(mirror, &flow->orig, &xflow) ? xflow.gen
+								  : 0;
 	return bpf_map_lookup_elem(mirror->flow_info_fd, &flow->orig, &info) < 0
 		       ? 0
 		       : info.gen;
@@ -815,6 +830,27 @@ int fw_mirror_foreach(const struct fw_mirror *mirror,
 	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
 
 	return fw_flowtab_foreach(mirror->tab, show_entry, &each);
+}
+
+void fw_mirror_count(const struct fw_mirror *mirror, struct fw_flow *flow)
+{
+	const struct fw_tuple *orig = &flow->orig;
+	struct fw_flow_info info;
+	struct fw_xflow xflow;
+
+	if (flow->is_counted)
+		return;
+	if (orig->proto != IPPROTO_TCP && orig->proto != IPPROTO_UDP) {
+		flow->is_counted = look_up_xflow(mirror, orig, &xflow);
+		if (flow->is_counted)
+			flow->counts = xflow.counts;
+	} else if (flow->mark &
+		   FW_MARK_TCP_MASK) { /* else it is the kernel's */
+		flow->is_counted = bpf_map_lookup_elem(mirror->flow_info_fd,
+						       orig, &info) == 0;
+		if (flow->is_counted)
+			flow->counts = info.counts;
+	}
 }
 
 /* What the kernel may pick up again by itself: see was_ended() in kern/flow.h. */

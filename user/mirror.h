@@ -36,6 +36,8 @@ struct fw_flow {
 	uint8_t dir;	    /* enum fw_dir */
 	bool replied;
 	bool assured;
+	bool is_counted; /* by the kernel, or see fw_mirror_count() */
+	struct fw_flow_counts counts;
 };
 
 struct fw_mirror_stats {
@@ -65,6 +67,9 @@ void fw_mirror_free(struct fw_mirror *mirror);
  * For answers to the user; bounded by the time a dump takes.
  */
 int fw_mirror_refresh(struct fw_mirror *mirror);
+
+/** @brief What the programs have counted of a flow, unless the kernel counts it. */
+void fw_mirror_count(const struct fw_mirror *mirror, struct fw_flow *flow);
 
 /** @brief The mark of a flow as the kernel has it. */
 uint32_t fw_mirror_mark(const struct fw_mirror *mirror,

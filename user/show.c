@@ -25,18 +25,32 @@ struct list {
 	const char *columns;
 	const char *empty; /* what to say if there are none */
 	void (*row)(struct fw_table *table, const json_t *row);
+	/* for rows that have more columns, behind the others; or NULL */
+	const char *more_columns;
+	bool (*has_more)(const json_t *row);
+	void (*more)(struct fw_table *table, const json_t *row);
 };
 
 struct output {
 	const struct list *list;
-	struct fw_table *table;
+	struct fw_table **table;
+	bool has_more;
 };
 
+/* The first row says which columns there are. */
 static void add_row(void *data, json_t *row)
 {
-	const struct output *output = data;
+	struct output *output = data;
+	const struct list *list = output->list;
 
-	output->list->row(output->table, row);
+	if (!*output->table) {
+		output->has_more = list->has_more && list->has_more(row);
+		*output->table = fw_table_new(
+			output->has_more ? list->more_columns : list->columns);
+	}
+	list->row(*output->table, row);
+	if (output->has_more)
+		list->more(*output->table, row);
 }
 
 /* `args` are taken; NULL: none. */
@@ -48,17 +62,10 @@ static enum fw_exit show_some(struct fw_cli *cli, const struct list *list,
 	struct fw_call call = { .verb = list->verb,
 				.args = args,
 				.start = FW_START_IF_PINNED };
-	struct output output = { .list = list };
+	struct output output = { .list = list, .table = &table };
 	enum fw_exit status;
 
 	if (!cli->json) {
-		table = fw_table_new(list->columns);
-		if (!table) {
-			json_decref(args);
-			fw_complain("out of memory");
-			return FW_EXIT_REQUEST;
-		}
-		output.table = table;
 		call.row = add_row;
 		call.data = &output;
 	}
@@ -71,13 +78,12 @@ static enum fw_exit show_some(struct fw_cli *cli, const struct list *list,
 		fw_complain(
 			"warning: the flow table is not in sync with the kernel's");
 	}
-	if (json_object_get(result, "count")) {
+	if (json_object_get(result, "count"))
 		(void)printf("%lld\n", fw_json_get(result, "count"));
-	} else if (fw_table_rows(table)) {
+	else if (table)
 		fw_table_print(table, stdout);
-	} else {
+	else
 		(void)puts(list->empty);
-	}
 	return FW_EXIT_OK;
 }
 
@@ -107,8 +113,10 @@ static void rule_row(struct fw_table *table, const json_t *row)
 enum fw_exit fw_cmd_show_rules(struct fw_cli *cli)
 {
 	static const struct list list = {
-		"rules", "LABEL|>PACKETS|>BYTES|>FLOWS|PLACE|RULE",
-		"there are no rules", rule_row
+		.verb = "rules",
+		.columns = "LABEL|>PACKETS|>BYTES|>FLOWS|PLACE|RULE",
+		.empty = "there are no rules",
+		.row = rule_row,
 	};
 
 	return show(cli, &list);
@@ -130,9 +138,11 @@ static void set_row(struct fw_table *table, const json_t *row)
 enum fw_exit fw_cmd_show_sets(struct fw_cli *cli)
 {
 	static const struct list list = {
-		"sets",
-		"SET|>IPV4 RANGES|>IPV6 RANGES|>PORT RANGES|PLACE|REPLACED BY",
-		"there are no named sets", set_row
+		.verb = "sets",
+		.columns =
+			"SET|>IPV4 RANGES|>IPV6 RANGES|>PORT RANGES|PLACE|REPLACED BY",
+		.empty = "there are no named sets",
+		.row = set_row,
 	};
 
 	return show(cli, &list);
@@ -215,7 +225,33 @@ static void wide_row(struct fw_table *table, const json_t *row)
 	fw_table_cell(table, "%s", fw_json_get_text(row, "table", "?"));
 }
 
-#define FLOW_COLUMNS "PROTO|ORIGINAL|REPLY|STATE|>AGE|>LEFT|INTERFACE|RULE"
+static bool has_counts(const json_t *row)
+{
+	return json_object_get(row, "original_packets");
+}
+
+static void counts_cells(struct fw_table *table, const json_t *row)
+{
+	static const char *const keys[] = { "original_packets",
+					    "original_bytes", "reply_packets",
+					    "reply_bytes" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (json_is_integer(json_object_get(row, keys[i])))
+			fw_table_cell(table, "%lld", fw_json_get(row, keys[i]));
+		else
+			fw_table_cell(table, "?");
+	}
+}
+
+#define FLOW_COLUMNS  "PROTO|ORIGINAL|REPLY|STATE|>AGE|>LEFT|INTERFACE|RULE"
+#define WIDE_COLUMNS  FLOW_COLUMNS "|DIRECTION|SEEN|MARK|TABLE"
+#define COUNT_COLUMNS "|>PACKETS|>BYTES|>REPLY PACKETS|>REPLY BYTES"
+
+/* A list of flows; with counts if they are counted. */
+#define FLOW_LIST(columns, empty, row)                                \
+	{ "flows",    columns,	   empty, row, columns COUNT_COLUMNS, \
+	  has_counts, counts_cells }
 
 /* The words as the daemon takes them, or NULL: they are wrong, or no memory. */
 static json_t *flow_args(const struct fw_cli *cli, struct fw_flow_query *ret,
@@ -241,14 +277,12 @@ static json_t *flow_args(const struct fw_cli *cli, struct fw_flow_query *ret,
 
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
 {
-	static const struct list narrow = { "flows", FLOW_COLUMNS,
-					    "there are no flows", flow_row };
-	static const struct list wide = { "flows",
-					  FLOW_COLUMNS
-					  "|DIRECTION|SEEN|MARK|TABLE",
-					  "there are no flows", wide_row };
-	static const struct list some = { "flows", FLOW_COLUMNS,
-					  "no flow matches", flow_row };
+	static const struct list narrow =
+		FLOW_LIST(FLOW_COLUMNS, "there are no flows", flow_row);
+	static const struct list wide =
+		FLOW_LIST(WIDE_COLUMNS, "there are no flows", wide_row);
+	static const struct list some =
+		FLOW_LIST(FLOW_COLUMNS, "no flow matches", flow_row);
 	struct fw_flow_query query;
 	const struct list *list;
 	enum fw_exit status;

@@ -84,6 +84,16 @@ static void put_tcp(struct builder *b, uint8_t state, uint8_t flags)
 	mnl_attr_nest_end(b->nlh, info);
 }
 
+static void put_counts(struct builder *b, uint16_t type, uint64_t packets,
+		       uint64_t bytes)
+{
+	struct nlattr *counters = mnl_attr_nest_start(b->nlh, type);
+
+	mnl_attr_put_u64(b->nlh, CTA_COUNTERS_PACKETS, htobe64(packets));
+	mnl_attr_put_u64(b->nlh, CTA_COUNTERS_BYTES, htobe64(bytes));
+	mnl_attr_nest_end(b->nlh, counters);
+}
+
 /* A TCP entry with source NAT and everything that we look at. */
 static void build_full(struct builder *b)
 {
@@ -128,6 +138,25 @@ static void test_full(void **state)
 	assert_int_equal(ct.tcp_flags[0], 0x0b);
 	assert_int_equal(ct.has, FW_CT_HAS_STATUS | FW_CT_HAS_MARK |
 					 FW_CT_HAS_TIMEOUT | FW_CT_HAS_TCP);
+}
+
+static void test_counts(void **state)
+{
+	struct builder b;
+	struct fw_ct ct;
+
+	(void)state;
+	build_full(&b);
+	put_counts(&b, CTA_COUNTERS_ORIG, 3, 1ull << 40);
+	assert_int_equal(fw_ctnl_decode(b.nlh, &ct), 0);
+	assert_false(ct.has & FW_CT_HAS_COUNTS); /* half of it is nothing */
+	put_counts(&b, CTA_COUNTERS_REPLY, 2, 99);
+	assert_int_equal(fw_ctnl_decode(b.nlh, &ct), 0);
+	assert_true(ct.has & FW_CT_HAS_COUNTS);
+	assert_int_equal(ct.counts.packets[0], 3);
+	assert_int_equal(ct.counts.bytes[0], 1ull << 40);
+	assert_int_equal(ct.counts.packets[1], 2);
+	assert_int_equal(ct.counts.bytes[1], 99);
 }
 
 static void test_bare(void **state)
@@ -436,6 +465,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_bare),
 		cmocka_unit_test(test_icmpv6),
 		cmocka_unit_test(test_unusable),

@@ -105,8 +105,6 @@ static void test_refused(void **state)
 		{ "state UP", "state takes ESTABLISHED" },
 		{ "family ipv5", "family is ipv4 or ipv6, not 'ipv5'" },
 		{ "sort size", "sort takes age, timeout, proto" },
-		{ "sort bytes", "the bytes of a single flow are not counted" },
-		{ "sort packets", "not counted: sort takes age" },
 		{ "reverse", "'reverse' needs an order: sort age" },
 		{ "proto tcp proto udp", "'proto' is given twice" },
 		{ "all proto tcp", "'all' does not stand beside other terms" },
@@ -221,6 +219,11 @@ static void test_order(void **state)
 	assert_true(fw_flow_compare(FW_FLOW_SORT_TO, &a, &b) < 0);
 	assert_true(fw_flow_compare(FW_FLOW_SORT_PORT, &a, &b) > 0);
 	assert_int_equal(fw_flow_compare(FW_FLOW_SORT_TO, &a, &a), 0);
+	/* both directions together, the most first */
+	a.counts = (struct fw_flow_counts){ { 5, 5 }, { 100, 1 } };
+	b.counts = (struct fw_flow_counts){ { 1, 8 }, { 1, 101 } };
+	assert_true(fw_flow_compare(FW_FLOW_SORT_PACKETS, &a, &b) < 0);
+	assert_true(fw_flow_compare(FW_FLOW_SORT_BYTES, &a, &b) > 0);
 	assert_int_equal(parse("sort age reverse count", &query, NULL), 0);
 	assert_int_equal(query.sort, FW_FLOW_SORT_AGE);
 	assert_true(query.reverse && query.count && !query.has_terms);
