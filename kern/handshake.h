@@ -28,36 +28,46 @@ static __noinline struct fw_flow_info *info_of(const struct fw_tuple *orig)
 
 /*
  * The state that a packet brings the flow to: `next`, or as before if it would end a
- * handshake that its sender has not seen. That is the end host's to answer.
+ * handshake that its sender has not seen. That is the end host's to answer. For the
+ * verifier a function of its own, as in classify.h.
  */
-static __noinline __u8 check_handshake(struct pkt *p, void *ctx,
-				       const enum fw_hook hook, __u8 state,
-				       __u8 next)
+__noinline int handshake_next(struct pkt *p, __u32 seq, __u32 ack, __u32 state,
+			      __u32 next)
 {
-	struct fw_tuple *orig = &p->flow.orig;
-	bool reply = p->flow.reply;
 	struct fw_flow_info *info;
+	struct fw_tuple orig;
+
+	if (!p)
+		return FW_TCP_NONE;
+	/* no NAT: the entry is ours */
+	if (p->flow.reply) {
+		if (!(p->tcp_flags & TCP_SYN) ||
+		    (next != FW_TCP_SYN_RECV && next != FW_TCP_SYN_SENT2))
+			return (int)next;
+		tuple_reverse(&orig, pkt_tuple(p));
+		info = info_of(&orig);
+		if (info)
+			info->isn = seq;
+		return (int)next;
+	}
+	if (state != FW_TCP_SYN_RECV || p->tcp_flags & (TCP_SYN | TCP_RST))
+		return (int)next;
+	orig = *pkt_tuple(p);
+	info = bpf_map_lookup_elem(&flow_info, &orig);
+	return (int)(info && ack - info->isn - 1 < HANDSHAKE_ROOM ? next
+								  : state);
+}
+
+static __always_inline __u8 check_handshake(struct pkt *p, void *ctx,
+					    const enum fw_hook hook, __u8 state,
+					    __u8 next)
+{
 	struct {
 		__be32 seq, ack;
 	} n;
 
-	if (reply ? !(p->tcp_flags & TCP_SYN) || (next != FW_TCP_SYN_RECV &&
-						  next != FW_TCP_SYN_SENT2)
-		  : state != FW_TCP_SYN_RECV ||
-			    p->tcp_flags & (TCP_SYN | TCP_RST))
-		return next;
-	if (ctx_load(ctx, hook, p->l4_off + 4, &n, sizeof(n)))
-		return state;
-	/* no NAT: the entry is ours */
-	if (!reply) {
-		info = bpf_map_lookup_elem(&flow_info, pkt_tuple(p));
-		return info && bpf_ntohl(n.ack) - info->isn - 1 < HANDSHAKE_ROOM
-			       ? next
-			       : state;
-	}
-	tuple_reverse(orig, pkt_tuple(p));
-	info = info_of(orig);
-	if (info)
-		info->isn = bpf_ntohl(n.seq);
-	return next;
+	if (unlikely(ctx_load(ctx, hook, p->l4_off + 4, &n, sizeof(n))))
+		return state; /* it was there before */
+	return (__u8)handshake_next(p, bpf_ntohl(n.seq), bpf_ntohl(n.ack),
+				    state, next);
 }
