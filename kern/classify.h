@@ -26,6 +26,19 @@ static __always_inline const void *image_of(__u32 gen)
 	return NULL;
 }
 
+/*
+ * True if the rules of this generation run by now. For who is at work with those
+ * before them: another CPU may have judged a flow by the new ones already.
+ */
+static __noinline bool is_running(__u32 gen)
+{
+	const struct fw_image_head *head;
+	void *map = bpf_map_lookup_elem(&rulesets, &first);
+
+	head = map ? bpf_map_lookup_elem(map, &first) : NULL;
+	return head && head->gen == gen;
+}
+
 /* match_first() with the rules of a generation; -1 also if there are none. */
 __noinline int classify_first(struct match_io *io, __u32 gen, __u32 stateless)
 {

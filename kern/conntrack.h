@@ -142,15 +142,16 @@ static __always_inline __u32 mark_now(const struct fw_image_head *head,
 }
 
 /*
- * The generation whose flow it is now: the running one also if that keeps what
- * earlier rules accepted.
+ * The generation whose flow it is now: ours also if that keeps what earlier rules
+ * accepted. Not what later ones have: nobody goes back.
  */
 static __always_inline __u32 gen_now(const struct fw_image_head *head,
 				     __u32 gen)
 {
 	if (likely(gen == head->gen) || !(head->options & FW_OPT_RELOAD_KEEP))
 		return gen;
-	if (!gen || fw_gen_has_ended(gen, head->ended_before, head->gen))
+	if (!gen || fw_gen_has_ended(gen, head->ended_before, head->gen) ||
+	    is_running(gen))
 		return gen;
 	return head->gen;
 }

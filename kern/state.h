@@ -6,7 +6,10 @@
  */
 #pragma once
 
-/* Why the flow of the packet is over, whatever the rules say of it, or NONE. */
+/*
+ * Why the flow of the packet is over, whatever our rules say of it, or NONE.
+ * ESTABLISHED: newer ones have accepted it.
+ */
 static __always_inline enum fw_reason
 check_alive(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
@@ -14,6 +17,8 @@ check_alive(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	enum fw_reason reason = FW_REASON_NONE;
 
 	if (f->gen) {
+		if (unlikely(is_running(f->gen))) /* and we do no more */
+			return FW_REASON_ESTABLISHED;
 		if (fw_gen_has_ended(f->gen, r->head->ended_before, r->gen))
 			reason = FW_REASON_DROP_RELOAD;
 	} else if (p->key.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN) &&
