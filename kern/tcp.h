@@ -12,7 +12,7 @@
  */
 #pragma once
 
-/* Which packet: FIN, SYN and RST are their flags, 5 to 7 are no legal ones. */
+/* Which packet: FIN, SYN and RST are their flags, 5 to 7 are none. */
 enum tcp_class {
 	TCP_CLASS_ACK = 0, /* data as well */
 	TCP_CLASS_FIN = TCP_FIN,
@@ -171,8 +171,13 @@ static __always_inline __u8 tcp_next(__u8 state, bool reply, __u8 flags)
 	__u32 class = flags & (TCP_FIN | TCP_SYN | TCP_RST);
 
 	/* what nearly all packets are needs no table */
-	if (likely(state == FW_TCP_ESTABLISHED && class == TCP_CLASS_ACK))
+	if (likely(state == FW_TCP_ESTABLISHED &&
+		   (flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) ==
+			   TCP_ACK))
 		return FW_TCP_ESTABLISHED | TCP_LIVES;
+	/* let pass by checks that are switched off; here they would be taken for others */
+	if (unlikely(!tcp_flags_are_legal(flags)))
+		return FW_TCP_NONE;
 	if (class == TCP_CLASS_SYN && flags & TCP_ACK)
 		class = TCP_CLASS_SYNACK;
 	return tcp_table[state & (FW_TCP_STATES - 1)][reply ? 1 : 0][class];
