@@ -140,6 +140,9 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	if (deny) {
 		reason = f->gen ? FW_REASON_DROP_RELOAD
 				: reason_of_drop(&p->res);
+		/* p->key is the opener's, who has not sent this */
+		if (reason == FW_REASON_DROP_REJECT && f->reply)
+			reason = FW_REASON_DROP_RULE;
 		if (f->gen)
 			end_flow(p, ctx, hook, r->gen);
 		else if (!ct)

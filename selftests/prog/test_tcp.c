@@ -509,6 +509,35 @@ static void an_old_generation_opens_nothing(void **state)
 	assert_int_equal(load(OPEN), 0);
 }
 
+/* A rule rejects a flow that the kernel has made: its opener is told, nobody else. */
+static void answers_are_not_rejected(void **state)
+{
+	static struct outcome out;
+	struct ct_entry after;
+
+	(void)state;
+	assert_int_equal(harness_rules(&h, "interface wan = if0\n"
+					   "default in drop\n"
+					   "reject in to self port 22\n"),
+			 0);
+	for (int i = 0; i < 2 * 2 * 2; i++) {
+		struct step s = {
+			.family = i & 1 ? FW_AF_IPV6 : FW_AF_IPV4,
+			.proto = i & 2 ? IPPROTO_UDP : IPPROTO_TCP,
+			.hook = i & 4 ? FW_HOOK_EGRESS : FW_HOOK_INGRESS,
+			.reply = i & 4,
+			.flags = ACK,
+			.entry = { .mark = USER_BITS, .left_s = 100 }
+		};
+
+		(void)try(&s, &out, &after);
+		assert_int_equal(out.reason, s.reply ? FW_REASON_DROP_RULE
+						     : FW_REASON_DROP_REJECT);
+		forget(&s);
+	}
+	assert_int_equal(harness_rules(&h, OPEN), 0);
+}
+
 /* ---- sequences ----------------------------------------------------------------- */
 
 /*
@@ -853,6 +882,7 @@ int main(void)
 		cmocka_unit_test(entries_of_the_kernel_stay),
 		cmocka_unit_test(the_other_side_is_judged),
 		cmocka_unit_test(an_old_generation_opens_nothing),
+		cmocka_unit_test(answers_are_not_rejected),
 		cmocka_unit_test(conversations),
 		cmocka_unit_test(adopted_by_both_sides_only),
 		cmocka_unit_test(a_reset_only_shortens),
