@@ -56,11 +56,12 @@ static __always_inline enum fw_reason obey_stateless(const struct pkt *p,
  * in, maybe undecided, so there may be no flow yet. Path MTU discovery depends
  * on it: it is essential, and the rules for what goes out may name it.
  */
-static __always_inline enum fw_reason step_icmp_error(struct pkt *p, void *ctx,
-						      const enum fw_hook hook,
-						      __u32 options)
+static __always_inline enum fw_reason step_icmp_error(struct pkt *p,
+						      const struct run *r,
+						      void *ctx,
+						      const enum fw_hook hook)
 {
-	enum fw_reason reason = icmp_is_related(p, ctx, hook, options);
+	enum fw_reason reason = icmp_is_related(p, ctx, hook, r->head);
 
 	if (reason == FW_REASON_RELATED || hook != FW_HOOK_EGRESS ||
 	    p->in_ifindex)
@@ -112,7 +113,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return frag_follow(p, hook);
 	if (unlikely(p->icmp_kind == PKT_ICMP_ERROR)) {
-		reason = step_icmp_error(p, ctx, hook, r->head->options);
+		reason = step_icmp_error(p, r, ctx, hook);
 		if (reason != FW_REASON_NONE)
 			return reason;
 	}

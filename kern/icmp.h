@@ -103,10 +103,18 @@ static __always_inline bool quoted_ipv6(const struct pkt *p, void *ctx,
 	return quoted_l4(p, ctx, hook, off, t);
 }
 
-/* An echo reply is quoted by the flow of its request. */
-static __always_inline bool icmp_xflow(const struct fw_tuple *quoted)
+static __always_inline bool xflow_lives(const struct fw_tuple *t,
+					const struct fw_image_head *head)
 {
-	__u64 now = bpf_ktime_get_coarse_ns();
+	const struct fw_xflow *x = xflow_get(t, bpf_ktime_get_coarse_ns());
+
+	return x && !fw_gen_has_ended(x->gen, head->ended_before, head->gen);
+}
+
+/* An echo reply is quoted by the flow of its request. */
+static __always_inline bool icmp_xflow(const struct fw_tuple *quoted,
+				       const struct fw_image_head *head)
+{
 	struct fw_tuple turned, t = *quoted;
 	bool answer =
 		t.icmp_type == 0 || t.icmp_type == 14 || t.icmp_type == 129;
@@ -116,22 +124,24 @@ static __always_inline bool icmp_xflow(const struct fw_tuple *quoted)
 		t.icmp_type = t.icmp_type == 0	  ? 8
 			      : t.icmp_type == 14 ? 13
 						  : 128;
-	if ((!echo || !answer) && xflow_get(&t, now))
+	if ((!echo || !answer) && xflow_lives(&t, head))
 		return true;
 	if (echo && !answer)
 		return false;
 	tuple_reverse(&turned, &t);
-	return xflow_get(&turned, now);
+	return xflow_lives(&turned, head);
 }
 
-/* True if the error in `p` is about a flow that we or the kernel know. */
+/* True if the error in `p` is about a flow that we or the kernel know and no load has ended. */
 static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
-				     const enum fw_hook hook)
+				     const enum fw_hook hook,
+				     const struct fw_image_head *head)
 {
 	struct fw_tuple about = {}, turned;
 	bool reply = false, v4 = p->key.family == FW_AF_IPV4;
 	__u32 off = p->l4_off + 8;
 	struct nf_conn *ct;
+	__u32 gen;
 
 	if (p->frag == PKT_FRAG_LATER)
 		return false;
@@ -141,25 +151,25 @@ static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
 	if (!addr_equal(&about.saddr, &p->key.daddr))
 		return false;
 	if (about.proto != IPPROTO_TCP && about.proto != IPPROTO_UDP)
-		return icmp_xflow(&about);
+		return icmp_xflow(&about, head);
 	/* ct_lookup() turns at egress; the quoted packet went the other way */
 	tuple_reverse(&turned, &about);
 	ct = ct_lookup(ctx, hook, &turned, &reply);
 	if (!ct)
 		return false;
+	gen = mark_gen(head, mark_now(head, ct->mark));
 	bpf_ct_release(ct);
-	return true;
+	return !fw_gen_has_ended(gen, head->ended_before, head->gen);
 }
 
 /* RELATED, or why the error in `p` is not let in as such. */
-static __always_inline enum fw_reason icmp_is_related(const struct pkt *p,
-						      void *ctx,
-						      const enum fw_hook hook,
-						      __u32 options)
+static __always_inline enum fw_reason
+icmp_is_related(const struct pkt *p, void *ctx, const enum fw_hook hook,
+		const struct fw_image_head *head)
 {
-	if (!icmp_has_flow(p, ctx, hook))
+	if (!icmp_has_flow(p, ctx, hook, head))
 		return FW_REASON_DROP_ICMP_UNRELATED;
-	if (hook != FW_HOOK_EGRESS && !(options & FW_OFF_BAD_CHECKSUM) &&
+	if (hook != FW_HOOK_EGRESS && !(head->options & FW_OFF_BAD_CHECKSUM) &&
 	    !icmp_sum_is_right(p, ctx, hook))
 		return FW_REASON_DROP_BAD_CHECKSUM;
 	return FW_REASON_RELATED;

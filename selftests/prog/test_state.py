@@ -593,6 +593,22 @@ def test_reload_kill(fw, family, hook):
         assert fw.run("ingress", to_us(family, there))["reason"] == "established"
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_errors_about_killed_flows(fw, family, hook):
+    """An ICMP error is of a flow that lives, also one that new rules have yet to judge."""
+    errors = []
+    for l4 in (UDP(sport=3333, dport=5353), echo(family, 44)):
+        quoted = l3(family, src=self_of(family), dst=peer_of(family)) / l4
+        assert fw.run("egress", frame(quoted))["reason"] == "new"
+        errors.append(frame(l3(family) / unreachable(family, quoted)))
+    text = fw.running
+    for more, want in (("# again\n", "related"), ("option on-reload kill\n", "icmp-unrelated"),
+                       ("# later\n", "icmp-unrelated")):
+        fw.rules(more + text)
+        assert [fw.run(hook, error)["reason"] for error in errors] == [want] * 2
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_killed_before_kept(fw, family):
     """A load that ends flows ends them for good: what keeps flows comes too late."""
