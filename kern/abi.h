@@ -508,9 +508,9 @@ struct fw_pressure {
 enum fw_event_type {
 	FW_EVENT_FLOW_NEW = 1,	 /* BPF inserted an entry */
 	FW_EVENT_FLOW_STATE = 2, /* its TCP state changed */
-	FW_EVENT_FLOW_END = 3,	 /* cut: the new rules deny it */
+	FW_EVENT_FLOW_END = 3,	 /* cut: denied by new rules, or ended before */
 	FW_EVENT_LOG = 4,	 /* a rule with `log` matched */
-	FW_EVENT_ADOPT = 5,	 /* a kernel-made entry was judged and marked */
+	FW_EVENT_ADOPT = 5,	 /* new rules, or the first, have judged and marked it */
 };
 
 struct fw_event {

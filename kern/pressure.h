@@ -4,8 +4,8 @@
  * What the daemon says about a connection table that fills up: how many flows it
  * still takes, and how long those that nobody has answered may live.
  *
- * Asked only where a flow is opened or a handshake moves on. It holds for some
- * seconds; a daemon that died leaves nothing that keeps flows out.
+ * Asked only where a flow is opened, a handshake moves on, or its time begins anew. It
+ * holds for some seconds; a daemon that died leaves nothing that keeps flows out.
  */
 #pragma once
 

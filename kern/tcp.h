@@ -7,8 +7,10 @@
  * Nothing here looks at sequence numbers, but for the end of a handshake
  * (handshake.h). So no packet is believed that would end a flow: a RST only
  * shortens its life, by a twin of its state from which it comes back to where it
- * was, and a SYN changes nothing while the flow may be alive. The table is idempotent: a packet that both hooks of a router see,
- * or that comes twice, moves the flow once.
+ * was, and a SYN changes nothing while the flow may be alive. A FIN is believed:
+ * one that is forged brings an idle flow to the life of a half closed one for good.
+ * The table is idempotent: a packet that both hooks of a router see, or that comes
+ * twice, moves the flow once.
  */
 #pragma once
 
