@@ -98,7 +98,7 @@ def test_what_is_wrong(lab):
     for words, status, text in (
             (["proto", "tpc"], 2, "no protocol is called 'tpc'"),
             (["from", "1.2.3.4/33"], 2, "192.0.2.0/24"),
-            (["sort", "bytes"], 2, "sort takes age"),
+            (["sort", "size"], 2, "sort takes age"),
             (["colour", "red"], 2, "expected proto, from, to, port"),
             (["rule", "nobody"], 1, "see fwctl show rules"),
             (["zone", "dmz"], 1, "see fwctl show interfaces")):
