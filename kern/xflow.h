@@ -113,12 +113,14 @@ static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
 	__u64 life = xflow_seconds(p, &head->timeouts) * 1000000000ull;
 	struct fw_tuple turned;
 	struct fw_xflow *x;
+	bool reply;
 
 	tuple_reverse(&turned, t);
-	x = xflow_look(p, t, &turned, now, &f->reply);
+	x = xflow_look(p, t, &turned, now, &reply);
 	if (!x)
 		return;
 	f->found = true;
+	f->reply = reply;
 	f->gen = gen_now(head, x->gen);
 	f->orig = f->reply ? turned : *t;
 	if (f->gen != head->gen)

@@ -68,7 +68,9 @@ def test_as_without(without, network, lab, tool, family):
     before = lab.counters()
     assert run(network, tool, family) == without[tool, family]
     gained = lab.counters() - before
-    assert gained.get("new") and gained.get("established") + gained.get("related"), gained
+    # SCTP: the flow of two addresses may be there from the mode before.
+    assert gained.get("new") or tool == "sctp", gained
+    assert gained.get("established") + gained.get("related"), gained
     assert gained.drops().keys() <= TOLERATED.get((tool, family), set()), gained
 
 
