@@ -34,6 +34,12 @@ static struct fw_program *new_program(void)
 	return program;
 }
 
+/* Without a program the caller's text is there long enough. */
+static bool is_main_borrowed(const struct fw_compiler *c)
+{
+	return c->options->only_texts;
+}
+
 /* A text that is too large is not copied: its name is enough to say so. */
 static int add_main(struct fw_compiler *c, const char *name, const char *data,
 		    size_t len)
@@ -41,17 +47,20 @@ static int add_main(struct fw_compiler *c, const char *name, const char *data,
 	bool is_large = len > FW_MAX_TEXT;
 	struct fw_text text = {
 		.name = fw_mem_dup(name, strlen(name)),
-		.data = fw_mem_dup(data, is_large ? 0 : len),
 		.len = is_large ? 0 : len,
 	};
 	int r;
 
-	if (!text.name || !text.data) {
+	if (!is_main_borrowed(c))
+		text.data = fw_mem_dup(data, text.len);
+	if (!text.name || (!text.data && !is_main_borrowed(c))) {
 		free(text.name);
 		free(text.data);
 		return -ENOMEM;
 	}
 	r = fw_sources_add(&c->sources, &text);
+	if (r >= 0 && is_main_borrowed(c))
+		c->sources.texts[r].data = (char *)(uintptr_t)data;
 	if (r >= 0 && is_large) {
 		fw_report_error(&c->rep, (struct fw_span){ .len = 1 },
 				"the files have more than %u MB",
@@ -217,6 +226,8 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 		*ret = program;
 	else
 		fw_program_free(program);
+	if (is_main_borrowed(&c) && c.sources.n)
+		c.sources.texts[0].data = NULL;
 	fw_arena_done(&c.arena);
 	fw_sources_done(&c.sources);
 	return r;

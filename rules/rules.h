@@ -289,7 +289,8 @@ struct fw_options {
 	 * `decided_by`; it is theirs when fw_compile_with() returns it, which it does.
 	 * Either may return false: that is enough. With `only_texts` reading all
 	 * files is enough in any case, and rules are passed over where they stand
-	 * on a line of their own: they name no files, and may be wrong.
+	 * on a line of their own: they name no files, and may be wrong. Then the
+	 * main text is not copied.
 	 */
 	bool only_texts;
 	bool (*read_all)(void *ctx, const struct fw_text *texts, size_t n);
