@@ -153,7 +153,7 @@ enum fw_hook {
 	X(DROP_FRAG_TINY, "fragment-tiny", 1,                                 \
 	  "first fragment too short to carry the header chain")               \
 	X(DROP_FRAG_BAD, "fragment-bad", 1,                                   \
-	  "fragment offset or length is impossible")                          \
+	  "fragment offset or length is impossible, or overlaps the first")   \
 	X(DROP_FRAG_OPTION, "fragment-option", 1, "option fragments drop")    \
 	X(DROP_NON_IP, "non-ip-drop", 1, "option non-ip drop")                \
 	X(DROP_TABLE_FULL, "table-full", 1,                                   \
@@ -488,8 +488,10 @@ struct fw_frag_key {
 
 struct fw_frag {
 	__u64 expires_ns; /* CLOCK_MONOTONIC, coarse */
-	__u32 undecided;  /* 1: passed on to a hook that knows more */
-	__u32 pad;
+	__u32 gen;	  /* of the rules that let it pass */
+	__u16 end;	  /* bytes of the datagram that it carried */
+	__u8 undecided;	  /* 1: passed on to a hook that knows more */
+	__u8 pad;
 };
 
 /*

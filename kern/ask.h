@@ -31,15 +31,14 @@ static __always_inline void decided(const struct pkt *p, const struct run *r,
 
 /*
  * What the rules say, in p->res; 0 or -1. XDP asks stateless rules without a call,
- * as long as the walk is short: they are what stands against floods.
+ * as long as the walk is short (`is_near`): they are what stands against floods.
  */
 static __always_inline int classify(struct pkt *p, const struct run *r,
-				    const enum fw_hook hook,
-				    const bool stateless)
+				    const bool stateless, const bool is_near)
 {
 	int err;
 
-	if (hook == FW_HOOK_XDP && stateless) {
+	if (is_near) {
 		/* not verified anew for each value of the key that is known */
 		asm volatile("" ::: "memory");
 		err = match_first(r->head, r->head->match, &p->io, true);
@@ -55,13 +54,12 @@ static __always_inline int classify(struct pkt *p, const struct run *r,
  * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface
  * makes a difference, and a later hook of ours knows it.
  */
-static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
-						void *ctx,
-						const enum fw_hook hook,
-						const bool stateless)
+static __always_inline enum fw_reason
+ask_rules(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook,
+	  const bool stateless, const bool is_near)
 {
 	for (int i = 0; i < 2; i++) {
-		if (unlikely(classify(p, r, hook, stateless)))
+		if (unlikely(classify(p, r, stateless, is_near)))
 			return FW_REASON_DROP_INTERNAL;
 		if (likely(!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
 			   !(p->res.flags & FW_RESULT_MAYBE)))

@@ -14,15 +14,17 @@
 #pragma once
 
 /* What the stateless rules say; NONE: none of them matches. */
-static __always_inline enum fw_reason
-ask_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
+static __always_inline enum fw_reason ask_stateless(struct pkt *p,
+						    struct run *r, void *ctx,
+						    const enum fw_hook hook,
+						    const bool is_near)
 {
 	enum fw_reason reason;
 
 	if (!r->head->has_stateless)
 		return FW_REASON_NONE;
 	(void)locate(p, r, hook, false);
-	reason = ask_rules(p, r, ctx, hook, true);
+	reason = ask_rules(p, r, ctx, hook, true, is_near);
 	if (reason != FW_REASON_NONE || p->res.rule == FW_RULE_NONE)
 		return reason;
 	if (likely(p->res.verdict == FW_DROP))
@@ -84,6 +86,25 @@ check_origin(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	return check_way_back(ctx, p, r, hook);
 }
 
+/* A fragment but the first: the same, in a function that is verified apart. */
+static __noinline enum fw_reason judge_later(struct pkt *p, struct run *r,
+					     void *ctx, const enum fw_hook hook)
+{
+	enum fw_reason reason = check_origin(p, r, ctx, hook);
+
+	if (unlikely(reason != FW_REASON_NONE))
+		return reason;
+	if (r->head->options & FW_OPT_FRAG_DROP)
+		return FW_REASON_DROP_FRAG_OPTION;
+	reason = frag_follow(p, hook, r->gen);
+	if (reason != FW_REASON_DROP_FRAG_ORPHAN)
+		return reason;
+	reason = ask_stateless(p, r, ctx, hook, false);
+	if (reason != FW_REASON_NONE)
+		return obey_stateless(p, r, hook, reason);
+	return frag_follow(p, hook, 0);
+}
+
 /*
  * Everything behind the parser; `p` is an IP packet of a covered interface. What a
  * stateless rule drops is not checked before: that would do no more than drop it.
@@ -98,7 +119,9 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 		learn_loopback(p);
 	if (hook != FW_HOOK_EGRESS && offers_address(ctx, p))
 		p->offered = true;
-	said = ask_stateless(p, r, ctx, hook);
+	if (unlikely(p->frag == PKT_FRAG_LATER))
+		return judge_later(p, r, ctx, hook);
+	said = ask_stateless(p, r, ctx, hook, hook == FW_HOOK_XDP);
 	if (said == FW_REASON_DROP_RULE)
 		return obey_stateless(p, r, hook, FW_REASON_DROP_RULE);
 	said = (enum fw_reason)forget(said); /* not each answer all the way */
@@ -110,8 +133,6 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 		return FW_REASON_DROP_FRAG_OPTION;
 	if (said != FW_REASON_NONE)
 		return obey_stateless(p, r, hook, said);
-	if (unlikely(p->frag == PKT_FRAG_LATER))
-		return frag_follow(p, hook);
 	if (unlikely(p->icmp_kind == PKT_ICMP_ERROR)) {
 		reason = step_icmp_error(p, r, ctx, hook);
 		if (reason != FW_REASON_NONE)
@@ -185,7 +206,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		reason = obey(p, r, ctx, &m);
 	else
 		reason = judge(p, r, ctx, hook);
-	if (unlikely(p->frag == PKT_FRAG_FIRST) && !reason_is_drop(reason))
-		frag_remember(p, hook, reason == FW_REASON_UNDECIDED);
+	if (unlikely(p->frag == PKT_FRAG_FIRST))
+		(void)frag_decide(p, hook, reason, r->gen);
 	return reason;
 }

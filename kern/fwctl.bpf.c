@@ -33,12 +33,12 @@
 
 #include "kern/classify.h"
 #include "kern/events.h"
-#include "kern/fragments.h"
 #include "kern/pressure.h"
 #include "kern/tcp.h"
 #include "kern/verdict.h"
 
 #include "kern/account.h"
+#include "kern/fragments.h"
 #include "kern/handshake.h"
 
 #include "kern/conntrack.h"

@@ -75,6 +75,7 @@ struct pkt {
 	__u32 l4_off;
 	__u32 l3_end;	  /* where IP says that the packet ends */
 	__u32 frag_id;	  /* of a fragment, as on the wire */
+	__u32 frag_edge;  /* where a first one ends, a later one begins */
 	__u32 ifindex;	  /* of the device whose rules count */
 	__u32 rx_ifindex; /* of the device the hook is on */
 	__u8 ttl;
@@ -264,6 +265,7 @@ parse_frag4(struct pkt *p, const struct iphdr *ip, __u32 rest)
 
 	p->frag = off ? PKT_FRAG_LATER : PKT_FRAG_FIRST;
 	p->frag_id = ip->id;
+	p->frag_edge = off ? off * 8 : rest;
 	/* RFC 3128: nobody needs a second fragment inside the TCP header */
 	if ((off == 1 && ip->protocol == IPPROTO_TCP) ||
 	    off * 8 + rest > 65535 - ip->ihl * 4u || !rest ||
@@ -328,6 +330,7 @@ parse_frag6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 off)
 	at = bpf_ntohs(fh.frag_off) & 0xfff8u;
 	rest = p->l3_end - off - 8;
 	p->frag_id = fh.identification;
+	p->frag_edge = at ? at : rest;
 	if (at)
 		p->frag = PKT_FRAG_LATER;
 	else if (bpf_ntohs(fh.frag_off) & 1)

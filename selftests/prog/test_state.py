@@ -210,36 +210,6 @@ def test_ports_need_ports(fw, hook):
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("port, reason", ((53, "new"), (123, "stateless")))
-def test_fragments_follow(fw, family, hook, port, reason):
-    """The rest of the same datagram, and nobody else's, however the first one was judged."""
-    udp = bytes(UDP(sport=999, dport=port, len=24) / Raw(b"a" * 16))
-    other = "198.51.100.77" if family == 4 else "2001:db8:9::77"
-
-    def piece(ident, offset, more, data, src=None):
-        if family == 4:
-            return frame(
-                l3(4, src=src, id=ident, frag=offset, flags="MF" if more else 0, proto=17)
-                / Raw(data)
-            )
-        return frame(
-            l3(6, src=src)
-            / IPv6ExtHdrFragment(id=ident, offset=offset, m=int(more), nh=17)
-            / Raw(data)
-        )
-
-    assert fw.run(hook, piece(77, 2, False, udp[16:]))["reason"] == "fragment-orphan"
-    fw.run(hook, piece(76, 2, False, udp[16:], other))  # the last packet before
-    assert fw.run(hook, piece(77, 0, True, udp[:16]))["reason"] == reason
-    assert fw.run(hook, piece(77, 2, False, udp[16:]))["reason"] == "fragment"
-    assert fw.run(hook, piece(78, 2, False, udp[16:]))["reason"] == "fragment-orphan"
-    assert fw.run(hook, piece(77, 2, False, udp[16:], other))["reason"] == "fragment-orphan"
-    fw.rules("interface wan = if0\noption fragments drop\naccept in\n")
-    assert fw.run(hook, piece(77, 0, True, udp[:16]))["reason"] == "fragment-option"
-
-
-@pytest.mark.parametrize("hook", HOOKS)
-@pytest.mark.parametrize("family", FAMILIES)
 def test_stateless(fw, family, hook):
     """Judged before state: cuts a running flow, accepts without making one."""
     ntp = to_us(family, UDP(sport=123, dport=123))
