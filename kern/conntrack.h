@@ -343,6 +343,8 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		}
 	}
 	f->found = true;
+	if (unlikely(p->frag))
+		f->answered = f->reply || ct->status & IPS_SEEN_REPLY;
 	f->gen = gen_now(head, mark_gen(head, mark));
 	if (f->gen == gen) {
 		if (unlikely(mark_gen(head, mark) != gen)) /* kept */

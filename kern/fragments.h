@@ -48,6 +48,9 @@ __noinline int frag_decide(struct pkt *p, enum fw_hook hook,
 	frag_key(&k, p, hook);
 	if (!reason_is_drop(reason)) {
 		(void)bpf_map_update_elem(&frags, &k, &f, BPF_ANY);
+		/* what was looked at is not evicted for what was not: for a flood */
+		if (p->flow.answered)
+			(void)bpf_map_lookup_elem(&frags, &k);
 		return 0;
 	}
 	(void)bpf_map_delete_elem(&frags, &k);

@@ -121,6 +121,7 @@ static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
 		return;
 	f->found = true;
 	f->reply = reply;
+	f->answered = reply || x->replied;
 	f->gen = gen_now(head, x->gen);
 	f->orig = f->reply ? turned : *t;
 	if (f->gen != head->gen)

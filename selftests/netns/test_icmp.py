@@ -75,17 +75,6 @@ def test_reply_of_another_identifier(lab, family):
 
 
 @both
-def test_big_ping(lab, family):
-    """60 000 bytes: fragments both ways."""
-    lab.load(DENY + PING)
-    before = lab.counters()
-    assert ping(lab.client, SERVER[family], 1, 60000)
-    gained = lab.counters() - before
-    assert not gained.drops(), gained
-    assert gained.get("fragment") > 0, gained
-
-
-@both
 def test_error_of_known_flow(lab, family):
     """Port unreachable reaches the client whose datagram it is about."""
     lab.load(DENY + "accept forward wan -> lan proto udp to port 9\n")
