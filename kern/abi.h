@@ -477,8 +477,8 @@ struct fw_xflow {
 struct fw_frag_key {
 	struct fw_addr saddr;
 	struct fw_addr daddr;
-	__u32 id; /* as on the wire */
-	__u32 ifindex;
+	__u32 id;      /* as on the wire */
+	__u32 ifindex; /* of the device whose rules count: the bond, not its slave */
 	__u16 vlan;
 	__u8 proto; /* IPv4 only: IPv6 fragments may name different headers */
 	__u8 hook;  /* enum fw_hook */

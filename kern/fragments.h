@@ -21,7 +21,7 @@ static __always_inline void frag_key(struct fw_frag_key *k, struct pkt *p,
 	k->saddr = t->saddr;
 	k->daddr = t->daddr;
 	k->id = p->frag_id;
-	k->ifindex = p->rx_ifindex;
+	k->ifindex = p->ifindex;
 	k->vlan = p->vlan;
 	k->proto = p->key.family == FW_AF_IPV4 ? p->key.proto : 0;
 	k->hook = (__u8)hook;

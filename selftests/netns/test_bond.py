@@ -214,6 +214,11 @@ def test_other_bonds(bond, family, kind):
         load(bond, ACCEPT7)
         gained = check_rules(bond, family)
         assert gained.get("default", bond.hook, "fw-bond") >= 1, gained
+        # the fragments of a datagram by both
+        before = bond.counters()
+        assert ping(bond.client, OWN[family], 3, 20000)
+        gained = bond.counters() - before
+        assert not gained.drops() and gained.get("fragment", bond.hook) >= 30, gained
     finally:
         bond.unload()
         set_mode(bond, "active-backup")

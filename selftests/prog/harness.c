@@ -191,11 +191,12 @@ static void put_ifaces(const struct harness *h, uint32_t running,
 
 	for (unsigned int i = 0; i < HARNESS_MAX_IFACES; i++) {
 		struct fw_iface_entry *e = &entries[n];
+		unsigned int counts_as = i == h->slave ? 0 : i;
 
 		e->key.ifindex = h->ifindex[i];
-		e->value.ifindex = h->ifindex[i];
+		e->value.ifindex = h->ifindex[counts_as];
 		e->value.slot = i + 1;
-		n += find_zones(program, i, &e->value.zones);
+		n += find_zones(program, counts_as, &e->value.zones);
 	}
 	r = fw_hosttab_put_ifaces(h->tables, running, h->gen, entries, n);
 	if (r)

@@ -28,6 +28,7 @@ struct harness {
 	uint32_t gen;
 	struct fw_image_past past;
 	uint32_t ifindex[HARNESS_MAX_IFACES]; /* of if0, if1, ... */
+	unsigned int slave; /* of if0, if that is a bond; 0: none */
 	struct fw_self_entry selves[HARNESS_MAX_SELVES];
 	size_t n_selves;
 	struct fw_hosttab *tables;

@@ -8,6 +8,7 @@
  *   {"self": ADDR, "flags": N}               -> {"ok": true}
  *   {"room": N, "half_open": S, "seconds": S} -> {"ok": true}
  *   {"adopt": SECONDS}   of the next rules  -> {"ok": true}
+ *   {"slave": I}   of if0, for the next rules, or 0 -> {"ok": true}
  *   {"flush": true}                          -> {"ok": true}
  *   {"evict": true}      all of flow_info    -> {"ok": true}
  *   {"hook": H, "iface": I, "iif": J, "frame": HEX}
@@ -132,6 +133,11 @@ static json_t *handle(struct harness *h, const json_t *request)
 	}
 	if (json_object_get(request, "evict")) {
 		harness_evict(h);
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "slave")) {
+		h->slave = (unsigned int)json_integer_value(
+			json_object_get(request, "slave"));
 		return json_pack("{s:b}", "ok", 1);
 	}
 	if (json_object_get(request, "flush")) {

@@ -144,6 +144,20 @@ def test_reload(fw, family, hook):
     assert reason(fw, hook, rest(family)) == "rule"
 
 
+@families
+def test_links_of_a_bond(fw, family):
+    """XDP runs on the slaves; pieces of a datagram may come by each of them."""
+    fw.call(slave=2)
+    try:
+        fw.rules(RULES + "# if0 is a bond\n")
+        assert reason(fw, "xdp", first(family), iface=2) == "new"
+        assert reason(fw, "xdp", rest(family)) == "fragment"
+        assert reason(fw, "xdp", rest(family, offset=3), iface=2) == "fragment"
+        assert reason(fw, "xdp", rest(family), iface=1) == "fragment-orphan"
+    finally:
+        fw.call(slave=0)
+
+
 @hooks
 @families
 @pytest.mark.parametrize("verdict, port", (("new", 53), ("stateless", 123)))
