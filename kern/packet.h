@@ -598,7 +598,8 @@ static __always_inline void classify_icmp6(struct pkt *p, __u8 type)
 	case 135:
 	case 136:
 	case 137:
-		if (p->ttl == 255) /* RFC 4861: came from this link */
+		/* RFC 4861: came from this link; RFC 6980: and whole */
+		if (p->ttl == 255 && !p->frag)
 			p->key.flags |= FW_KEY_ESSENTIAL;
 		break;
 	default:

@@ -8,6 +8,7 @@ from packets import (
     TAGS,
     TCP,
     UDP,
+    ICMPv6ND_NS,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -193,3 +194,13 @@ def test_extension_headers(fw, hook):
     # what would become the ports
     over = IPv6ExtHdrFragment(id=9, offset=1, nh=60) / Raw(b"a" * 8)
     assert reason(fw, hook, frame(before / over)) == "fragment-bad"
+
+
+@hooks
+def test_neighbour_discovery_comes_whole(fw, hook):
+    """RFC 6980: a message in fragments is nobody's, so it is not essential."""
+    message = bytes(IPv6(src=PEER6, dst=SELF6, hlim=255) / ICMPv6ND_NS(tgt=SELF6))[40:]
+    whole = frame(IPv6(src=PEER6, dst=SELF6, hlim=255, nh=58) / Raw(message))
+    assert reason(fw, hook, whole) == "essential"
+    begin = piece(6, 77, 0, True, message, proto=58, hlim=255)
+    assert reason(fw, hook, begin) == "default"
