@@ -38,25 +38,30 @@ static __always_inline bool find_iface(struct pkt *p, const struct run *r)
 	return true;
 }
 
-/* Where the stack would forward the packet to; 0: nowhere. */
+/*
+ * Where the stack would forward the packet to; 0: nowhere. An answer goes to who
+ * opened the flow, whatever address NAT shows of it here.
+ */
 static __noinline __u32 route_out(void *ctx, struct pkt *p)
 {
-	const struct fw_tuple *t = pkt_tuple(p);
+	const struct fw_key *k = &p->key;
+	const struct fw_addr *src = p->flow.reply ? &k->daddr : &k->saddr;
+	const struct fw_addr *dst = p->flow.reply ? &k->saddr : &k->daddr;
 	struct bpf_fib_lookup fib = {};
 	long err;
 
 	fib.ifindex = p->rx_ifindex;
-	fib.l4_protocol = t->proto;
-	fib.sport = t->sport;
-	fib.dport = t->dport;
-	if (t->family == FW_AF_IPV4) {
+	fib.l4_protocol = k->proto;
+	fib.sport = bpf_htons(p->flow.reply ? k->dport : k->sport);
+	fib.dport = bpf_htons(p->flow.reply ? k->sport : k->dport);
+	if (k->family == FW_AF_IPV4) {
 		fib.family = 2; /* AF_INET */
-		fib.ipv4_src = t->saddr.w[3];
-		fib.ipv4_dst = t->daddr.w[3];
+		fib.ipv4_src = src->w[3];
+		fib.ipv4_dst = dst->w[3];
 	} else {
 		fib.family = 10; /* AF_INET6 */
-		__builtin_memcpy(fib.ipv6_src, &t->saddr, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &t->daddr, sizeof(fib.ipv6_dst));
+		__builtin_memcpy(fib.ipv6_src, src, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, dst, sizeof(fib.ipv6_dst));
 	}
 	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	if (err != BPF_FIB_LKUP_RET_SUCCESS &&

@@ -113,6 +113,23 @@ def test_masquerade(nat_lab, family, first):
 
 
 @both
+def test_reload_before_an_answer(nat_lab, family):
+    """What a load judges again first is an answer, to the address of the masquerade."""
+    lab = nat_lab
+    nft(lab, MASQUERADE)
+    lab.load(DENY + THROUGH)
+    with TcpEcho(lab.server, SERVER[family], 7) as server, \
+            tcp_connect(lab.client, SERVER[family], 7) as s:
+        assert tcp_talk(s)
+        before = lab.counters()
+        lab.load(DENY + THROUGH + "# again\n")
+        server.say(b"hello")
+        assert s.recv(5) == b"hello"
+        assert tcp_talk(s)
+        assert not (lab.counters() - before).drops(), lab.counters() - before
+
+
+@both
 def test_dnat(nat_lab, family):
     """A DNATed flow is judged by what the client asked for, and works."""
     lab = nat_lab
