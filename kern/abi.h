@@ -24,6 +24,7 @@
 #define FW_MAX_CPUS	   16383  /* indices of `rule_stats` are 32 bits wide */
 #define FW_MAX_XFLOWS	   65536  /* `xflows`; as many in `xflows_answered` */
 #define FW_MAX_FRAGS	   16384  /* datagrams whose first fragment passed */
+#define FW_MAX_EXPECTED	   4096	  /* flows announced to the kernel's helpers */
 #define FW_MAX_FLOW_INFO   131072 /* flows whose rule and age are remembered */
 #define FW_MAX_IFACES	   2048 /* (interface, VLAN) pairs of one generation */
 #define FW_MAX_SELF	   4096 /* addresses of this host */
@@ -108,7 +109,8 @@ enum fw_hook {
 #define FW_REASONS(X)                                                         \
 	X(NONE, "none", 0, "not judged yet")                                  \
 	X(ESTABLISHED, "established", 0, "belongs to an accepted flow")       \
-	X(RELATED, "related", 0, "ICMP error about an accepted flow")         \
+	X(RELATED, "related", 0,                                              \
+	  "ICMP error about an accepted flow, or a flow that one announced")  \
 	X(NEW, "new", 0, "opens a flow that a rule or default accepts")       \
 	X(STATELESS, "stateless", 0, "accepted by a stateless rule")          \
 	X(ESSENTIAL, "essential", 0,                                          \
@@ -454,7 +456,8 @@ struct fw_flow_info {
 	__u32 gen;
 	__u8 dir;   /* enum fw_dir */
 	__u8 ended; /* cut: only a SYN makes it a flow again */
-	__u8 pad[2];
+	__u8 turned; /* older than all rules, and the answering side came first */
+	__u8 pad;
 	__u32 isn; /* of the last SYN of the answering side; TCP that is ours */
 	struct fw_flow_counts counts;
 };
@@ -512,7 +515,8 @@ enum fw_event_type {
 	FW_EVENT_FLOW_STATE = 2, /* its TCP state changed */
 	FW_EVENT_FLOW_END = 3,	 /* cut: denied by new rules, or ended before */
 	FW_EVENT_LOG = 4,	 /* a rule with `log` matched */
-	FW_EVENT_ADOPT = 5,	 /* new rules, or the first, have judged and marked it */
+	FW_EVENT_ADOPT =
+		5, /* new rules, or the first, have judged and marked it */
 };
 
 struct fw_event {

@@ -99,6 +99,8 @@ static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
 	__u32 life = p->key.proto == IPPROTO_TCP ? state : FW_LIFE_UDP_STREAM;
 	enum fw_reason refusal;
 
+	if (hooks_active(ctx_net(ctx, hook), p->key.family))
+		return FW_REASON_NEW; /* the kernel picks it up */
 	if (unlikely(pressure_refuses_next()))
 		return FW_REASON_DROP_TABLE_PRESSURE;
 	refusal = ct_insert(ctx, orig, r->head, state,
@@ -119,17 +121,19 @@ static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
  * connection that is older. It is judged as seen, as if it opened a flow; if that is
  * denied, turned round, as the answer to what the other side has opened. TC only.
  *
- * Where the kernel's hooks run, the kernel knows what there is; and what was ours
- * is no older than we are.
+ * Where the kernel's hooks run, the kernel knows all of UDP that there is, and of TCP
+ * what has talked since they do; and what was ours is no older than we are.
  */
 static __noinline bool may_be_older(struct pkt *p, void *ctx,
 				    const enum fw_hook hook)
 {
 	const struct fw_tuple *t = pkt_tuple(p);
 
-	if (p->key.proto == IPPROTO_UDP && !is_asked_for(ctx, t))
+	if (p->key.proto == IPPROTO_UDP &&
+	    (!is_asked_for(ctx, t) ||
+	     hooks_active(ctx_net(ctx, hook), t->family)))
 		return false;
-	return !was_ours(t) && !hooks_active(ctx_net(ctx, hook), t->family);
+	return !was_ours(t);
 }
 
 /* Might it be an answer to UDP that this host has sent? */
@@ -141,6 +145,24 @@ may_be_answer(const struct pkt *p, const struct run *r, const enum fw_hook hook)
 }
 
 /*
+ * The kernel's hooks pick up TCP in the middle (nf_conntrack_tcp_loose), turned round
+ * if the answering side came first. Soon after the first load such a flow may be
+ * older than the rules, and once judged turned round it is always.
+ */
+static __noinline bool was_picked_up_turned(struct pkt *p, const struct run *r)
+{
+	struct fw_flow_info *info =
+		bpf_map_lookup_elem(&flow_info, &p->flow.orig);
+
+	if (p->key.proto != IPPROTO_TCP)
+		return false;
+	if (info && !info->ended && info->turned)
+		return true;
+	return !p->flow.gen && is_midstream(p) && adopts_now(r->head) &&
+	       !was_ours(&p->flow.orig);
+}
+
+/*
  * True if the denied packet is to be judged once more: p->key is then what the
  * other side would have sent to open its flow.
  */
@@ -148,8 +170,20 @@ static __noinline bool turn_round(struct pkt *p, const struct run *r, void *ctx,
 				  const enum fw_hook hook)
 {
 	struct flow *f = &p->flow;
+	struct fw_tuple turned;
 
-	if (f->found || f->reply)
+	if (f->found) {
+		if (f->older || !was_picked_up_turned(p, r))
+			return false;
+		f->older = true;
+		f->reply = !f->reply;
+		tuple_reverse(&turned, &f->orig);
+		key_from_tuple(&p->key, &turned);
+		(void)learn_selves_again(p);
+		learn_loopback(p);
+		return true;
+	}
+	if (f->reply)
 		return false;
 	if (!f->older) {
 		if (likely(!may_be_answer(p, r, hook)))

@@ -296,8 +296,7 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
 static __always_inline bool
 nfct_flow(void *ctx, const struct fw_image_head *head, struct flow *f)
 {
-	struct sk_buff *skb = ctx;
-	unsigned long nfct = BPF_CORE_READ(skb, _nfct);
+	unsigned long nfct = skb_nfct(ctx);
 	const struct nf_conn *ct = (void *)(nfct & ~7ul);
 	__u32 info = nfct & 7; /* enum ip_conntrack_info */
 
@@ -307,6 +306,16 @@ nfct_flow(void *ctx, const struct fw_image_head *head, struct flow *f)
 	f->gen = mark_gen(head, mark_now(head, BPF_CORE_READ(ct, mark)));
 	f->reply = info >= IP_CT_IS_REPLY;
 	return f->orig.family != 0;
+}
+
+/*
+ * The first packet of a flow that the kernel's helpers expected: it bears the mark of
+ * the flow that has announced it, and nobody has judged it.
+ */
+static __always_inline bool ct_is_announced(struct nf_conn *ct, __u8 state)
+{
+	return state == FW_TCP_NONE &&
+	       (ct->status & (IPS_EXPECTED | IPS_SEEN_REPLY)) == IPS_EXPECTED;
 }
 
 /*
@@ -343,6 +352,8 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		}
 	}
 	f->found = true;
+	if (hook == FW_HOOK_EGRESS && ct_is_announced(ct, state))
+		mark = 0;
 	if (unlikely(p->frag))
 		f->answered = f->reply || ct->status & IPS_SEEN_REPLY;
 	f->gen = gen_now(head, mark_gen(head, mark));
@@ -357,6 +368,8 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		if (accounts(head) && f->gen == gen && next != FW_TCP_NONE)
 			f->counts = FLOW_COUNTS;
 	}
+	if (hook == FW_HOOK_EGRESS && state == FW_TCP_NONE)
+		f->announces = expect_first(ct);
 	bpf_ct_release(ct);
 }
 

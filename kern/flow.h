@@ -18,6 +18,7 @@ static __noinline void remember_flow(const struct pkt *p,
 		.ifindex = flow_ifindex(p),
 		.gen = gen,
 		.dir = p->key.dir,
+		.turned = p->flow.found && p->flow.older,
 	};
 	struct fw_flow_info *old = bpf_map_lookup_elem(&flow_info, orig);
 
@@ -57,6 +58,18 @@ static __always_inline enum fw_reason leave_flow(const struct pkt *p, void *ctx)
 	return reason_of_pass(&p->res);
 }
 
+/*
+ * A flow that another has announced: what the kernel makes of it has the mark of that
+ * one, so it may not be judged at its next sight.
+ */
+static __noinline void open_related(struct pkt *p, const struct run *r,
+				    const enum fw_hook hook)
+{
+	remember_flow(p, hook, r->gen, pkt_tuple(p), FW_EVENT_ADOPT);
+	if (p->key.dir == FW_DIR_IN) /* else egress counts it */
+		decided(p, r, hook, FW_REASON_RELATED, true);
+}
+
 /* TC only: make the state of an accepted new flow. */
 static __always_inline enum fw_reason
 open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
@@ -69,8 +82,12 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	if (p->res.flags & FW_RESULT_ESSENTIAL)
 		return reason;
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
-		if (hooks_active(ctx_net(ctx, hook), p->key.family))
-			return reason; /* judged and marked at its next sight */
+		if (hooks_active(ctx_net(ctx, hook), p->key.family)) {
+			/* judged and marked at its next sight */
+			if (unlikely(p->flow.related))
+				open_related(p, r, hook);
+			return reason;
+		}
 		if (unlikely(pressure_refuses_next()))
 			return FW_REASON_DROP_TABLE_PRESSURE;
 		refusal = ct_insert(
@@ -173,6 +190,8 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		ct_find(p, ctx, hook, r->head);
+		if (hook == FW_HOOK_EGRESS && unlikely(f->announces))
+			(void)expect_note(ctx);
 		return;
 	}
 	if (!pkt_has_xflow(p))

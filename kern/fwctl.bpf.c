@@ -38,6 +38,7 @@
 #include "kern/verdict.h"
 
 #include "kern/account.h"
+#include "kern/expect.h"
 #include "kern/fragments.h"
 #include "kern/handshake.h"
 
@@ -62,6 +63,7 @@
 #include "kern/flow.h"
 
 #include "kern/adopt.h"
+#include "kern/related.h"
 
 #include "kern/state.h"
 

@@ -101,8 +101,40 @@ struct nf_conntrack_tuple_hash {
 struct nf_conn {
 	__u32 timeout; /* in ticks of fw_hz, against bpf_jiffies64() */
 	struct nf_conntrack_tuple_hash tuplehash[IP_CT_DIR_MAX];
-	unsigned long status; /* IPS_* */
+	unsigned long status;	/* IPS_* */
+	struct nf_conn *master; /* if IPS_EXPECTED */
 	__u32 mark;
+	struct nf_ct_ext *ext;
+} FROM_KERNEL;
+
+/* ---- net/netfilter/nf_conntrack_extend.h, _helper.h, _expect.h ------------- */
+
+struct nf_ct_ext {
+	__u8 offset
+		[1]; /* NF_CT_EXT_HELPER is the first; 0: the flow has none */
+} FROM_KERNEL;
+
+struct hlist_node {
+	struct hlist_node *next;
+} FROM_KERNEL;
+
+struct nf_conn_help {
+	struct {
+		struct hlist_node *first;
+	} expectations;
+} FROM_KERNEL;
+
+struct nf_conntrack_tuple_mask { /* net/netfilter/nf_conntrack_tuple.h */
+	struct {
+		union nf_inet_addr u3;
+		union nf_conntrack_man_proto u;
+	} src;
+} FROM_KERNEL;
+
+struct nf_conntrack_expect {
+	struct hlist_node lnode; /* of nf_conn_help.expectations */
+	struct nf_conntrack_tuple tuple;
+	struct nf_conntrack_tuple_mask mask;
 } FROM_KERNEL;
 
 /* net/netfilter/nf_conntrack_bpf.c: allocated, not in the table yet */

@@ -115,6 +115,25 @@ struct {
 	__type(value, struct fw_pressure);
 } pressure SEC(".maps");
 
+/*
+ * Flows that the kernel's helpers expect, by where they go to -> the flow that has
+ * announced them; see expect.h. Programs only, as what follows.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FW_MAX_EXPECTED);
+	__type(key, struct fw_tuple);
+	__type(value, struct fw_tuple);
+} expected SEC(".maps");
+
+/* 1: there has been something in `expected`. Else nothing is looked for there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} expects SEC(".maps");
+
 /* How many records and rejects this CPU may still make; programs only. */
 struct fw_budget {
 	__u64 log_tat_ns; /* GCRA: theoretical arrival time of the next one */

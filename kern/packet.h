@@ -40,11 +40,13 @@ struct flow {
 	__u32 gen; /* of the rules that accepted it; 0: nobody has judged it */
 	__u8 changed; /* new enum fw_tcp_state, or 0 */
 	bool found;
-	bool reply;    /* this packet goes against the opener's direction */
-	bool renamed;  /* NAT shows it under another tuple at this hook */
-	bool older;    /* not found, but perhaps there before the first rules */
-	bool answered; /* the other side was heard; known of fragments */
-	__u8 counts;   /* see account.h */
+	bool reply;	/* this packet goes against the opener's direction */
+	bool renamed;	/* NAT shows it under another tuple at this hook */
+	bool older;	/* perhaps there before the first rules */
+	bool related;	/* judged by the flow that has announced it */
+	bool announces; /* egress: a helper of the kernel expects other flows */
+	bool answered;	/* the other side was heard; known of fragments */
+	__u8 counts;	/* see account.h */
 };
 
 /* In a per-CPU map, not on the stack: see `work` in maps.h. */

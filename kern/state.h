@@ -83,7 +83,7 @@ ask_both_ways(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		if (hook != FW_HOOK_XDP && unlikely(is_mistaken(p, ctx)))
 			p->res.verdict = FW_DROP;
 		if (p->res.verdict == FW_ACCEPT || hook == FW_HOOK_XDP ||
-		    likely(!turn_round(p, r, ctx, hook)))
+		    likely(!judge_otherwise(p, r, ctx, hook)))
 			break;
 	}
 	return FW_REASON_NONE;
@@ -95,7 +95,8 @@ static __always_inline enum fw_reason deny_flow(struct pkt *p, struct run *r,
 {
 	enum fw_reason reason = reason_of_drop(&p->res);
 
-	if (hook == FW_HOOK_XDP && may_be_answer(p, r, hook))
+	if (hook == FW_HOOK_XDP &&
+	    (may_be_answer(p, r, hook) || may_be_announced(p)))
 		return FW_REASON_UNDECIDED;
 	if (reason != FW_REASON_DROP_REJECT || hook != FW_HOOK_XDP)
 		decided(p, r, hook, reason, false);
@@ -136,5 +137,7 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		return deny_flow(p, r, hook);
 	if (hook == FW_HOOK_XDP)
 		return leave_flow(p, ctx);
-	return open_flow(p, r, ctx, hook);
+	reason = open_flow(p, r, ctx, hook);
+	return f->related && reason == FW_REASON_NEW ? FW_REASON_RELATED
+						     : reason;
 }

@@ -91,12 +91,10 @@ static __always_inline __u32 tuple_to_sock(struct bpf_sock_tuple *to,
 	return sizeof(to->ipv6);
 }
 
-/* The original direction of a kernel entry; works on a bare pointer too. */
-static __always_inline void tuple_from_ct(struct fw_tuple *t,
-					  const struct nf_conn *ct)
+/* A tuple of the kernel's; works on a bare pointer too. */
+static __always_inline void
+tuple_from_kernel(struct fw_tuple *t, const struct nf_conntrack_tuple *orig)
 {
-	const struct nf_conntrack_tuple *orig = &ct->tuplehash[0].tuple;
-
 	__builtin_memset(t, 0, sizeof(*t));
 	if (BPF_CORE_READ_INTO(&t->saddr, orig, src.u3.ip6) ||
 	    BPF_CORE_READ_INTO(&t->daddr, orig, dst.u3.ip6))
@@ -115,4 +113,11 @@ static __always_inline void tuple_from_ct(struct fw_tuple *t,
 		t->sport = BPF_CORE_READ(orig, src.u.all);
 		t->icmp_type = BPF_CORE_READ(orig, dst.u.icmp.type);
 	}
+}
+
+/* The original direction of a kernel entry; the same. */
+static __always_inline void tuple_from_ct(struct fw_tuple *t,
+					  const struct nf_conn *ct)
+{
+	tuple_from_kernel(t, &ct->tuplehash[0].tuple);
 }

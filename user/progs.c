@@ -34,6 +34,8 @@ static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_FLOW_INFO] = "flow_info",
 	[FW_MAP_EVENTS] = "events",
 	[FW_MAP_PRESSURE] = "pressure",
+	[FW_MAP_EXPECTED] = "expected",
+	[FW_MAP_EXPECTS] = "expects",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {

@@ -109,6 +109,17 @@ def _nfthook():
         raise OSError("nft list hooks shows nothing")
 
 
+def _ftp():
+    sh("modprobe", "-a", "nf_conntrack_ftp", "nf_nat_ftp", check=False)
+    sh("nft", "-f", "-", input="""\
+table inet probe {
+	ct helper ftp {
+		type "ftp" protocol tcp;
+	}
+}
+""")
+
+
 def _vm():
     if os.environ.get("FWCTL_VM") != "1":
         raise OSError("not in a throwaway machine (FWCTL_VM is not 1)")
@@ -154,6 +165,7 @@ FEATURES = {
     "notcx": _notcx,  # none: the clsact qdisc it is
     "modules": _modules,  # nf_conntrack is a module that can be loaded
     "nfthook": _nfthook,  # nfnetlink_hook
+    "ftp": _ftp,  # the FTP helper of conntrack, for nftables
     "vm": _vm,  # global settings may be changed
     "root": _root,
     "promtool": _promtool,

@@ -133,6 +133,39 @@ def tcp_connect(ns, address, port, timeout=2.0, source=None):
     return s
 
 
+class Connection:
+    """A TCP connection with both ends at hand; either side may speak first."""
+
+    def __init__(self, stack, opener, acceptor, address, port, at=None):
+        """Opened to an address and port; NAT may lead it to another one, `at`."""
+        with acceptor.socket(family_of(address), socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(at or (address, port))
+            listener.listen(1)
+            self.near = stack.enter_context(tcp_connect(opener, address, port))
+            self.far = stack.enter_context(listener.accept()[0])
+        self.near.settimeout(patience(3))
+        self.far.settimeout(patience(3))
+
+    def says(self, opener_first):
+        """Both sides send and receive; true if everything came through."""
+        sides = (self.near, self.far) if opener_first else (self.far, self.near)
+        try:
+            for a, b in (sides, sides[::-1]):
+                a.sendall(b"hello")
+                if b.recv(5) != b"hello":
+                    return False
+        except OSError:
+            return False
+        return True
+
+    def give_up(self):
+        """Wait less, and leave without a word."""
+        for s in (self.near, self.far):
+            s.settimeout(patience(0.3))
+            cut(s)
+
+
 def tcp_talk(connection, text=b"hello"):
     """Send text and wait for its echo; true if it came."""
     try:

@@ -38,6 +38,8 @@ MAIN = {
                r"test_reload.*::test_hundred_reloads_under_flood\[xdp-6\]"),
     "sets": (r"test_sets.*::test_flow_is_cut\[xdp",),
     "neighbours": (r"test_neighbours.*::test_masquerade\[xdp-fwctl", r"::test_dnat\[tc"),
+    "helpers": (r"test_helpers.*::test_through_a_router\[xdp-nft-",
+                r"test_helpers.*::test_translated\[tc-masquerade"),
     "fragments": (r"test_fragments.*::test_big_datagrams_both_ways\[.*3000",),
     "icmp": (r"test_icmp.*::test_(error_of_known_flow|ping_through)\[",),
     "verdicts": (r"test_verdicts.*::test_reject\[",),

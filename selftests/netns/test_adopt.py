@@ -10,7 +10,7 @@ import pytest
 from lab.lab import CLIENT, SERVER, WAN
 from lab.netns import patience
 from lab.stranger import Stranger
-from lab.traffic import TcpEcho, cut, tcp_connect, tcp_try
+from lab.traffic import Connection, TcpEcho, tcp_connect, tcp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 # One rule for each of the three; the answers are in no rule.
@@ -27,39 +27,6 @@ def fresh(own_lab):
     """A lab where nothing was ever loaded."""
     own_lab.adopt = "60s"
     return own_lab
-
-
-class Connection:
-    """A TCP connection from before the rules; either side may speak first."""
-
-    def __init__(self, stack, opener, acceptor, address, port):
-        with acceptor.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
-                             socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            listener.listen(1)
-            self.near = stack.enter_context(tcp_connect(opener, address, port))
-            self.far = stack.enter_context(listener.accept()[0])
-        self.near.settimeout(patience(3))
-        self.far.settimeout(patience(3))
-
-    def says(self, opener_first):
-        """Both sides send and receive; true if everything came through."""
-        sides = (self.near, self.far) if opener_first else (self.far, self.near)
-        try:
-            for a, b in (sides, sides[::-1]):
-                a.sendall(b"hello")
-                if b.recv(5) != b"hello":
-                    return False
-        except OSError:
-            return False
-        return True
-
-    def give_up(self):
-        """Wait less, and leave without a word."""
-        for s in (self.near, self.far):
-            s.settimeout(patience(0.3))
-            cut(s)
 
 
 def connections(lab, stack, family):
