@@ -49,7 +49,7 @@
 
 static struct harness h;
 static struct ct_table *table;
-static uint8_t shift; /* where our bits of the mark are */
+static uint8_t shift;	/* where our bits of the mark are */
 static bool is_lenient; /* no check of TCP flags */
 
 /* ---- packets and flows ------------------------------------------------------ */
