@@ -10,7 +10,7 @@ import pytest
 from lab.lab import CLIENT, SERVER, WAN
 from lab.netns import patience
 from lab.stranger import Stranger
-from lab.traffic import Connection, TcpEcho, tcp_connect, tcp_try
+from lab.traffic import Connection, TcpEcho, tcp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 # One rule for each of the three; the answers are in no rule.
