@@ -86,9 +86,9 @@ check_origin(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	return check_way_back(ctx, p, r, hook);
 }
 
-/* A fragment but the first: the same, in a function that is verified apart. */
-static __noinline enum fw_reason judge_later(struct pkt *p, struct run *r,
-					     void *ctx, const enum fw_hook hook)
+/* The same, of a fragment but the first. */
+static __always_inline enum fw_reason
+judge_later(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason = check_origin(p, r, ctx, hook);
 
