@@ -158,8 +158,19 @@ static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 			p->flow.counts = FLOW_COUNTED;
 		return FW_REASON_JUDGED;
 	}
+	if (unlikely(r->head->options & FW_OFF_MARTIAN))
+		learn_loopback(p);
 	(void)locate(p, r, FW_HOOK_INGRESS, false);
 	return open_flow(p, r, ctx, FW_HOOK_INGRESS);
+}
+
+/* It counts all the same, with its length. */
+static __always_inline enum fw_reason
+nothing_to_judge_by(struct pkt *p, void *ctx, const enum fw_hook hook,
+		    enum fw_reason reason)
+{
+	receive(p, ctx, hook);
+	return reason;
 }
 
 /* The whole path; *r is filled for what the hook does with the reason. */
@@ -173,16 +184,20 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 
 	map = bpf_map_lookup_elem(&rulesets, &first);
 	if (unlikely(!map))
-		return FW_REASON_DROP_NO_RULES;
+		return nothing_to_judge_by(p, ctx, hook,
+					   FW_REASON_DROP_NO_RULES);
 	r->head = bpf_map_lookup_elem(map, &first);
 	if (unlikely(!r->head))
-		return FW_REASON_DROP_NO_RULES;
+		return nothing_to_judge_by(p, ctx, hook,
+					   FW_REASON_DROP_NO_RULES);
 	if (unlikely(r->head->magic != FW_IMAGE_MAGIC))
-		return FW_REASON_DROP_NO_RULES;
+		return nothing_to_judge_by(p, ctx, hook,
+					   FW_REASON_DROP_NO_RULES);
 	r->gen = r->head->gen;
 	r->ifaces = iface_table(r->gen);
 	if (unlikely(r->ifaces->gen != r->gen)) /* written before its image */
-		return FW_REASON_DROP_INTERNAL;
+		return nothing_to_judge_by(p, ctx, hook,
+					   FW_REASON_DROP_INTERNAL);
 	if (hook == FW_HOOK_XDP &&
 	    unlikely(r->head->has_stateless & FW_STATELESS_FRONT) &&
 	    front_drops(p, r, ctx))

@@ -105,8 +105,7 @@ static __noinline bool front_drops(struct pkt *p, const struct run *r,
 
 	if (unlikely((const void *)(eth + 1) > end))
 		return false;
-	p->len = ctx_near_len(ctx, FW_HOOK_XDP);
-	p->rx_ifindex = ctx_ifindex(ctx, FW_HOOK_XDP);
+	receive(p, ctx, FW_HOOK_XDP);
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
 		return front_ipv4(p, r, h, (const void *)(eth + 1), end);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))

@@ -6,14 +6,21 @@
  */
 #pragma once
 
+/* What is known of a frame before it is looked at. */
+static __always_inline void receive(struct pkt *p, void *ctx,
+				    const enum fw_hook hook)
+{
+	p->len = ctx_near_len(ctx, hook);
+	p->rx_ifindex = ctx_ifindex(ctx, hook);
+}
+
 /* True: `p` is complete, and nothing is wrong with it. */
 static __always_inline bool parse_usual(struct pkt *p, void *ctx,
 					const enum fw_hook hook)
 {
-	p->len = ctx_near_len(ctx, hook);
+	receive(p, ctx, hook);
 	if (hook != FW_HOOK_XDP)
 		p->has_l2 = ctx_has_l2(ctx, hook);
-	p->rx_ifindex = ctx_ifindex(ctx, hook);
 	return likely(parse_plain(p, ctx, hook));
 }
 

@@ -371,7 +371,8 @@ static void read_reasons(const struct harness *h, enum fw_hook hook,
 static void take_snapshot(const struct harness *h, enum fw_hook hook,
 			  unsigned int iface, struct snapshot *ret)
 {
-	ret->n_slots = (uint32_t)h->program->n_rows + 1 + FW_DIR_MAX;
+	ret->n_slots =
+		h->program ? (uint32_t)h->program->n_rows + 1 + FW_DIR_MAX : 0;
 	ret->slots = calloc(ret->n_slots, sizeof(*ret->slots));
 	if (!ret->slots)
 		err(1, "calloc");

@@ -5,7 +5,7 @@ import itertools
 import subprocess
 
 import pytest
-from conftest import FAR4, FAR6, PEER4, PEER6, RULES, SELF4, SELF6
+from conftest import FAR4, FAR6, PEER4, PEER6, RULES, SELF4, SELF6, Progrun
 from packets import (
     FAMILIES,
     IP,
@@ -51,6 +51,18 @@ def request(flags):
 
 def answer(flags):
     return TCP(sport=22, dport=1024, flags=flags, seq=900, ack=101)
+
+
+@pytest.mark.parametrize("hook", (*HOOKS, "egress"))
+def test_no_rules(hook):
+    """Programs without rules drop everything, and count it as what it is."""
+    fresh = Progrun()
+    try:
+        packet = to_us(4, UDP(sport=1, dport=53))
+        out = fresh.run(hook, packet)
+        assert (out["reason"], out["bytes"]) == ("no-rules", len(packet))
+    finally:
+        fresh.close()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
