@@ -288,6 +288,38 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
 	return 0;
 }
 
+/* The kernel's enum tcp_conntrack, uapi/linux/netfilter/nf_conntrack_tcp.h */
+#define TCP_CONNTRACK_ESTABLISHED 3
+
+/*
+ * The state of ours for a flow that the kernel has made, and tracks no longer, for its
+ * hooks are gone: nobody else would refresh it, or see its end. NONE: it is the
+ * kernel's, or dies soon. Looked at where it makes a difference.
+ */
+static __noinline __u8 ct_orphan_state(const struct pkt *p, void *ctx,
+				       const enum fw_hook hook,
+				       struct nf_conn *ct,
+				       const struct fw_timeouts *t)
+{
+	bool tcp = p->key.proto == IPPROTO_TCP;
+	bool answered = ct->status & IPS_SEEN_REPLY;
+	__u32 full = t->seconds[tcp	   ? FW_TCP_ESTABLISHED
+				: answered ? FW_LIFE_UDP_STREAM
+					   : FW_LIFE_UDP] *
+		     fw_hz;
+
+	if (!(tcp && p->tcp_flags & (TCP_FIN | TCP_RST)) &&
+	    ct_left(ct) > (__s32)(full - full / 8))
+		return FW_TCP_NONE;
+	if (hooks_active(ctx_net(ctx, hook), p->key.family))
+		return FW_TCP_NONE;
+	if (tcp)
+		return ct->proto.tcp.state == TCP_CONNTRACK_ESTABLISHED
+			       ? FW_TCP_ESTABLISHED
+			       : FW_TCP_NONE;
+	return answered ? FW_TCP_ESTABLISHED : FW_TCP_SYN_SENT;
+}
+
 /*
  * The flow of an skb that the kernel tracks itself, as the kernel knows it: its
  * tuple before NAT, and also when the packet has just ended the entry (a RST
@@ -329,10 +361,12 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 {
 	const struct fw_tuple *t = pkt_tuple(p);
 	struct flow *f = &p->flow;
-	struct nf_conn *ct = ct_lookup(ctx, hook, t, &f->reply);
+	bool reply = false;
+	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
 	__u8 state, next = FW_TCP_NONE;
 	__u32 gen = head->gen, mark;
 
+	f->reply = reply;
 	if (!ct) {
 		f->found = hook == FW_HOOK_EGRESS && nfct_flow(ctx, head, f) &&
 			   f->orig.proto == t->proto;
@@ -343,8 +377,17 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	if (unlikely(mark_gen(head, mark) != gen))
 		mark = mark_now(head, mark);
 	state = mark_state(head, mark);
+	if (unlikely(state == FW_TCP_NONE) && mark_gen(head, mark) == gen) {
+		/* what it can be, the compiler knows, but not the verifier */
+		state = forget(ct_orphan_state(p, ctx, hook, ct,
+					       &head->timeouts)) &
+			(FW_TCP_STATES - 1);
+		mark = mark_set(head, mark, HALF_STATE_MASK, state);
+		if (state != FW_TCP_NONE)
+			ct->mark = mark;
+	}
 	if (likely(state != FW_TCP_NONE)) { /* else it is the kernel's */
-		next = ct_next(p, ctx, hook, ct, state, f->reply);
+		next = ct_next(p, ctx, hook, ct, state, reply);
 		if (unlikely(next == FW_TCP_NONE)) {
 			f->reply = false;
 			bpf_ct_release(ct);
@@ -355,13 +398,13 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	if (hook == FW_HOOK_EGRESS && ct_is_announced(ct, state))
 		mark = 0;
 	if (unlikely(p->frag))
-		f->answered = f->reply || ct->status & IPS_SEEN_REPLY;
+		f->answered = reply || ct->status & IPS_SEEN_REPLY;
 	f->gen = gen_now(head, mark_gen(head, mark));
 	if (f->gen == gen) {
 		if (unlikely(mark_gen(head, mark) != gen)) /* kept */
 			ct->mark = mark_set_gen(head, mark, gen);
 		if (next != FW_TCP_NONE)
-			f->changed = ct_move(p, ct, f->reply, next, head);
+			f->changed = ct_move(p, ct, reply, next, head);
 	}
 	if (f->gen != gen || f->changed || accounts(head)) {
 		tuple_from_ct(&f->orig, ct);

@@ -98,6 +98,14 @@ struct nf_conntrack_tuple_hash {
 	struct nf_conntrack_tuple tuple;
 } FROM_KERNEL;
 
+struct ip_ct_tcp {
+	__u8 state; /* enum tcp_conntrack */
+} FROM_KERNEL;
+
+union nf_conntrack_proto {
+	struct ip_ct_tcp tcp;
+} FROM_KERNEL;
+
 struct nf_conn {
 	__u32 timeout; /* in ticks of fw_hz, against bpf_jiffies64() */
 	struct nf_conntrack_tuple_hash tuplehash[IP_CT_DIR_MAX];
@@ -105,6 +113,7 @@ struct nf_conn {
 	struct nf_conn *master; /* if IPS_EXPECTED */
 	__u32 mark;
 	struct nf_ct_ext *ext;
+	union nf_conntrack_proto proto;
 } FROM_KERNEL;
 
 /* ---- net/netfilter/nf_conntrack_extend.h, _helper.h, _expect.h ------------- */

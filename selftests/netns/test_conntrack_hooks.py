@@ -1,19 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`option conntrack-hooks on`: the kernel tracks, by a table of ours that harms nobody."""
 
+import contextlib
 import os
 import signal
+import socket
+import time
 
 import pytest
 
 from lab.lab import SERVER
-from lab.netns import wait_for
-from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+from lab.netns import patience, wait_for
+from lab.traffic import (
+    Connection,
+    TcpEcho,
+    UdpEcho,
+    family_of,
+    tcp_connect,
+    tcp_talk,
+    tcp_try,
+    udp_try,
+)
 
 both = pytest.mark.parametrize("family", [4, 6])
 RULES = ("default in drop\ndefault out accept\ndefault forward drop\n"
          "accept forward wan -> lan proto { tcp, udp } to port 7 label through\n")
 ON = "option conntrack-hooks on\n"
+SECONDS = 2
+SHORT = [f"net.netfilter.nf_conntrack_{name}={SECONDS}" for name in (
+    "udp_timeout", "udp_timeout_stream", "tcp_timeout_established", "tcp_timeout_fin_wait",
+    "tcp_timeout_time_wait")]
 INVALID = """\
 table inet lab_filter {
 	chain forward {
@@ -143,3 +159,38 @@ def test_flows_go_on_through_both_switches(hooks_lab, family):
             wait_for(lambda: sum("ESTABLISHED" in line for line in lab.conntrack())
                      == len(talkers), 5, "the states")  # noqa: B023
         assert tcp_try(lab.client, address, 7) == "ok"
+
+
+@both
+def test_flows_of_hooks_that_are_gone(hooks_lab, family):
+    """What the kernel has made lives on by traffic, and ends when it ends, without it."""
+    lab, address = hooks_lab, SERVER[family]
+    lab.firewall.run("sysctl", "-q", "-w", *SHORT)
+    lab.load(RULES)
+    lab.firewall.run("nft", "-f", "-", input=INVALID)
+    with contextlib.ExitStack() as stack:
+        tcp = Connection(stack, lab.client, lab.server, address, 7)
+        ends = Connection(stack, lab.client, lab.server, address, 7, at=(address, 7))
+        far = stack.enter_context(lab.server.socket(family_of(address), socket.SOCK_DGRAM))
+        far.bind((address, 7))
+        far.settimeout(patience(3))
+        near = stack.enter_context(lab.client.socket(family_of(address), socket.SOCK_DGRAM))
+        near.connect((address, 7))
+        near.settimeout(patience(3))
+        near.send(b"subscribe")
+        peer = far.recvfrom(16)[1]
+        for text in (b"one", b"two"):  # answered: a stream
+            far.sendto(text, peer)
+            assert near.recv(16) == text
+            near.send(b"more")
+        lab.firewall.run("nft", "delete", "table", "inet", "lab_filter")
+        for s in (ends.near, ends.far):
+            s.shutdown(socket.SHUT_WR)
+        end = time.monotonic() + 3 * SECONDS
+        while time.monotonic() < end:  # only the server speaks: nobody else opens it again
+            far.sendto(b"news", peer)
+            assert near.recv(16) == b"news"
+            assert tcp.says(opener_first=False)
+            time.sleep(SECONDS / 20)
+        wait_for(lambda: sum("tcp" in line for line in lab.conntrack()) == 1, 3 * SECONDS,
+                 "the end of the connection that was closed")
