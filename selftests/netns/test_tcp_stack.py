@@ -70,6 +70,23 @@ def module_lab():
         assert not lab.sanitizer_reports(), lab.sanitizer_reports()
 
 
+CLOSING = ("fin-wait-1", "last-ack", "closing", "syn-sent", "syn-recv")
+
+
+def still_closing(lab):
+    """Connections whose stacks still have something to say to the other end."""
+    wanted = [word for state in CLOSING for word in ("state", state)]
+    return "".join(ns.run("ss", "-Htan", *wanted).stdout
+                   for ns in (lab.client, lab.firewall, lab.server))
+
+
+@pytest.fixture(autouse=True)
+def silence(lab):
+    """What one test has left unsaid is no drop of the next one."""
+    yield
+    wait_for(lambda: not still_closing(lab), 20, "an end of all connections")
+
+
 @contextlib.contextmanager
 def line(lab, kind):
     """The line is of LINES within the block, and clean before and after."""
