@@ -7,6 +7,7 @@ the test before may still run, so a test loads its own. Marks: see pytest_config
 and lab/kernel.py, which skips tests that need what this kernel lacks.
 """
 
+import os
 import pathlib
 import re
 import sys
@@ -38,8 +39,8 @@ MAIN = {
                r"test_reload.*::test_hundred_reloads_under_flood\[xdp-6\]"),
     "sets": (r"test_sets.*::test_flow_is_cut\[xdp",),
     "neighbours": (r"test_neighbours.*::test_masquerade\[xdp-fwctl", r"::test_dnat\[tc"),
-    "helpers": (r"test_helpers.*::test_through_a_router\[xdp-nft-",
-                r"test_helpers.*::test_translated\[tc-masquerade"),
+    "helpers": (r"test_helpers.*::test_through_a_router\[xdp-nft-.*6\]",
+                r"test_helpers.*::test_translated\[tc-masquerade.*4\]"),
     "fragments": (r"test_fragments.*::test_big_datagrams_both_ways\[.*3000",),
     "icmp": (r"test_icmp.*::test_(error_of_known_flow|ping_through)\[",),
     "verdicts": (r"test_verdicts.*::test_reject\[",),
@@ -47,7 +48,7 @@ MAIN = {
     "daemon": (r"test_daemon.*::test_flows_keep_their_rule\[xdp",),
     "interfaces": (r"test_interfaces.*::test_recreated_interface_is_covered\[xdp-4",),
     "clsact": (r"test_clsact.*::test_filter_that_came_later\[xdp",),
-    "tools": (r"test_tools.*::test_as_without\[xdp-(ssh|sctp|path_mtu_tcp|tracepath)-",),
+    "tools": (r"test_tools.*::test_as_without\[xdp-(ssh|sctp)-6",),
     "esp": (r"test_ipsec.*::test_tunnel_to_the_firewall\[xdp",),
 }
 
@@ -56,11 +57,21 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "modes(*names): interface modes a test runs in")
     declare_marks(config)
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    config.addinivalue_line("markers", "alternate: one family in each mode, all with FWCTL_EVERY")
     config.addinivalue_line("markers", "waits: two minutes of waiting; run beside the others")
+
+
+def is_other_half(item):
+    """Of tests whose modes and families have little to do with each other."""
+    if not item.get_closest_marker("alternate") or os.environ.get("FWCTL_EVERY"):
+        return False
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return (params.get("mode"), params.get("family")) in (("xdp", 4), ("tc", 6))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if not is_other_half(item)]
     main = re.compile("|".join(p for patterns in MAIN.values() for p in patterns))
     for item in items:
         if main.search(item.nodeid):

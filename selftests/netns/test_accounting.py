@@ -11,6 +11,7 @@ from lab.lab import CLIENT, CLIENT_MAC, SERVER, WAN, WAN_MAC
 from lab.netns import wait_for
 from lab.traffic import TcpEcho, UdpEcho, ping, tcp_connect, tcp_talk, tcp_try, udp_try
 
+pytestmark = pytest.mark.alternate
 both = pytest.mark.parametrize("family", [4, 6])
 ON = "option flow-accounting on\n"
 RULES = ("default in drop\ndefault out drop\ndefault forward drop\n"

@@ -13,6 +13,7 @@ import pytest
 from lab.lab import CLIENT, SERVER, WAN, Lab
 from lab.traffic import Connection, TcpEcho, UdpEcho, tcp_try, udp_try
 
+pytestmark = pytest.mark.alternate
 both = pytest.mark.parametrize("family", [4, 6])
 DOCKER = {4: "172.17.0.1", 6: "fd00:17::1"}
 CONTAINER = {4: "172.17.0.2", 6: "fd00:17::2"}

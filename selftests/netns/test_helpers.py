@@ -10,7 +10,7 @@ from lab.lab import CLIENT, LAN, SERVER, WAN
 from lab.netns import patience
 from lab.traffic import TcpEcho, cut, tcp_connect, tcp_try
 
-pytestmark = pytest.mark.needs("ftp")
+pytestmark = [pytest.mark.needs("ftp"), pytest.mark.alternate]
 both = pytest.mark.parametrize("family", [4, 6])
 modes = pytest.mark.parametrize("passive", [True, False], ids=["passive", "active"])
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"

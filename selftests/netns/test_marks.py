@@ -9,6 +9,7 @@ from lab.lab import SERVER
 from lab.netns import wait_for
 from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, udp_try
 
+pytestmark = pytest.mark.alternate
 both = pytest.mark.parametrize("family", [4, 6])
 RULES = ("default in drop\ndefault out accept\ndefault forward drop\n"
          "accept forward wan -> lan proto { tcp, udp } to port 7 label through\n")

@@ -24,6 +24,7 @@ from lab.netns import SLOWNESS, patience, wait_for
 from lab.packets import TCP, frame, ip
 from lab.traffic import cut, ping, tcp_connect
 
+pytestmark = pytest.mark.alternate
 both = pytest.mark.parametrize("family", [4, 6])
 SEED = int(os.environ.get("FWCTL_SEED") or random.SystemRandom().randrange(1 << 32))
 PORT = 7

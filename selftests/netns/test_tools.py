@@ -37,6 +37,7 @@ TOLERATED = {("ping_narrow", 6): {"icmp-unrelated"}}
 each_tool = pytest.mark.parametrize("tool", [
     pytest.param(name, marks=[pytest.mark.needs(need)] if need else [])
     for name, (_, need) in TOOLS.items()])
+pytestmark = pytest.mark.alternate
 both = pytest.mark.parametrize("family", [4, 6])
 
 

@@ -49,7 +49,8 @@ class Run:
 
     def environment(self):
         """What the tests are told about the machine."""
-        return {"FWCTL_SLOWNESS": machine.SLOWNESS[self.accel], "FWCTL_EXPECT": EXPECTED}
+        return {"FWCTL_SLOWNESS": machine.SLOWNESS[self.accel], "FWCTL_EXPECT": EXPECTED,
+                "FWCTL_EVERY": 1}
 
     def prepare(self, version):
         """Kernel and initramfs without a job: (kernel, layers)."""

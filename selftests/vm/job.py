@@ -20,8 +20,8 @@ NETNS = "selftests/netns"
 MODULES = f"{NETNS}/test_modules.py"
 TABLE = f"{NETNS}/test_table_full.py"
 # One part of the files, as scripts/test has it; the others are the second.
-FIRST = ("adopt", "antispoof", "bench", "bridge", "daemon", "flows", "icmp", "interfaces",
-         "lab", "neighbours", "sanity", "scale")
+FIRST = ("adopt", "antispoof", "bench", "bridge", "daemon", "flows", "fragments", "icmp",
+         "interfaces", "lab", "neighbours", "sanity", "scale", "sets")
 # Files that make half of the fixed part.
 TAGGED = ("ipsec", "vlan")
 
