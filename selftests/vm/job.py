@@ -80,7 +80,8 @@ def make(build, part="all", pattern=None, environment=None):
     slowness = (environment or {}).get("FWCTL_SLOWNESS", 1)
     chains = [chain for chain in _chains(build, part, pattern, slowness) if chain]
     only = ["-k", pattern] if pattern else []
-    modules = [_suite("modules", MODULES, *only)]
+    marked = ["-m", "main"] if part == "main" else []
+    modules = [_suite("modules", MODULES, *marked, *only)]
     table = [_suite("table", TABLE, *only)] if part == "all" else []
     # Programs that do without fwctld load no modules.
     text = head + modules[0][1] + "\nmodprobe -a nf_conntrack nf_conntrack_netlink\n"
