@@ -25,6 +25,7 @@ static __always_inline enum fw_reason ask_stateless(struct pkt *p,
 		return FW_REASON_NONE;
 	(void)locate(p, r, hook, false);
 	reason = ask_rules(p, r, ctx, hook, true, is_near);
+	p->io.member = MATCH_ASK_SET; /* other chains have other sets */
 	if (reason != FW_REASON_NONE || p->res.rule == FW_RULE_NONE)
 		return reason;
 	if (likely(p->res.verdict == FW_DROP))

@@ -49,7 +49,7 @@ enum match_member {
 struct match_io {
 	struct fw_key key;
 	struct fw_result res;
-	__u32 member; /* enum match_member, of the set that splits the chain */
+	__u32 member; /* enum match_member, of the set that splits the chain asked next */
 	struct match_state state;
 };
 

@@ -250,19 +250,31 @@ void random_options(struct rng *rng, FILE *out)
 	}
 }
 
-/* More than entries can say, and a rule for it: see rules/match_split.c. */
-static void random_block(struct rng *rng, FILE *out)
+/* More than entries can say: each third address. */
+static void random_big_set(struct rng *rng, FILE *out, const char *name)
 {
-	static const char *const dirs[] = { "in", "forward" };
 	uint32_t first = rng_below(rng, 3);
-	uint32_t both = (uint32_t)chance(rng, 40);
 
-	(void)fputs("set many {\n", out);
+	(void)fprintf(out, "set %s {\n", name);
 	for (uint32_t i = 0; i < 80; i++) {
 		(void)fprintf(out, "198.51.100.%u\n", first + 3 * i);
 		(void)fprintf(out, "2001:db8::%x\n", first + 3 * i);
 	}
 	(void)fputs("}\n", out);
+}
+
+/* Rules for such sets, before all others: see rules/match_split.c. */
+static void random_block(struct rng *rng, FILE *out)
+{
+	static const char *const dirs[] = { "in", "forward" };
+	uint32_t both = (uint32_t)chance(rng, 40);
+
+	random_big_set(rng, out, "many");
+	random_big_set(rng, out, "more");
+	if (chance(rng, 50))
+		(void)fprintf(out, "%s %s from @more\n",
+			      chance(rng, 50) ? "drop" : "accept",
+			      dirs[rng_below(rng, 2)]);
 	for (uint32_t i = 0, dir = rng_below(rng, 2); i <= both; i++) {
 		(void)fprintf(out, "%s stateless %s ",
 			      chance(rng, 85) ? "drop" : "reject",

@@ -323,6 +323,23 @@ def test_block_is_first(fw, family):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_block_of_new_flows(fw, family, hook):
+    """Who is in one set says nothing of another one, which new flows are asked for."""
+    text, member = blocked(family, 14)
+    others = ", ".join(f"203.0.113.{i}, 2001:db8:bad::{i:x}" for i in range(1, 200, 2))
+    _, other = blocked(family, 15)
+    _, stranger = blocked(family, 250)
+    fw.rules(text + f"set more {{ {others} }}\n" + WAN + "default in accept\n"
+             "drop stateless in from @many label many\ndrop in from @more label more\n")
+    syn = TCP(sport=1024, dport=22, flags="S")
+    for src, rule in ((member, "many"), (other, "more")):
+        out = fw.run(hook, frame(l3(family, src=src) / syn))
+        assert (out["reason"], out["rule"]) == ("rule", rule)
+    assert fw.run(hook, frame(l3(family, src=stranger) / syn))["reason"] == "new"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
 def test_block_offers(fw, hook):
     """A DHCP server's answer to an address that we do not have yet comes in."""
     text, member = blocked(4, 14)
