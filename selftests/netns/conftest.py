@@ -25,13 +25,13 @@ MODES = ("xdp", "tc")
 
 # What `-m main` runs: for each capability a few tests, some minutes on a slow machine.
 MAIN = {
-    "new and denied flows": (r"test_traffic.*::test_forward_allowed\[",
+    "new and denied flows": (r"test_traffic.*::test_forward_allowed\[(xdp|tc)-",
                              r"test_traffic.*::test_(forward_denied|outgoing)\[.*tcp",
                              r"test_sanity.*::test_dropped\[(xdp|tc)-xmas-ipv6-untagged",
                              r"test_sanity.*::test_dropped\[(xdp|tc)-spoofed.*ipv4-untagged"),
     "antispoof": (r"test_antispoof.*::test_(strict|host)\[tc",
                   r"test_bond.*::test_antispoof\[tc-s0 s1-6"),
-    "adoption": (r"test_adopt.*::test_survive_the_first_load\[xdp-True-",
+    "adoption": (r"test_adopt.*::test_survive_the_first_load\[xdp-True-6",
                  r"test_adopt.*::test_udp_answers\[tc"),
     "conntrack": (r"test_conntrack_hooks.*::test_on_and_off",
                   r"test_conntrack.*::test_(established_is_shown|mirror_equals_conntrack)",),

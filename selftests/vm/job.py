@@ -22,6 +22,8 @@ TABLE = f"{NETNS}/test_table_full.py"
 # One part of the files, as scripts/test has it; the others are the second.
 FIRST = ("adopt", "antispoof", "bench", "bridge", "daemon", "flows", "fragments", "icmp",
          "interfaces", "lab", "neighbours", "sanity", "scale", "sets")
+# Of the prog suite, what asks least of a kernel; not in the fixed part.
+PROTOCOLS = "selftests/prog/test_protocols.py"
 # Files that make half of the fixed part.
 TAGGED = ("ipsec", "vlan")
 
@@ -57,7 +59,8 @@ def _chains(build, part, pattern, slowness):
         marked = ["-m", "main", *only]
         tagged = [f"{NETNS}/test_{name}.py" for name in TAGGED]
         rest = [f"--ignore={name}" for name in (*tagged, MODULES, TABLE)]
-        return ([_suite("prog", "selftests/prog", *only), *_programs(build, C_SUITES[:1], slowness),
+        return ([_suite("prog", "selftests/prog", f"--ignore={PROTOCOLS}", *only),
+                 *_programs(build, C_SUITES[:1], slowness),
                  _suite("main-tagged", *tagged, *marked)],
                 [_suite("main", NETNS, *rest, *marked)], [])
     files = [f"{NETNS}/test_{name}.py" for name in FIRST]
