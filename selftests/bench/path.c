@@ -183,7 +183,11 @@ static void make_frame(struct frame *f, bool is_v6, bool is_tagged, bool to_us,
 	uint16_t tag[2] = { htons(ETH_P_8021Q), htons(5) };
 	uint16_t ports[2] = { htons(to_us ? 1024 : 22),
 			      htons(to_us ? 22 : 1024) };
-	uint8_t rest[16] = { 0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 255, 255 };
+	/* Both sides' first number is 1, and nobody has sent a byte. */
+	uint8_t seq = flags & TCP_SYN ? 1 : 2, ack = flags & TCP_ACK ? 2 : 0;
+	uint8_t rest[16] = {
+		0, 0, 0, seq, 0, 0, 0, ack, 0x50, flags, 255, 255
+	};
 
 	memset(f, 0, sizeof(*f));
 	put(f, mac, sizeof(mac));
