@@ -89,10 +89,11 @@ struct {
 } frags SEC(".maps");
 
 /*
- * Who let a flow in, so an evicted entry costs a label in a list. Two verdicts ask it,
- * too: what was cut stays cut, see was_ended(), and what was ours is not adopted, see
- * was_ours(); an evicted entry costs that as well. Programs write, and user space what it
- * kills.
+ * Who let a flow in, so an evicted entry costs a label in a list. Verdicts ask it, too:
+ * what was cut stays cut, see was_ended(), what was ours is not adopted, see was_ours(),
+ * and until a handshake ends the number of the other side's SYN is here, see
+ * handshake.h; an evicted entry costs that as well. Programs write, and user space what
+ * it kills.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

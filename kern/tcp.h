@@ -133,8 +133,9 @@ const __u8 tcp_table[FW_TCP_STATES][2][TCP_CLASSES] = {
 	 * heard alone, in AD the opener, in AR the other one. Nothing that this side
 	 * says makes a connection of it, it takes an ACK of the other one. There is
 	 * nothing to come back to after a RST: the life is short and stays as it is.
-	 * The opener's SYN begins a handshake, for a forged one would be answered. In AR the rules deny what this side opens, and its SYN would open: the
-	 * host that answers one out of its window by an ACK would open it for good.
+	 * The opener's SYN begins a handshake, for a forged one would be answered. In
+	 * AR the rules deny what this side opens, and its SYN would open: the host
+	 * that answers one out of its window by an ACK would open it for good.
 	 */
 	[AD] = { [0] = { AD,  AD,  SS,  no,  AD },
 		 [1] = { ES,  FR,  AD,  AD,  AD } },
