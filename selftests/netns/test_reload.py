@@ -161,7 +161,7 @@ def test_outgrown_under_flood(own_lab, family):
 
 
 @pytest.mark.slow
-@pytest.mark.modes("xdp", "tc")
+@pytest.mark.modes("xdp", *(["tc"] if os.environ.get("FWCTL_EVERY") else []))
 def test_thousand_reloads_under_flood(mode):
     """The same a thousand times; the daemon neither grows nor leaks descriptors.
 
