@@ -19,9 +19,10 @@ struct lpm4_key {
 	__be32 addr;
 };
 
+/* Its address follows at once: a struct fw_addr would begin behind a gap. */
 struct lpm6_key {
 	__u32 len;
-	struct fw_addr addr;
+	__be32 addr[4];
 };
 
 /* Sizes are set before loading. */
@@ -125,8 +126,9 @@ static long step_lpm(__u32 i, struct step *s)
 
 		hits += bpf_map_lookup_elem(&lpm4, &k) != NULL;
 	} else {
-		struct lpm6_key k = { 128, key.saddr };
+		struct lpm6_key k = { .len = 128 };
 
+		__builtin_memcpy(k.addr, key.saddr.w, sizeof(k.addr));
 		hits += bpf_map_lookup_elem(&lpm6, &k) != NULL;
 	}
 	return 0;
