@@ -70,9 +70,9 @@ enum fw_addrset_kind {
 
 /*
  * A node below another one selects by at least this many bits, unless fewer are
- * left: at most 22 nodes a half, and one where the halves meet.
+ * left: at most 16 nodes a half, and one where the halves meet.
  */
-#define FW_ADDRSET_MIN_BITS 3
+#define FW_ADDRSET_MIN_BITS 4
 #define FW_ADDRSET_DEPTH    (2 * ((64 + 2) / FW_ADDRSET_MIN_BITS) + 1)
 
 #ifndef __cplusplus
