@@ -70,10 +70,13 @@ enum fw_addrset_kind {
 
 /*
  * A node below another one selects by at least this many bits, unless fewer are
- * left: at most 16 nodes a half, and one where the halves meet.
+ * left: at most 16 nodes a half, and one where the halves meet. The first ones below
+ * the root, where most sets end, may select by one less.
  */
 #define FW_ADDRSET_MIN_BITS 4
-#define FW_ADDRSET_DEPTH    (2 * ((64 + 2) / FW_ADDRSET_MIN_BITS) + 1)
+#define FW_ADDRSET_FREE	    2
+#define FW_ADDRSET_DEPTH \
+	(2 * ((64 + 2) / FW_ADDRSET_MIN_BITS) + 1 + FW_ADDRSET_FREE)
 
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_addrset_node) == 32, "fw_addrset_node");

@@ -338,19 +338,21 @@ static uint32_t choose_bits(const struct shape *shape, uint32_t min_bits)
 	return bits;
 }
 
-static uint32_t min_bits(const struct shape *shape, bool is_below)
+/* Of a node with `depth` others above it. */
+static uint32_t min_bits(const struct shape *shape, unsigned int depth)
 {
-	if (is_below)
-		return shape->left < FW_ADDRSET_MIN_BITS ? shape->left
-							 : FW_ADDRSET_MIN_BITS;
+	uint32_t bits = FW_ADDRSET_MIN_BITS - (depth <= FW_ADDRSET_FREE);
+
+	if (depth)
+		return shape->left < bits ? shape->left : bits;
 	return shape->left == 64; /* a shift by 64 is none */
 }
 
 static void shape_node(const struct build *b, struct stretch s, bool is_low,
-		       bool is_below, struct fw_addrset_node *node)
+		       unsigned int depth, struct fw_addrset_node *node)
 {
 	const struct shape shape = measure(b, s, is_low);
-	const uint32_t bits = choose_bits(&shape, min_bits(&shape, is_below));
+	const uint32_t bits = choose_bits(&shape, min_bits(&shape, depth));
 	const uint32_t shift = shape.left - bits;
 	const uint32_t lane = lane_of(&shape, bits);
 
@@ -368,21 +370,21 @@ static void shape_node(const struct build *b, struct stretch s, bool is_low,
 }
 
 static int build_node(const struct build *b, struct stretch s,
-		      struct fw_addrset_node *node);
+		      unsigned int depth, struct fw_addrset_node *node);
 
-/* A node of its own, for what does not fit a leaf. */
+/* A node of its own, with `depth` above it, for what does not fit a leaf. */
 static int build_below(const struct build *b, struct stretch s, bool is_low,
-		       uint32_t *ret_entry)
+		       unsigned int depth, uint32_t *ret_entry)
 {
 	struct fw_addrset_node node = { 0 };
 	uint32_t off;
 	int r;
 
-	shape_node(b, s, is_low, true, &node);
+	shape_node(b, s, is_low, depth, &node);
 	r = reserve(b, sizeof(node), &off);
 	if (r < 0)
 		return r;
-	r = build_node(b, s, &node);
+	r = build_node(b, s, depth, &node);
 	if (r < 0)
 		return r;
 	memcpy(fw_bytes_at(b->bytes, off), &node, sizeof(node));
@@ -392,7 +394,8 @@ static int build_below(const struct build *b, struct stretch s, bool is_low,
 
 /* A bucket some of whose boundaries have a lower half. */
 static int build_deep(const struct build *b, const struct fw_addrset_node *node,
-		      struct stretch s, uint64_t start, uint32_t *ret_entry)
+		      struct stretch s, uint64_t start, unsigned int depth,
+		      uint32_t *ret_entry)
 {
 	const struct fw_u128 one = { 0, 1 }, from = { start, 0 };
 	size_t i;
@@ -406,7 +409,7 @@ static int build_deep(const struct build *b, const struct fw_addrset_node *node,
 				  s.i % 2 ? FW_ADDRSET_WIDE_INSIDE
 					  : FW_ADDRSET_WIDE_OUTSIDE,
 				  ret_entry);
-	return build_below(b, s, node->shift == 0, ret_entry);
+	return build_below(b, s, node->shift == 0, depth + 1, ret_entry);
 }
 
 static bool is_deep(const struct build *b, struct stretch s)
@@ -423,7 +426,7 @@ static bool is_deep(const struct build *b, struct stretch s)
 /* The entry for the addresses of a node that begin with `start`. */
 static int build_bucket(const struct build *b,
 			const struct fw_addrset_node *node, struct stretch s,
-			uint64_t start, uint32_t *ret_entry)
+			uint64_t start, unsigned int depth, uint32_t *ret_entry)
 {
 	const bool is_low = node->is_low;
 	const uint64_t unit = 1ull << node->drop;
@@ -432,7 +435,7 @@ static int build_bucket(const struct build *b,
 	size_t i;
 
 	if (!is_low && is_deep(b, s))
-		return build_deep(b, node, s, start, ret_entry);
+		return build_deep(b, node, s, start, depth, ret_entry);
 	if (rest.i < rest.j && half(b, is_low, rest.i) == start)
 		rest.i++;
 	if (rest.i == rest.j) {
@@ -451,12 +454,12 @@ static int build_bucket(const struct build *b,
 	} else if (words_of(node, rest.j - rest.i) <= FW_ADDRSET_LEAF_WORDS) {
 		return build_bounds(b, node, rest, start, ret_entry);
 	}
-	return build_below(b, s, is_low, ret_entry);
+	return build_below(b, s, is_low, depth + 1, ret_entry);
 }
 
 /* The entries of a node whose shape is known, and what they refer to. */
 static int build_node(const struct build *b, struct stretch s,
-		      struct fw_addrset_node *node)
+		      unsigned int depth, struct fw_addrset_node *node)
 {
 	struct stretch bucket = { s.i, s.i };
 	uint32_t i, entry;
@@ -473,7 +476,7 @@ static int build_node(const struct build *b, struct stretch s,
 		while (bucket.j < s.j &&
 		       half(b, node->is_low, bucket.j) >> node->shift == prefix)
 			bucket.j++;
-		r = build_bucket(b, node, bucket, prefix << node->shift,
+		r = build_bucket(b, node, bucket, prefix << node->shift, depth,
 				 &entry);
 		if (r < 0)
 			return r;
@@ -499,8 +502,8 @@ static int build_family(struct build *b, const struct fw_ranges *ranges,
 		     : (last->last_lo & last->last_hi) == UINT64_MAX)
 		b->n--;
 	b->end = (struct fw_u128){ b->is_v4 ? 1ull << 32 : 0, 0 };
-	shape_node(b, (struct stretch){ 0, b->n }, false, false, node);
-	return build_node(b, (struct stretch){ 0, b->n }, node);
+	shape_node(b, (struct stretch){ 0, b->n }, false, 0, node);
+	return build_node(b, (struct stretch){ 0, b->n }, 0, node);
 }
 
 static int build_set(const struct fw_ir_set *set, struct fw_bytes *bytes,
