@@ -33,9 +33,67 @@ struct fw_flowtab {
 	uint64_t begin_ns; /* of the open generation */
 	uint64_t swept_ns; /* begin of the last one that was swept */
 	uint64_t key[2];
+	struct fw_census census; /* of those that are alive */
 	uint32_t gen;
 	bool is_open; /* between begin and sweep */
 };
+
+/* ---- states and their census ------------------------------------------------- */
+
+/* Ours, by the kernel's; which side closes first, the flags tell. */
+static uint8_t tcp_from_kernel(const struct fw_entry *entry)
+{
+	static const uint8_t states[TCP_CONNTRACK_MAX] = {
+		[TCP_CONNTRACK_NONE] = FW_TCP_NONE,
+		[TCP_CONNTRACK_SYN_SENT] = FW_TCP_SYN_SENT,
+		[TCP_CONNTRACK_SYN_RECV] = FW_TCP_SYN_RECV,
+		[TCP_CONNTRACK_ESTABLISHED] = FW_TCP_ESTABLISHED,
+		[TCP_CONNTRACK_FIN_WAIT] = FW_TCP_FIN_ORIG,
+		[TCP_CONNTRACK_CLOSE_WAIT] = FW_TCP_FIN_ORIG,
+		[TCP_CONNTRACK_LAST_ACK] = FW_TCP_TIME_WAIT,
+		[TCP_CONNTRACK_TIME_WAIT] = FW_TCP_TIME_WAIT,
+		[TCP_CONNTRACK_CLOSE] = FW_TCP_CLOSE,
+		[TCP_CONNTRACK_SYN_SENT2] = FW_TCP_SYN_SENT2,
+	};
+	uint8_t state;
+
+	if (entry->kernel_tcp >= TCP_CONNTRACK_MAX)
+		return FW_TCP_NONE;
+	state = states[entry->kernel_tcp];
+	if (state == FW_TCP_FIN_ORIG && entry->flags & FW_ENTRY_FIN_REPLY)
+		return FW_TCP_FIN_REPLY;
+	return state;
+}
+
+static uint8_t own_tcp(const struct fw_entry *entry)
+{
+	if (entry->orig.proto != IPPROTO_TCP)
+		return FW_TCP_NONE;
+	return (uint8_t)((entry->mark & FW_MARK_TCP_MASK) >> FW_MARK_TCP_SHIFT);
+}
+
+/* The state that people are shown. */
+static uint8_t shown_tcp(const struct fw_entry *entry)
+{
+	uint8_t own = own_tcp(entry);
+
+	return own ? own : tcp_from_kernel(entry);
+}
+
+static unsigned int cell_of(const struct fw_entry *entry)
+{
+	if (!entry || entry->flags & FW_ENTRY_DEAD)
+		return FW_CENSUS_NOBODY;
+	return fw_census_cell(entry->orig.proto, shown_tcp(entry),
+			      entry->status & IPS_SEEN_REPLY);
+}
+
+/* An entry that was in cell `before` may have changed, ended or begun to live. */
+static void recount(struct fw_flowtab *tab, unsigned int before,
+		    const struct fw_entry *entry)
+{
+	fw_census_move(&tab->census, before, cell_of(entry));
+}
 
 /* ---- hashing ---------------------------------------------------------------- */
 
@@ -138,6 +196,11 @@ size_t fw_flowtab_count(const struct fw_flowtab *tab)
 	return tab->n;
 }
 
+const struct fw_census *fw_flowtab_census(const struct fw_flowtab *tab)
+{
+	return &tab->census;
+}
+
 static struct fw_entry **bucket_of(const struct fw_flowtab *tab,
 				   const struct fw_tuple *tuple, uint16_t zone)
 {
@@ -215,6 +278,7 @@ static void unlink_entry(struct fw_flowtab *tab, struct fw_entry **link)
 {
 	struct fw_entry *entry = *link;
 
+	fw_census_move(&tab->census, cell_of(entry), FW_CENSUS_NOBODY);
 	if (entry->flags & FW_ENTRY_DEAD)
 		tab->n_dead--;
 	else
@@ -284,16 +348,20 @@ static void forget_ct(struct fw_entry *entry)
 }
 
 /* True if the entry is to be removed. */
-static bool sweep_entry(const struct fw_flowtab *tab, struct fw_entry *entry,
+static bool sweep_entry(struct fw_flowtab *tab, struct fw_entry *entry,
 			uint8_t sources)
 {
 	uint8_t seen = entry->gen == tab->gen ? entry->seen : 0;
 	uint8_t gone = entry->sources & sources & (uint8_t)~seen;
+	unsigned int before;
 
 	if (entry->flags & FW_ENTRY_DEAD || gone == entry->sources)
 		return true;
-	if (gone & FW_SOURCE_CT)
+	if (gone & FW_SOURCE_CT) {
+		before = cell_of(entry);
 		forget_ct(entry);
+		recount(tab, before, entry);
+	}
 	entry->sources &= (uint8_t)~gone;
 	return false;
 }
@@ -345,14 +413,17 @@ static bool is_same_id(const struct fw_entry *entry, const struct fw_ct *ct)
 static void end_ct(struct fw_flowtab *tab, struct fw_entry **link)
 {
 	struct fw_entry *entry = *link;
+	unsigned int before = cell_of(entry);
 
 	if (entry->sources & FW_SOURCE_XFLOW) {
 		forget_ct(entry);
+		recount(tab, before, entry);
 	} else if (!tab->is_open) {
 		unlink_entry(tab, link);
 	} else if (!(entry->flags & FW_ENTRY_DEAD)) {
 		see(tab, entry, 0);
 		entry->flags |= FW_ENTRY_DEAD;
+		recount(tab, before, entry);
 		tab->n--;
 		tab->n_dead++;
 	}
@@ -470,6 +541,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 {
 	struct fw_entry **link = link_of(tab, &ct->orig, ct->zone);
 	struct fw_entry *entry = *link;
+	unsigned int before = cell_of(entry);
 
 	*ret = NULL;
 	if (msg == FW_CT_DESTROYED) {
@@ -486,6 +558,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 		return -ENOMEM;
 	revive(tab, entry);
 	merge_ct(entry, msg, ct, now_ns);
+	recount(tab, before, entry);
 	see(tab, entry, FW_SOURCE_CT);
 	if (msg != FW_CT_DUMPED)
 		entry->flags |= FW_ENTRY_EVENT;
@@ -587,6 +660,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	struct fw_entry **link = link_of(tab, &event->tuple, 0);
 	struct fw_entry *entry = *link;
 	bool is_fresh = !entry || entry->flags & FW_ENTRY_DEAD;
+	unsigned int before = cell_of(entry);
 	uint8_t source = source_of(&event->tuple);
 
 	*ret = NULL;
@@ -607,6 +681,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 		return -ENOMEM;
 	revive(tab, entry);
 	merge_record(entry, event, is_fresh);
+	recount(tab, before, entry);
 	entry->sources |= source;
 	/* Older ones lie within the dump: if it does not show them, they died. */
 	if (!tab->is_open || event->time_ns >= tab->begin_ns) {
@@ -622,6 +697,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 		     const struct fw_xflow *xflow)
 {
 	struct fw_entry *entry = fw_flowtab_find(tab, tuple, 0);
+	unsigned int before = cell_of(entry);
 
 	if (!entry)
 		entry = add(tab, tuple, 0);
@@ -644,6 +720,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 	entry->ifindex = xflow->ifindex;
 	entry->dir = xflow->dir;
 	entry->sources |= FW_SOURCE_XFLOW;
+	recount(tab, before, entry);
 	see(tab, entry, FW_SOURCE_XFLOW);
 	return 0;
 }
@@ -658,38 +735,6 @@ void fw_entry_info(struct fw_entry *entry, const struct fw_flow_info *info)
 }
 
 /* ---- TCP states ------------------------------------------------------------------ */
-
-/* Ours, by the kernel's; which side closes first, the flags tell. */
-static uint8_t tcp_from_kernel(const struct fw_entry *entry)
-{
-	static const uint8_t states[TCP_CONNTRACK_MAX] = {
-		[TCP_CONNTRACK_NONE] = FW_TCP_NONE,
-		[TCP_CONNTRACK_SYN_SENT] = FW_TCP_SYN_SENT,
-		[TCP_CONNTRACK_SYN_RECV] = FW_TCP_SYN_RECV,
-		[TCP_CONNTRACK_ESTABLISHED] = FW_TCP_ESTABLISHED,
-		[TCP_CONNTRACK_FIN_WAIT] = FW_TCP_FIN_ORIG,
-		[TCP_CONNTRACK_CLOSE_WAIT] = FW_TCP_FIN_ORIG,
-		[TCP_CONNTRACK_LAST_ACK] = FW_TCP_TIME_WAIT,
-		[TCP_CONNTRACK_TIME_WAIT] = FW_TCP_TIME_WAIT,
-		[TCP_CONNTRACK_CLOSE] = FW_TCP_CLOSE,
-		[TCP_CONNTRACK_SYN_SENT2] = FW_TCP_SYN_SENT2,
-	};
-	uint8_t state;
-
-	if (entry->kernel_tcp >= TCP_CONNTRACK_MAX)
-		return FW_TCP_NONE;
-	state = states[entry->kernel_tcp];
-	if (state == FW_TCP_FIN_ORIG && entry->flags & FW_ENTRY_FIN_REPLY)
-		return FW_TCP_FIN_REPLY;
-	return state;
-}
-
-static uint8_t own_tcp(const struct fw_entry *entry)
-{
-	if (entry->orig.proto != IPPROTO_TCP)
-		return FW_TCP_NONE;
-	return (uint8_t)((entry->mark & FW_MARK_TCP_MASK) >> FW_MARK_TCP_SHIFT);
-}
 
 bool fw_entry_is_half_open(const struct fw_entry *entry)
 {
@@ -731,8 +776,6 @@ uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry)
 bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
 		   struct fw_flow *ret)
 {
-	uint8_t own = own_tcp(entry);
-
 	if (entry->flags & FW_ENTRY_DEAD || entry->expires_ns <= now_ns)
 		return false;
 	*ret = (struct fw_flow){
@@ -746,7 +789,7 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
 		.slot = entry->slot,
 		.ct_id = entry->ct_id,
 		.zone = entry->zone,
-		.tcp_state = own ? own : tcp_from_kernel(entry),
+		.tcp_state = shown_tcp(entry),
 		.kernel_tcp = entry->kernel_tcp,
 		.dir = entry->dir,
 		.replied = entry->status & IPS_SEEN_REPLY,

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "kern/abi.h"
+#include "user/census.h"
 #include "user/ctnl.h"
 #include "user/mirror.h"
 
@@ -67,6 +68,9 @@ void fw_flowtab_free(struct fw_flowtab *tab);
 
 /** @brief Flows in the table, those that expired since the last sweep too. */
 size_t fw_flowtab_count(const struct fw_flowtab *tab);
+
+/** @brief The same by protocol and state, borrowed; costs nothing to ask. */
+const struct fw_census *fw_flowtab_census(const struct fw_flowtab *tab);
 
 /** @brief The entry of an original tuple, borrowed, or NULL. */
 struct fw_entry *fw_flowtab_find(const struct fw_flowtab *tab,

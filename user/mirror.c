@@ -71,6 +71,10 @@ struct fw_mirror {
 	int xflows_fds[XFLOW_MAPS];
 };
 
+const double fw_resync_bounds_s[FW_RESYNC_BUCKETS - 1] = {
+	0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.0, 10.0,
+};
+
 /* ---- merging ------------------------------------------------------------------ */
 
 /* The picture may be wrong until another dump has completed. */
@@ -455,6 +459,18 @@ static void stop_watching(struct fw_mirror *mirror)
 	mirror->dump_watch = NULL;
 }
 
+static void note_duration(struct fw_mirror_stats *stats, uint64_t ns)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(fw_resync_bounds_s) &&
+	       (double)ns / 1e9 > fw_resync_bounds_s[i])
+		i++;
+	stats->by_duration[i]++;
+	stats->durations_ns += ns;
+	stats->last_duration_ns = ns;
+}
+
 static void complete_dump(struct fw_mirror *mirror)
 {
 	uint8_t sources = FW_SOURCE_CT;
@@ -469,8 +485,8 @@ static void complete_dump(struct fw_mirror *mirror)
 	fw_flowtab_sweep(mirror->tab, sources);
 	mirror->stats.resyncs++;
 	mirror->stats.last_sync_ns = fw_now_ns();
-	mirror->stats.last_duration_ns =
-		mirror->stats.last_sync_ns - mirror->begin_ns;
+	note_duration(&mirror->stats,
+		      mirror->stats.last_sync_ns - mirror->begin_ns);
 	mirror->stats.in_sync = !mirror->is_lossy;
 	keep_away(mirror,
 		  max_u64(OVERRUN_GAP_MS * NS_PER_MS,
@@ -937,6 +953,11 @@ void fw_mirror_stats(const struct fw_mirror *mirror,
 {
 	*ret = mirror->stats;
 	ret->flows = fw_flowtab_count(mirror->tab);
+}
+
+const struct fw_census *fw_mirror_census(const struct fw_mirror *mirror)
+{
+	return fw_flowtab_census(mirror->tab);
 }
 
 /* Gives a flow that only our map knows another generation, or deletes it. */

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "kern/abi.h"
+#include "user/census.h"
 #include "user/datapath.h"
 
 struct fw_mirror;
@@ -40,6 +41,10 @@ struct fw_flow {
 	struct fw_flow_counts counts;
 };
 
+/* Upper ends of the buckets of struct fw_mirror_stats; the last has none. */
+#define FW_RESYNC_BUCKETS 9
+extern const double fw_resync_bounds_s[FW_RESYNC_BUCKETS - 1];
+
 struct fw_mirror_stats {
 	bool in_sync;
 	uint64_t flows;
@@ -51,6 +56,8 @@ struct fw_mirror_stats {
 	uint64_t shortened;    /* lives of flows, see fw_mirror_tighten() */
 	uint64_t last_sync_ns; /* CLOCK_MONOTONIC; 0: never */
 	uint64_t last_duration_ns;
+	uint64_t durations_ns;			 /* of all dumps together */
+	uint64_t by_duration[FW_RESYNC_BUCKETS]; /* each dump once */
 };
 
 /* A record of the ring buffer that is not about a flow (log). */
@@ -98,6 +105,9 @@ uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
 
 void fw_mirror_stats(const struct fw_mirror *mirror,
 		     struct fw_mirror_stats *ret);
+
+/** @brief Flows by protocol and state, borrowed; no walk, however many there are. */
+const struct fw_census *fw_mirror_census(const struct fw_mirror *mirror);
 
 /**
  * @brief Walk the table so that the kernel frees expired entries, which count.

@@ -98,6 +98,32 @@ static bool is_shown(const struct fw_flowtab *tab, const struct fw_tuple *orig,
 	return entry && fw_entry_flow(entry, now_ns, ret);
 }
 
+static int count_entry(void *data, const struct fw_entry *entry)
+{
+	struct fw_census *census = data;
+	struct fw_flow flow;
+
+	if (fw_entry_flow(entry, 0, &flow))
+		census->n[fw_census_cell(flow.orig.proto, flow.tcp_state,
+					 flow.replied)]++;
+	return 0;
+}
+
+/* The running counts are what a walk over the table would find. */
+static void check_census(const struct fw_flowtab *tab)
+{
+	const struct fw_census *have = fw_flowtab_census(tab);
+	struct fw_census want = { 0 };
+	uint64_t sum = 0;
+
+	(void)fw_flowtab_foreach(tab, count_entry, &want);
+	for (unsigned int i = 1; i < FW_CENSUS_CELLS; i++) {
+		assert_int_equal(have->n[i], want.n[i]);
+		sum += have->n[i];
+	}
+	assert_int_equal(sum, fw_flowtab_count(tab));
+}
+
 static int setup(void **state)
 {
 	*state = fw_flowtab_new();
@@ -106,6 +132,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	check_census(*state);
 	fw_flowtab_free(*state);
 	return 0;
 }
@@ -660,6 +687,46 @@ static void test_records_are_bounded(void **state)
 	assert_int_equal(fw_flowtab_record(tab, &event, &entry), 0);
 }
 
+/* One flow on its way from cell to cell, seen by each source in turn. */
+static void test_census(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	const struct fw_census *census = fw_flowtab_census(tab);
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1), e = echo(7);
+	struct fw_event event = record(FW_EVENT_FLOW_NEW, &t, T0);
+	struct fw_xflow xflow = { .expires_ns = T0 + 9 * S, .gen = 5 };
+	struct fw_ct ct = entry_of(&t, 1);
+	unsigned int cell;
+
+	tell(tab, &event);
+	assert_int_equal(census->n[1 + FW_TCP_SYN_SENT], 1);
+	event.type = FW_EVENT_FLOW_STATE;
+	event.tcp_state = FW_TCP_ESTABLISHED;
+	tell(tab, &event);
+	check_census(tab);
+	assert_int_equal(census->n[1 + FW_TCP_ESTABLISHED], 1);
+	/* The kernel alone knows it, and says by itself how far it is. */
+	ct.has |= FW_CT_HAS_TCP;
+	ct.tcp_state = TCP_CONNTRACK_TIME_WAIT;
+	say(tab, FW_CT_NEW, &ct);
+	check_census(tab);
+	assert_int_equal(census->n[1 + FW_TCP_TIME_WAIT], 1);
+	assert_int_equal(fw_flowtab_xflow(tab, &e, &xflow), 0);
+	cell = fw_census_cell(IPPROTO_ICMP, 0, false);
+	assert_int_equal(census->n[cell], 1);
+	xflow.replied = 1;
+	assert_int_equal(fw_flowtab_xflow(tab, &e, &xflow), 0);
+	assert_int_equal(census->n[cell], 0);
+	assert_int_equal(census->n[cell + 1], 1);
+	/* Dead ones are not counted, whether they have gone yet or not. */
+	fw_flowtab_begin(tab, T0);
+	say(tab, FW_CT_DESTROYED, &ct);
+	check_census(tab);
+	assert_int_equal(census->n[1 + FW_TCP_TIME_WAIT], 0);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_int_equal(census->n[cell + 1], 0);
+}
+
 /* ---- a kernel that changes while it is being read ------------------------------- */
 
 #define SIM_FLOWS 24
@@ -756,6 +823,7 @@ static void sim_compare(struct sim *sim)
 		n += sim->id[i] != 0;
 	}
 	assert_int_equal(fw_flowtab_count(sim->tab), n);
+	check_census(sim->tab);
 }
 
 /* Like the kernel: reading a piece makes it build the next one. */
@@ -819,6 +887,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 		T(test_grows_and_shrinks),
 		T(test_zones_are_apart),
+		T(test_census),
 		T(test_event_during_dump_survives),
 		T(test_destroyed_is_not_revived_by_an_old_piece),
 		T(test_successor_with_the_same_tuple),
