@@ -757,6 +757,13 @@ const struct fw_attachment *fw_attach_list(const struct fw_attach *attach,
 	return attach->list;
 }
 
+void fw_attach_look(const struct fw_attach *attach, uint32_t ifindex,
+		    struct fw_hooks_found *ret)
+{
+	ret->has_tc = has_tc(attach, ifindex);
+	ret->xdp = xdp_mode(attach, ifindex);
+}
+
 /* ---- start and end --------------------------------------------------------------------- */
 
 static int adopt(struct fw_attach *attach, uint32_t ifindex)

@@ -54,6 +54,10 @@ int fw_attach_replace(const char *dir, const int progs[FW_HOOK_MAX]);
 /** @brief Say so to who works with them; `progs` are borrowed from now on. */
 int fw_attach_use(struct fw_attach *attach, const int progs[FW_HOOK_MAX]);
 
+/** @brief See fw_datapath_look(). */
+void fw_attach_look(const struct fw_attach *attach, uint32_t ifindex,
+		    struct fw_hooks_found *ret);
+
 /** @brief See fw_datapath_attachments(). */
 const struct fw_attachment *fw_attach_list(const struct fw_attach *attach,
 					   size_t *ret_n);

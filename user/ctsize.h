@@ -13,3 +13,20 @@ struct fw_ctsize {
 };
 
 void fw_ctsize_read(struct fw_ctsize *ret);
+
+/* What the kernel counts of its connection table, in all 32 bits: they wrap. */
+struct fw_ctevents {
+	uint32_t
+		inserts; /* by BPF and ctnetlink; not by the kernel's own hooks */
+	uint32_t insert_failed;
+	uint32_t
+		drop; /* packets whose entry the kernel itself could not make */
+	uint32_t early_drop; /* entries that made room for others */
+};
+
+/**
+ * @brief Sums over all CPUs since the network namespace was made.
+ *
+ * @return 0, or a negative errno if this kernel does not show them
+ */
+int fw_ctevents_read(struct fw_ctevents *ret);

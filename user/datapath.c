@@ -826,6 +826,27 @@ int fw_datapath_detach(struct fw_datapath *dp, uint32_t ifindex)
 	return fw_attach_clear(dp->attach, ifindex);
 }
 
+void fw_datapath_look(const struct fw_datapath *dp, uint32_t ifindex,
+		      struct fw_hooks_found *ret)
+{
+	fw_attach_look(dp->attach, ifindex, ret);
+}
+
+int fw_datapath_prog_stats(const struct fw_datapath *dp, enum fw_hook hook,
+			   struct fw_prog_stats *ret)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+	int r;
+
+	r = bpf_obj_get_info_by_fd(dp->prog[hook], &info, &len);
+	if (r < 0)
+		return r;
+	ret->runs = info.run_cnt;
+	ret->run_ns = info.run_time_ns;
+	return 0;
+}
+
 const struct fw_attachment *
 fw_datapath_attachments(const struct fw_datapath *dp, size_t *ret_n)
 {

@@ -50,6 +50,12 @@ struct fw_attachment {
 	bool tcx;		 /* TCX link; false: clsact filter */
 };
 
+/* What the kernel says of one interface at this moment. */
+struct fw_hooks_found {
+	bool has_tc;		/* ingress and egress */
+	enum fw_iface_mode xdp; /* XDP, XDP_GENERIC, or TC: there is none */
+};
+
 /**
  * @brief Adopt what is pinned below `pin_dir`, or load and pin it afresh.
  *
@@ -185,6 +191,25 @@ int fw_datapath_detach(struct fw_datapath *dp, uint32_t ifindex);
 /** @brief What is attached now; the array is borrowed until the next change. */
 const struct fw_attachment *
 fw_datapath_attachments(const struct fw_datapath *dp, size_t *ret_n);
+
+/**
+ * @brief Ask the kernel where our programs are on an interface.
+ *
+ * fw_datapath_attachments() says where we have put them: somebody may have taken
+ * them away since. Costs some system calls.
+ */
+void fw_datapath_look(const struct fw_datapath *dp, uint32_t ifindex,
+		      struct fw_hooks_found *ret);
+
+/* What the kernel has counted of a program while kernel.bpf_stats_enabled was 1. */
+struct fw_prog_stats {
+	uint64_t runs;
+	uint64_t run_ns;
+};
+
+/** @brief Ask for that; 0 or a negative errno. */
+int fw_datapath_prog_stats(const struct fw_datapath *dp, enum fw_hook hook,
+			   struct fw_prog_stats *ret);
 
 /**
  * @brief Detach everywhere and remove every pin and the pin directory.

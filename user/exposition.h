@@ -4,16 +4,19 @@
 #pragma once
 
 #include "user/daemon.h"
+#include "user/metrictext.h"
 
 /**
- * @brief Text format 0.0.4.
+ * @brief All metrics.
  *
- * No label holds an address or anything else that packets choose: their number
+ * Takes as long for a million flows as for one: nothing here walks over them. No
+ * label holds an address or anything else that packets choose: their number
  * is bounded by the rule file.
  *
- * @return malloc()ed, or NULL without memory
+ * @return malloc()ed, or NULL without memory: half of it would mislead
  */
-char *fw_exposition_metrics(const struct fw_daemon *daemon);
+char *fw_exposition_metrics(const struct fw_daemon *daemon,
+			    enum fw_metric_form form);
 
 /** @brief NULL if rules run, programs are attached and the mirror is in sync;
  *  else why not, static. */

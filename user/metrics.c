@@ -5,6 +5,10 @@
  *
  * libmicrohttpd runs without a thread: it keeps an epoll descriptor, which is
  * a watch of the loop, and tells when it wants to be called at the latest.
+ *
+ * It knows idle clients, but who sends a byte now and then would never be one. So a
+ * connection is cut that has not had an answer for ten seconds, and the one which has
+ * waited longest makes room for another.
  */
 #include "user/metrics.h"
 
@@ -20,15 +24,131 @@
 #include "user/loop.h"
 #include "user/util.h"
 
+#define BACKLOG	    64
 #define MAX_CLIENTS 16u
+#define MAX_CUT	    16u /* beside them, until libmicrohttpd has let go */
 #define TIMEOUT_S   10u
+
+#define NS_PER_MS 1000000ull
+
+struct client {
+	struct client *prev, *next; /* in order of what they have left */
+	uint64_t until_ns;
+	int fd; /* libmicrohttpd's; -1: cut, and in no list */
+};
 
 struct fw_metrics {
 	struct fw_daemon *daemon;
 	struct MHD_Daemon *http;
 	struct fw_watch *watch;
 	struct fw_timer *timer;
+	struct client *first, *last;
+	unsigned int n_clients; /* in the list */
 };
+
+/* ---- clients ---------------------------------------------------------------- */
+
+static void enlist(struct fw_metrics *metrics, struct client *client)
+{
+	client->until_ns = fw_now_ns() + TIMEOUT_S * 1000u * NS_PER_MS;
+	client->prev = metrics->last;
+	client->next = NULL;
+	if (metrics->last)
+		metrics->last->next = client;
+	else
+		metrics->first = client;
+	metrics->last = client;
+	metrics->n_clients++;
+}
+
+static void delist(struct fw_metrics *metrics, struct client *client)
+{
+	if (client->prev)
+		client->prev->next = client->next;
+	else
+		metrics->first = client->next;
+	if (client->next)
+		client->next->prev = client->prev;
+	else
+		metrics->last = client->prev;
+	metrics->n_clients--;
+}
+
+/* libmicrohttpd sees the end of it and closes. */
+static void cut(struct fw_metrics *metrics, struct client *client)
+{
+	(void)shutdown(client->fd, SHUT_RDWR);
+	client->fd = -1;
+	delist(metrics, client);
+}
+
+static void add_client(struct fw_metrics *metrics,
+		       struct MHD_Connection *connection, void **context)
+{
+	const union MHD_ConnectionInfo *info;
+	struct client *client;
+
+	info = MHD_get_connection_info(connection,
+				       MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (!info)
+		return;
+	client = calloc(1, sizeof(*client));
+	if (!client) {
+		(void)shutdown(info->connect_fd, SHUT_RDWR);
+		return;
+	}
+	client->fd = info->connect_fd;
+	*context = client;
+	if (metrics->n_clients == MAX_CLIENTS)
+		cut(metrics, metrics->first);
+	enlist(metrics, client);
+}
+
+static void remove_client(struct fw_metrics *metrics, struct client *client)
+{
+	if (client && client->fd >= 0)
+		delist(metrics, client);
+	free(client);
+}
+
+static void on_connection(void *data, struct MHD_Connection *connection,
+			  void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct fw_metrics *metrics = data;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		add_client(metrics, connection, context);
+	else
+		remove_client(metrics, take_ptr(*context));
+}
+
+/* An answer has been sent whole, or has failed: then the connection ends anyway. */
+static void on_completed(void *data, struct MHD_Connection *connection,
+			 void **state, enum MHD_RequestTerminationCode code)
+{
+	struct fw_metrics *metrics = data;
+	const union MHD_ConnectionInfo *info;
+	struct client *client;
+
+	(void)state;
+	info = MHD_get_connection_info(connection,
+				       MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	client = info ? info->socket_context : NULL;
+	if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || !client ||
+	    client->fd < 0)
+		return;
+	delist(metrics, client);
+	enlist(metrics, client);
+}
+
+static void cut_overdue(struct fw_metrics *metrics)
+{
+	uint64_t now_ns = fw_now_ns();
+
+	while (metrics->first && metrics->first->until_ns <= now_ns)
+		cut(metrics, metrics->first);
+}
 
 /* ---- answers ---------------------------------------------------------------- */
 
@@ -48,6 +168,10 @@ static enum MHD_Result respond(struct MHD_Connection *connection,
 	}
 	result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
 					 type);
+	if (result == MHD_YES) {
+		result = MHD_add_response_header(response, MHD_HTTP_HEADER_VARY,
+						 MHD_HTTP_HEADER_ACCEPT);
+	}
 	if (result == MHD_YES && status == MHD_HTTP_METHOD_NOT_ALLOWED) {
 		result = MHD_add_response_header(
 			response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
@@ -84,12 +208,15 @@ static enum MHD_Result respond_health(struct fw_metrics *metrics,
 static enum MHD_Result respond_metrics(struct fw_metrics *metrics,
 				       struct MHD_Connection *connection)
 {
-	char *body = fw_exposition_metrics(metrics->daemon);
+	const char *accept = MHD_lookup_connection_value(
+		connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+	enum fw_metric_form form = fw_metric_negotiate(accept);
+	char *body = fw_exposition_metrics(metrics->daemon, form);
 
 	if (!body)
 		return MHD_NO;
-	return respond(connection, MHD_HTTP_OK,
-		       "text/plain; version=0.0.4; charset=utf-8", body);
+	return respond(connection, MHD_HTTP_OK, fw_metric_content_type(form),
+		       body);
 }
 
 static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
@@ -125,14 +252,28 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 
 /* ---- in the loop -------------------------------------------------------------- */
 
+/* Until the first client is overdue. */
+static uint64_t ms_left(const struct fw_metrics *metrics)
+{
+	uint64_t now_ns = fw_now_ns();
+
+	if (!metrics->first)
+		return FW_TIMER_NEVER;
+	if (metrics->first->until_ns <= now_ns)
+		return 0;
+	return (metrics->first->until_ns - now_ns) / NS_PER_MS + 1;
+}
+
 static void run(struct fw_metrics *metrics)
 {
-	MHD_UNSIGNED_LONG_LONG ms;
+	MHD_UNSIGNED_LONG_LONG ms, left;
 
+	cut_overdue(metrics);
 	(void)MHD_run(metrics->http);
 	if (MHD_get_timeout(metrics->http, &ms) != MHD_YES)
 		ms = FW_TIMER_NEVER;
-	(void)fw_timer_arm(metrics->timer, ms, 0);
+	left = ms_left(metrics);
+	(void)fw_timer_arm(metrics->timer, left < ms ? left : ms, 0);
 }
 
 static void on_ready(void *data, uint32_t events)
@@ -211,7 +352,7 @@ static int listen_at(const char *text, int *ret_fd, char **reterr)
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
 		return -errno;
-	if (bind(fd, &address.any, len) < 0 || listen(fd, 16) < 0) {
+	if (bind(fd, &address.any, len) < 0 || listen(fd, BACKLOG) < 0) {
 		r = -errno;
 		fw_errorf(reterr, "cannot serve metrics on %s: %s", text,
 			  strerror(-r));
@@ -228,7 +369,9 @@ static int start_http(struct fw_metrics *metrics, int listen_fd)
 	metrics->http = MHD_start_daemon(
 		MHD_USE_EPOLL, 0, NULL, NULL, on_request, metrics,
 		MHD_OPTION_LISTEN_SOCKET, listen_fd,
-		MHD_OPTION_CONNECTION_LIMIT, MAX_CLIENTS,
+		MHD_OPTION_CONNECTION_LIMIT, MAX_CLIENTS + MAX_CUT,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, metrics,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, metrics,
 		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_END);
 	if (!metrics->http)
 		return -ENOMEM;

@@ -205,12 +205,14 @@ def udp_try(ns, address, port, timeout=1.0, size=5, source=None):
             return outcome(e)
 
 
-def http(ns, path, method="GET", address="127.0.0.1"):
-    """(status, headers, body) of one request to fwctld inside a namespace."""
+def http(ns, path, method="GET", address="127.0.0.1", port=METRICS_PORT, accept=None):
+    """(status, headers, body) of one request inside a namespace, to fwctld unless told."""
     with ns.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
         s.settimeout(patience(5))
-        s.connect((address, METRICS_PORT))
-        s.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        s.connect((address, port))
+        more = f"Accept: {accept}\r\n" if accept else ""
+        s.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{more}Connection: close\r\n\r\n"
+                  .encode())
         data = b""
         while more := s.recv(65536):
             data += more

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What machines read: /metrics, /healthz, and --json everywhere."""
 
+import collections
+import contextlib
 import re
+import time
 
 import pytest
 
 from lab.kernel import promtool
 from lab.lab import REASONS, SERVER
-from lab.traffic import TcpEcho, http, ping, tcp_try
+from lab.netns import wait_for
+from lab.traffic import TcpEcho, UdpEcho, http, ping, tcp_connect, tcp_try, udp_try
 
 pytestmark = pytest.mark.modes("xdp")
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
@@ -57,6 +61,147 @@ def test_metrics(used):
     assert body.endswith("\n")
     for name in ("state_writes", "lives_shortened"):
         assert f"fwctl_mirror_{name}_total" in values and name in used.status()["mirror"]
+
+
+OPENMETRICS = "application/openmetrics-text"
+
+
+def test_openmetrics(used):
+    """By the header that Prometheus sends: the same samples, counters without _total."""
+    text = http(used.firewall, "/metrics")[2]
+    status, headers, body = http(
+        used.firewall, "/metrics",
+        accept=f"{OPENMETRICS};version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+    assert status == 200
+    assert headers["content-type"] == f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
+    assert headers["vary"].lower() == "accept"
+    assert body.endswith("\n# EOF\n") and body.count("# EOF") == 1
+    assert samples(body).keys() == samples(text).keys()
+    types = dict(re.findall("^# TYPE (\\S+) (\\S+)$", body, re.M))
+    assert len(types) == body.count("# TYPE ") == body.count("# HELP ")
+    order = []
+    for name in (re.split(r"[{ ]", line)[0] for line in body.splitlines() if line[0] != "#"):
+        family = name if name in types else re.sub(r"_(total|bucket|sum|count)$", "", name)
+        assert (types[family] == "counter") == name.endswith("_total"), name
+        if order[-1:] != [family]:
+            order.append(family)
+    assert len(order) == len(set(order)) and set(order) == types.keys()
+    assert "# EOF" not in text and "# TYPE fwctl_drops_total counter" in text
+
+
+def test_flows_by_state(lab):
+    """fwctl_flows says what a list of the flows says, by protocol and state."""
+    lab.load(DENY + "accept forward wan -> lan\n")
+
+    def counted():
+        values = samples(http(lab.firewall, "/metrics")[2])
+        return {k: int(v) for k, v in values.items() if k.startswith("fwctl_flows{") and v}
+
+    def listed():
+        flows = collections.Counter((f["protocol"], f["state"]) for f in lab.flows())
+        return {f'fwctl_flows{{protocol="{p}",state="{s}"}}': n for (p, s), n in flows.items()}
+
+    with UdpEcho(lab.server, SERVER[4], 7), TcpEcho(lab.server, SERVER[6], 7), \
+            contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(tcp_connect(lab.client, SERVER[6], 7))
+            assert udp_try(lab.client, SERVER[4], 7) == "ok"
+        udp_try(lab.client, SERVER[4], 8, timeout=0.1)
+        assert ping(lab.client, SERVER[4])
+        wait_for(lambda: counted() == listed(), 5, "the census to be what is listed")
+        found = counted()
+        assert found['fwctl_flows{protocol="tcp",state="ESTABLISHED"}'] == 3, found
+        assert found['fwctl_flows{protocol="udp",state="REPLIED"}'] == 3, found
+        assert found['fwctl_flows{protocol="icmp",state="REPLIED"}'] == 1, found
+        assert sum(found.values()) == samples(http(lab.firewall, "/metrics")[2])[
+            "fwctl_mirror_flows"]
+    lab.firewall.run("conntrack", "-F", check=False)
+    wait_for(lambda: lab.flows() is not None and counted() == listed(), 5, "the flows to go")
+
+
+def test_inserts(lab):
+    """Each flow of ours is an insertion."""
+    lab.load(DENY + "accept forward wan -> lan proto udp\n")
+    value = lambda: samples(http(lab.firewall, "/metrics")[2])[  # noqa: E731
+        "fwctl_conntrack_inserts_total"]
+    before = value()
+    with UdpEcho(lab.server, SERVER[4], 7):
+        for _ in range(5):
+            assert udp_try(lab.client, SERVER[4], 7) == "ok"
+    assert value() == before + 5
+
+
+def test_resyncs(used):
+    """The buckets add up, and the last dump was a moment ago."""
+    values = samples(http(used.firewall, "/metrics")[2])
+    name = "fwctl_mirror_resync_duration_seconds"
+    buckets = [v for k, v in values.items() if k.startswith(name + "_bucket")]
+    assert buckets == sorted(buckets)
+    count = values[f"{name}_count"]
+    assert buckets[-1] == count == values["fwctl_mirror_resyncs_total"] > 0
+    assert 0 < values[f"{name}_sum"] < 60
+    assert abs(values["fwctl_mirror_last_sync_timestamp_seconds"] - time.time()) < 60
+
+
+def test_sets_and_room(lab):
+    """What is in named sets, and how much there is room for."""
+    lab.load(DENY + "set some { 192.0.2.1, 192.0.2.9, 2001:db8::/32 }\nset doors { 80, 443 }\n"
+             "accept in from @some proto tcp to port @doors\n")
+    values = samples(http(lab.firewall, "/metrics")[2])
+    assert values['fwctl_set_entries{set="some",kind="ipv4"}'] == 2
+    assert values['fwctl_set_entries{set="some",kind="ipv6"}'] == 1
+    assert values['fwctl_set_entries{set="doors",kind="ports"}'] == 2
+    assert 0 < values["fwctl_ruleset_image_bytes"] <= values["fwctl_ruleset_image_limit_bytes"]
+    assert 0 < values["fwctl_rule_counters"] <= values["fwctl_rule_counters_limit"]
+    assert values["fwctl_ruleset_rules"] < values["fwctl_ruleset_rules_limit"]
+
+
+@pytest.mark.needs("tcx")
+def test_lost_programs(own_lab):
+    """A link that somebody takes away is gone here, too, and what it should be stays."""
+    lab = own_lab
+    lab.load(DENY)
+
+    def told(hook):
+        values = samples(http(lab.firewall, "/metrics")[2])
+        return {k: v for k, v in values.items()
+                if k.startswith("fwctl_program_") and f'"fw-wan",hook="{hook}"' in k}
+
+    name = 'fwctl_program_%s{interface="fw-wan",hook="%s"%s}'
+    wanted = {name % ("wanted", "xdp", ""): 1, name % ("wanted", "tc", ""): 1}
+    xdp, tc = (name % ("attached", *x) for x in (("xdp", ',mode="native"'), ("tc", ',mode="tcx"')))
+    assert told("xdp") | told("tc") == wanted | {xdp: 1, tc: 1}
+    index = next(i["ifindex"] for i in lab.status()["interfaces"] if i["name"] == "fw-wan")
+    links = next(lab.pin_dir.glob("v*/links"))
+    lab.firewall.run("bpftool", "link", "detach", "pinned", links / f"xdp_{index}")
+    assert told("xdp") == {name % ("wanted", "xdp", ""): 1,
+                           name % ("attached", "xdp", ',mode="none"'): 0}
+    lab.firewall.run("bpftool", "link", "detach", "pinned", links / f"egress_{index}")
+    assert told("tc") == {name % ("wanted", "tc", ""): 1,
+                          name % ("attached", "tc", ',mode="none"'): 0}
+
+
+@pytest.mark.needs("vm")
+def test_run_time(lab):
+    """What programs cost, while the kernel measures it for the whole machine."""
+    lab.load(DENY + ECHO)
+
+    def runs():
+        values = samples(http(lab.firewall, "/metrics")[2])
+        return values.get('fwctl_program_runs_total{hook="xdp"}'), values.get(
+            'fwctl_program_run_seconds_total{hook="xdp"}')
+
+    assert runs() == (None, None)
+    lab.firewall.run("sysctl", "-w", "kernel.bpf_stats_enabled=1")
+    try:
+        before = runs()
+        with TcpEcho(lab.server, SERVER[4], 7):
+            assert tcp_try(lab.client, SERVER[4], 7) == "ok"
+        now = runs()
+        assert now[0] >= before[0] + 3 and now[1] > before[1]
+    finally:
+        lab.firewall.run("sysctl", "-w", "kernel.bpf_stats_enabled=0")
+    assert runs() == (None, None)
 
 
 def test_replacements_are_counted(lab):
