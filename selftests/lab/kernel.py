@@ -135,6 +135,12 @@ def _promtool():
         raise OSError("scripts/install-deps promtool fetches it")
 
 
+def _prometheus():
+    _promtool()
+    if not prometheus():
+        raise OSError("no prometheus beside promtool")
+
+
 def _programs(*names):
     missing = [name for name in names if not shutil.which(name)]
     if missing:
@@ -169,6 +175,7 @@ FEATURES = {
     "vm": _vm,  # global settings may be changed
     "root": _root,
     "promtool": _promtool,
+    "prometheus": _prometheus,
     "iperf3": lambda: _programs("iperf3"),
     "curl": lambda: _programs("curl"),
     "ssh": lambda: _programs("ssh", "ssh-keygen", "dropbear", "dropbearkey"),
@@ -188,6 +195,12 @@ def promtool():
         if path and os.path.exists(path):
             return path
     return shutil.which("promtool")
+
+
+def prometheus():
+    """Path of prometheus, which Debian has in one package with promtool, or None."""
+    path = pathlib.Path(promtool() or "/none").with_name("prometheus")
+    return path if path.exists() else None
 
 
 @functools.cache
