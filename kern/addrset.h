@@ -85,22 +85,6 @@ static __always_inline bool addrset_lanes(const struct addrset_leaf *leaf,
 	return (odd >> 15 ^ entry >> 30) & 1;
 }
 
-/* The entry for this half of an address. */
-static __always_inline __u32 addrset_entry(const void *base,
-					   const struct fw_addrset_node *node,
-					   __u64 half)
-{
-	__u64 from = half >> (node->shift & 63);
-	__u64 at = from - node->first;
-
-	/* `first` is a multiple of `span`: what wraps is not below it. */
-	if (at < node->span)
-		return *image_at(base, node->entries + 4 * (__u32)at, __u32);
-	if (from < node->first)
-		return (__u32)node->is_before << 30;
-	return (__u32)node->is_behind << 30;
-}
-
 static __always_inline bool addrset_find(const void *base, __u32 off,
 					 __u32 node_off, __u64 hi, __u64 lo)
 {
@@ -109,9 +93,16 @@ static __always_inline bool addrset_find(const void *base, __u32 off,
 		const struct fw_addrset_node *node =
 			image_at(base, node_off, struct fw_addrset_node);
 		__u64 half = hi ^ ((hi ^ lo) & (0 - (__u64)node->is_low));
-		__u32 entry = addrset_entry(base, node, half);
-		__u32 to = off + 8 * FW_ADDRSET_OFF(entry);
+		__u64 from = half >> (node->shift & 63);
+		__u64 at = from - node->first;
+		__u32 entry, to;
 
+		/* `first` is a multiple of `span`: what wraps is not below it. */
+		if (at >= node->span)
+			return from < node->first ? node->is_before
+						  : node->is_behind;
+		entry = *image_at(base, node->entries + 4 * (__u32)at, __u32);
+		to = off + 8 * FW_ADDRSET_OFF(entry);
 		if (FW_ADDRSET_KIND(entry) != FW_ADDRSET_REF)
 			return addrset_lanes(
 				image_at(base, to, struct addrset_leaf), entry,
