@@ -32,3 +32,17 @@ static __always_inline __u32 forget(__u32 v)
 	return v;
 #endif
 }
+
+/* The same, with less work where a number is at hand that the verifier does not know. */
+static __always_inline __u32 forget_by(__u32 v, __u32 unknown)
+{
+#ifdef __bpf__
+	__u64 to = v;
+
+	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(to) : "r"((__u64)unknown));
+	return (__u32)to;
+#else
+	(void)unknown;
+	return v;
+#endif
+}

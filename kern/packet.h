@@ -129,7 +129,8 @@ parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
 	struct {
 		__be16 tci;
 		__be16 proto;
-	} tag;
+	} room;
+	const typeof(room) *tag; /* or what lies before the first one */
 	__u32 tags = 0, off = 14;
 	__be16 proto;
 	__u16 tci;
@@ -141,8 +142,11 @@ parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
 	if (hook != FW_HOOK_XDP && !p->has_l2) {
 		proto = (__be16)skb->protocol;
 		off = 0;
-	} else if (ctx_load(ctx, hook, 12, &proto, sizeof(proto))) {
-		return FW_REASON_DROP_TRUNCATED;
+	} else {
+		tag = ctx_at(ctx, hook, 10, &room, sizeof(room));
+		if (!tag)
+			return FW_REASON_DROP_TRUNCATED;
+		proto = tag->proto;
 	}
 	for (int i = 0; i <= FW_MAX_VLAN_TAGS; i++) {
 		if (likely(proto != bpf_htons(ETH_P_8021Q) &&
@@ -150,13 +154,14 @@ parse_l2(struct pkt *p, void *ctx, const enum fw_hook hook, __u16 *ret_proto)
 			break;
 		if (tags == FW_MAX_VLAN_TAGS)
 			return FW_REASON_DROP_VLAN_DEPTH;
-		if (ctx_load(ctx, hook, off, &tag, sizeof(tag)))
+		tag = ctx_at(ctx, hook, off, &room, sizeof(room));
+		if (!tag)
 			return FW_REASON_DROP_TRUNCATED;
-		tci = bpf_ntohs(tag.tci);
+		tci = bpf_ntohs(tag->tci);
 		if (!tags)
 			p->vlan = tci & 0xfff;
-		proto = tag.proto;
-		off += sizeof(tag);
+		proto = tag->proto;
+		off += sizeof(*tag);
 		tags++;
 	}
 	p->l3_off = off;
@@ -200,47 +205,65 @@ check_ipv4_option(const struct pkt *p, __u8 type, __u32 options)
 	return FW_REASON_NONE;
 }
 
-/* The options of an IPv4 header (RFC 791 section 3.1), `len` bytes. */
-static __always_inline enum fw_reason
-parse_ipv4_options(struct pkt *p, void *ctx, const enum fw_hook hook,
-		   const struct iphdr *ip, __u32 len, __u32 options)
+/* The options of an IPv4 header, and where the walk over them is. */
+struct ipv4_options {
+	const struct pkt *p;
+	__u32 options; /* FW_OPT_*, FW_OFF_* */
+	__u32 len;
+	__u32 pos;
+	__u32 reason; /* enum fw_reason, NONE so far */
+	__u8 at[48] __attribute__((aligned(4)));
+};
+
+/* The option at w->pos; 1 if there is no other to look at. */
+static long ipv4_option_step(__u32 i, struct ipv4_options *w)
 {
-	__u8 opt[48] __attribute__((aligned(4))) = {};
-	__u32 pos = 0;
-	enum fw_reason reason;
+	__u32 pos = w->pos, size = 1, reason = FW_REASON_NONE;
+	__u8 type;
+
+	(void)i;
+	if (pos > 39 || pos >= w->len) /* the verifier needs a number */
+		return 1;
+	type = w->at[pos];
+	if (type == IPOPT_END)
+		return 1;
+	if (type != IPOPT_NOOP) {
+		size = w->at[pos + 1];
+		reason = check_ipv4_option(w->p, type, w->options);
+		if (reason == FW_REASON_NONE &&
+		    (size < 2 || pos + size > w->len))
+			reason = FW_REASON_DROP_BAD_IPV4;
+	}
+	w->reason = forget(reason);
+	w->pos = forget(pos + size);
+	return w->reason != FW_REASON_NONE;
+}
+
+/*
+ * The options of an IPv4 header (RFC 791 section 3.1), the rest of which is at `ip`. A
+ * call, for their room.
+ */
+static __noinline enum fw_reason
+parse_ipv4_options(const struct pkt *p, void *ctx, const enum fw_hook hook,
+		   const struct iphdr *ip, __u32 options)
+{
+	struct ipv4_options w = { .p = p, .options = options };
+	__u32 len = p->l4_off - p->l3_off - (__u32)sizeof(*ip);
 
 	if (len < 4 || len > 40)
 		return FW_REASON_DROP_BAD_IPV4;
 	if (hook == FW_HOOK_XDP
-		    ? bpf_xdp_load_bytes(ctx, p->l3_off + 20, opt, len)
-		    : bpf_skb_load_bytes(ctx, p->l3_off + 20, opt, len))
+		    ? bpf_xdp_load_bytes(ctx, p->l3_off + 20, w.at, len)
+		    : bpf_skb_load_bytes(ctx, p->l3_off + 20, w.at, len))
 		return FW_REASON_DROP_TRUNCATED;
 	if (hook != FW_HOOK_EGRESS &&
-	    !sum_is_right(sum_words(ip, 5) + sum_words(opt, 10)) &&
+	    !sum_is_right(sum_words(ip, 5) + sum_words(w.at, 10)) &&
 	    !(options & FW_OFF_BAD_CHECKSUM))
 		return FW_REASON_DROP_BAD_CHECKSUM;
-	len = forget(len);
-	for (int i = 0; i < 40; i++) {
-		__u8 type, size;
-
-		if (pos > 39) /* the verifier needs a number */
-			return FW_REASON_NONE;
-		type = opt[pos];
-		size = opt[pos + 1];
-		if (pos >= len || type == IPOPT_END)
-			return FW_REASON_NONE;
-		if (type == IPOPT_NOOP) {
-			pos = forget(pos + 1);
-			continue;
-		}
-		reason = check_ipv4_option(p, type, options);
-		if (reason != FW_REASON_NONE)
-			return reason;
-		if (size < 2 || pos + size > len)
-			return FW_REASON_DROP_BAD_IPV4;
-		pos = forget(pos + size);
-	}
-	return FW_REASON_NONE;
+	w.len = forget(len);
+	w.pos = forget(0);
+	bpf_loop(40, ipv4_option_step, &w, 0);
+	return w.reason;
 }
 
 /*
@@ -313,7 +336,7 @@ parse_ipv4(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 			return reason;
 	}
 	if (unlikely(hlen > 20))
-		return parse_ipv4_options(p, ctx, hook, ip, hlen - 20, options);
+		return parse_ipv4_options(p, ctx, hook, ip, options);
 	return FW_REASON_NONE;
 }
 
@@ -366,13 +389,18 @@ static __always_inline bool is_ext6(__u8 proto)
 	}
 }
 
-/*
- * Walk the extension headers (RFC 8200 section 4.1). Hop-by-hop comes first or
- * not at all, routing type 0 is refused (RFC 5095), and a chain that is longer
- * than FW_MAX_EXT_HEADERS or leaves the packet has its own reason.
- */
-static __always_inline enum fw_reason
-parse_ext6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
+/* A walk over extension headers. */
+struct ext6_walk {
+	struct pkt *p;
+	void *ctx;
+	__u32 options; /* FW_OPT_*, FW_OFF_* */
+	__u32 reason;  /* enum fw_reason if this is all */
+};
+
+/* The extension header at p->l4_off; NONE: what follows is there now. */
+static __always_inline enum fw_reason ext6_header(struct pkt *p, void *ctx,
+						  const enum fw_hook hook,
+						  __u32 options, bool is_first)
 {
 	enum fw_reason reason;
 	struct {
@@ -380,41 +408,83 @@ parse_ext6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 		__u8 len;
 		__u8 type;
 		__u8 left;
-	} eh;
+	} room;
+	const typeof(room) *eh;
 	__u32 size;
+	__u8 next;
 
-	for (int i = 0; i <= FW_MAX_EXT_HEADERS; i++) {
-		if (!is_ext6(p->key.proto))
-			return FW_REASON_NONE;
-		if (p->key.proto == IPPROTO_HOPOPTS && i)
+	if (p->key.proto == IPPROTO_HOPOPTS && !is_first)
+		return FW_REASON_DROP_EXT_HEADERS;
+	eh = ctx_at(ctx, hook, p->l4_off, &room, sizeof(room));
+	if (!eh)
+		return p->frag ? FW_REASON_DROP_FRAG_TINY
+			       : FW_REASON_DROP_TRUNCATED;
+	next = eh->next;
+	size = (eh->len + 1u) * 8;
+	if (p->key.proto == IPPROTO_FRAGMENT)
+		size = 8;
+	if (p->key.proto == IPPROTO_ROUTING && eh->type == 0 &&
+	    !(options & FW_OFF_ROUTING_0))
+		return FW_REASON_DROP_ROUTING_0;
+	if (p->l4_off + size > p->l3_end)
+		return p->frag ? FW_REASON_DROP_FRAG_TINY
+			       : FW_REASON_DROP_TRUNCATED;
+	if (p->key.proto == IPPROTO_FRAGMENT) {
+		if (p->frag)
 			return FW_REASON_DROP_EXT_HEADERS;
-		if (i == FW_MAX_EXT_HEADERS)
-			return FW_REASON_DROP_EXT_HEADERS;
-		if (ctx_load(ctx, hook, p->l4_off, &eh, sizeof(eh)))
-			return p->frag ? FW_REASON_DROP_FRAG_TINY
-				       : FW_REASON_DROP_TRUNCATED;
-		size = (eh.len + 1u) * 8;
-		if (p->key.proto == IPPROTO_FRAGMENT)
-			size = 8;
-		if (p->key.proto == IPPROTO_ROUTING && eh.type == 0 &&
-		    !(options & FW_OFF_ROUTING_0))
-			return FW_REASON_DROP_ROUTING_0;
-		if (p->l4_off + size > p->l3_end)
-			return p->frag ? FW_REASON_DROP_FRAG_TINY
-				       : FW_REASON_DROP_TRUNCATED;
-		if (p->key.proto == IPPROTO_FRAGMENT) {
-			if (p->frag)
-				return FW_REASON_DROP_EXT_HEADERS;
-			reason = parse_frag6(p, ctx, hook, p->l4_off);
-			if (unlikely(reason != FW_REASON_NONE))
-				return reason;
-		}
-		p->key.proto = eh.next;
-		p->l4_off += size;
-		if (p->frag == PKT_FRAG_LATER)
-			return FW_REASON_NONE; /* what follows is not a header */
+		reason = parse_frag6(p, ctx, hook, p->l4_off);
+		if (unlikely(reason != FW_REASON_NONE))
+			return reason;
 	}
-	return FW_REASON_DROP_EXT_HEADERS;
+	p->key.proto = next;
+	p->l4_off += size;
+	return FW_REASON_NONE;
+}
+
+/* The next header; 1 if it was the last one that can be walked. */
+static __always_inline long ext6_step(struct ext6_walk *w, __u32 i,
+				      const enum fw_hook hook)
+{
+	struct pkt *p = w->p;
+	enum fw_reason reason =
+		ext6_header(p, w->ctx, hook, w->options, i == 0);
+	bool is_last = reason != FW_REASON_NONE ||
+		       p->frag == PKT_FRAG_LATER || /* no header follows */
+		       !is_ext6(p->key.proto);
+
+	if (is_last)
+		w->reason = forget(reason);
+	return is_last;
+}
+
+static long ext6_step_xdp(__u32 i, struct ext6_walk *w)
+{
+	return ext6_step(w, i, FW_HOOK_XDP);
+}
+
+static long ext6_step_tc(__u32 i, struct ext6_walk *w)
+{
+	return ext6_step(w, i, FW_HOOK_INGRESS);
+}
+
+/*
+ * Walk the extension headers (RFC 8200 section 4.1). Hop-by-hop comes first or
+ * not at all, routing type 0 is refused (RFC 5095), and a chain that is longer
+ * than FW_MAX_EXT_HEADERS or leaves the packet has its own reason. A call, for its room.
+ */
+static __noinline enum fw_reason
+parse_ext6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
+{
+	struct ext6_walk w = { .p = p,
+			       .ctx = ctx,
+			       .options = options,
+			       .reason = FW_REASON_DROP_EXT_HEADERS };
+
+	if (hook == FW_HOOK_XDP)
+		bpf_loop(FW_MAX_EXT_HEADERS, ext6_step_xdp, &w, 0);
+	else
+		bpf_loop(FW_MAX_EXT_HEADERS, ext6_step_tc, &w, 0);
+	return w.reason;
 }
 
 static __always_inline enum fw_reason
@@ -442,6 +512,8 @@ parse_ipv6(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 	p->ttl = ip->hop_limit;
 	p->l4_off = p->l3_off + 40;
 	p->l3_end = p->l3_off + total;
+	if (likely(!is_ext6(p->key.proto)))
+		return FW_REASON_NONE;
 	return parse_ext6(p, ctx, hook, options);
 }
 

@@ -35,5 +35,6 @@ parse_unusual(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 
 	if (hook == FW_HOOK_XDP && unlikely(reason != FW_REASON_NONE))
 		p->len = ctx_len(ctx, hook);
-	return reason;
+	/* what follows is not verified anew for each of them */
+	return (enum fw_reason)forget_by(reason, p->len);
 }
