@@ -203,6 +203,8 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 	    unlikely(r->head->has_stateless & FW_STATELESS_FRONT) &&
 	    front_drops(p, r, ctx))
 		return FW_REASON_DROP_RULE;
+	/* read anew behind the parser, which needs the registers */
+	asm volatile("" : "+m"(r->head));
 	is_usual = parse_usual(p, ctx, hook);
 	if (!is_usual)
 		parsed = parse_unusual(p, ctx, hook, r->head->options);
