@@ -6,7 +6,9 @@
  * A client is either being read from or being written to, never both: while a
  * reply is on its way nothing more is read, and rows of a list are made only when
  * the ones before are gone. So one client costs at most one request and one
- * frame of reply, and who does not read or write for a while is cut off.
+ * frame of reply, and who does not read or write for a while is cut off. A stream
+ * is a reply that does not end: its client may take any time, and misses what
+ * there is no room for.
  */
 #include "user/control.h"
 
@@ -35,8 +37,9 @@ struct fw_request { /* one client */
 	struct fw_buf in;
 	int file_fd; /* what came along with the request; -1: nothing */
 	struct fw_buf out;
-	struct fw_rows rows; /* next == NULL: no list under way */
-	json_t *last;	     /* the reply that follows the list */
+	struct fw_rows rows;	 /* next == NULL: no list under way */
+	json_t *last;		 /* the reply that follows the list */
+	struct fw_stream stream; /* free == NULL: none */
 	bool is_replying;
 	bool is_closing; /* nothing more will be read */
 };
@@ -63,6 +66,20 @@ static void drop_rows(struct fw_request *client)
 	client->last = NULL;
 }
 
+static bool is_streaming(const struct fw_request *client)
+{
+	return client->stream.free;
+}
+
+static void drop_stream(struct fw_request *client)
+{
+	struct fw_stream stream = client->stream;
+
+	client->stream = (struct fw_stream){ 0 };
+	if (stream.free)
+		stream.free(stream.data);
+}
+
 static void client_free(struct fw_request *client)
 {
 	struct fw_control *control = client->control;
@@ -81,6 +98,7 @@ static void client_free(struct fw_request *client)
 	fw_buf_done(&client->in);
 	fw_buf_done(&client->out);
 	drop_rows(client);
+	drop_stream(client);
 	free(client);
 	if (control->clients)
 		return;
@@ -96,6 +114,8 @@ static int be_patient(struct fw_request *client)
 {
 	unsigned int ms = client->control->config.patience_ms;
 
+	if (is_streaming(client))
+		return fw_timer_arm(client->timer, FW_TIMER_NEVER, 0);
 	return fw_timer_arm(client->timer, ms ? ms : PATIENCE_MS, 0);
 }
 
@@ -147,6 +167,23 @@ static int put_rows(struct fw_request *client)
 	return 0;
 }
 
+/* All is written: there may be more now. 1: it waits, if only for news. */
+static int go_on_streaming(struct fw_request *client)
+{
+	client->stream.drained(client->stream.data);
+	return 1;
+}
+
+/* What the loop is to tell of a client. */
+static uint32_t events_of(const struct fw_request *client)
+{
+	if (!client->is_replying)
+		return EPOLLIN;
+	/* That it hangs up is told anyway. */
+	return is_streaming(client) && !fw_buf_used(&client->out) ? 0
+								  : EPOLLOUT;
+}
+
 /* Go on writing; 0 when the reply is through, 1 if it waits for the client. */
 static int go_on(struct fw_request *client)
 {
@@ -158,6 +195,8 @@ static int go_on(struct fw_request *client)
 			return 1;
 		if (r < 0)
 			return r;
+		if (is_streaming(client))
+			return go_on_streaming(client);
 		if (!client->rows.next)
 			return 0;
 		r = put_rows(client);
@@ -334,8 +373,7 @@ static void on_client(void *data, uint32_t events)
 	if (r == 0)
 		r = serve(client);
 	if (r >= 0) {
-		r = fw_watch_set(client->watch,
-				 client->is_replying ? EPOLLOUT : EPOLLIN);
+		r = fw_watch_set(client->watch, events_of(client));
 	}
 	if (r < 0)
 		client_free(client);
@@ -502,6 +540,50 @@ void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
 	}
 	request->rows = *rows;
 	request->last = last;
+}
+
+void fw_reply_stream(struct fw_request *request, const struct fw_stream *stream)
+{
+	_cleanup_json_ json_t *hello = json_pack("{s:[]}", "items");
+
+	request->stream = *stream;
+	if (!hello ||
+	    fw_frame_put(&request->out, hello, FW_PROTO_MAX_REPLY) < 0) {
+		drop_stream(request);
+		request->is_closing = true;
+		return;
+	}
+	(void)be_patient(request);
+}
+
+bool fw_stream_has_room(struct fw_request *request)
+{
+	/* Much may come in one turn. What is wrong the loop finds out. */
+	if (fw_buf_used(&request->out) >= FW_STREAM_BYTES)
+		(void)flush_out(request);
+	return fw_buf_used(&request->out) < FW_STREAM_BYTES;
+}
+
+int fw_stream_put(struct fw_request *request, json_t *item)
+{
+	_cleanup_json_ json_t *frame = json_pack("{s:[O]}", "items", item);
+	int r;
+
+	if (!frame)
+		return -ENOMEM;
+	if (!fw_stream_has_room(request))
+		return -EAGAIN;
+	r = fw_frame_put(&request->out, frame, FW_PROTO_MAX_REPLY);
+	return r < 0 ? r : fw_watch_set(request->watch, EPOLLOUT);
+}
+
+void fw_stream_end(struct fw_request *request, enum fw_exit status,
+		   const char *text)
+{
+	drop_stream(request);
+	fw_reply_error(request, status, "%s", text);
+	(void)flush_out(request);
+	client_free(request);
 }
 
 struct array_rows {
@@ -725,12 +807,25 @@ static void close_listener(struct fw_control *control)
 		(void)unlink(control->path);
 }
 
+/* They would never be served. */
+static void end_streams(struct fw_control *control)
+{
+	struct fw_request *next;
+
+	for (struct fw_request *c = control->clients; c; c = next) {
+		next = c->next;
+		if (is_streaming(c))
+			fw_stream_end(c, FW_EXIT_NO_DAEMON, "fwctld has ended");
+	}
+}
+
 void fw_control_free(struct fw_control *control)
 {
 	if (!control)
 		return;
 	close_listener(control);
 	control->config.on_idle = NULL;
+	end_streams(control);
 	while (control->clients)
 		client_free(control->clients);
 	free(control->path);
@@ -741,6 +836,7 @@ void fw_control_finish(struct fw_control *control)
 {
 	close_listener(control);
 	control->is_finishing = true;
+	end_streams(control);
 	if (!control->clients)
 		fw_loop_stop(control->loop);
 }

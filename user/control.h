@@ -100,6 +100,34 @@ struct fw_rows {
 	void *data; /* taken */
 };
 
+/*
+ * A reply without an end: frames of items, as they come. Who does not read them
+ * costs FW_STREAM_BYTES, and as long as he is connected nobody loses patience.
+ */
+struct fw_stream {
+	void (*drained)(void *data); /* all has been sent; may put more */
+	void (*free)(void *data); /* it is over; the request must not be used */
+	void *data;		  /* taken */
+};
+
+/** @brief Begin to stream; the first frame, without items, says so. */
+void fw_reply_stream(struct fw_request *request,
+		     const struct fw_stream *stream);
+
+/** @brief Is there room for another item?  Sends, if there is not. */
+bool fw_stream_has_room(struct fw_request *request);
+
+/**
+ * @brief Send an item, which is the caller's, with the next turn of the loop.
+ *
+ * @return 0 or a negative errno: it is not sent
+ */
+int fw_stream_put(struct fw_request *request, json_t *item);
+
+/** @brief End a stream: with an error, if the client still reads; then hang up. */
+void fw_stream_end(struct fw_request *request, enum fw_exit status,
+		   const char *text);
+
 /** @brief Reply with a list, then with `result`, which is taken. */
 void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
 		   json_t *result);

@@ -31,7 +31,8 @@
 #define FW_PROTO_MAX_CLIENTS 64
 #define FW_PROTO_HEADER	     4
 #define FW_PROTO_SEALS	     (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-#define FW_PROTO_ROWS	     256 /* rows of a list in one frame */
+#define FW_PROTO_ROWS	     256	  /* rows of a list in one frame */
+#define FW_STREAM_BYTES	     (512u << 10) /* of a stream that wait for its reader */
 /* Of a load: in less an error is found sooner than a daemon or its programs. */
 #define FW_PROTO_MUCH_TEXT   (1u << 20)
 

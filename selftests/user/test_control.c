@@ -119,10 +119,79 @@ static void handle_end(void *data, struct fw_request *request,
 	fw_reply(request, json_object());
 }
 
+/* ---- a stream, of which the server knows one ---- */
+
+static struct {
+	struct fw_request *request;
+	int i, lost, over;
+} stream;
+
+static void put_number(const char *key, int value)
+{
+	json_t *item = json_pack("{s:i, s:s}", key, value, "text",
+				 "an item of some length, as they mostly are");
+
+	if (fw_stream_put(stream.request, item) < 0)
+		stream.lost++;
+	json_decref(item);
+}
+
+static void on_drained(void *data)
+{
+	int lost = stream.lost;
+
+	(void)data;
+	stream.lost = 0;
+	if (lost)
+		put_number("lost", lost);
+}
+
+static void on_over(void *data)
+{
+	(void)data;
+	stream.request = NULL;
+	stream.over++;
+}
+
+static void handle_stream(void *data, struct fw_request *request,
+			  const json_t *args)
+{
+	(void)data;
+	(void)args;
+	stream.request = request;
+	stream.i = 0;
+	fw_reply_stream(request, &(struct fw_stream){ .drained = on_drained,
+						      .free = on_over });
+}
+
+/* Another client has so many items put. */
+static void handle_put(void *data, struct fw_request *request,
+		       const json_t *args)
+{
+	json_int_t n = json_integer_value(json_object_get(args, "x"));
+
+	(void)data;
+	while (n-- && stream.request)
+		put_number("i", stream.i++);
+	fw_reply(request,
+		 json_pack("{s:i, s:i}", "put", stream.i, "over", stream.over));
+}
+
+static void handle_hang_up(void *data, struct fw_request *request,
+			   const json_t *args)
+{
+	(void)data;
+	(void)args;
+	fw_stream_end(stream.request, FW_EXIT_NO_DAEMON, "enough of it");
+	fw_reply(request, json_object());
+}
+
 static const struct fw_verb verbs[] = {
-	{ "echo", handle_echo },   { "fail", handle_fail },
-	{ "rows", handle_rows },   { "file", handle_file },
-	{ "early", handle_early }, { "end", handle_end },
+	{ "echo", handle_echo },       { "fail", handle_fail },
+	{ "rows", handle_rows },       { "file", handle_file },
+	{ "early", handle_early },     { "end", handle_end },
+	{ "stream", handle_stream },   { "put", handle_put },
+	{ "hang up", handle_hang_up },
 };
 
 static unsigned int patience_ms; /* of the next server */
@@ -615,6 +684,106 @@ static void test_hang_up_at_once(void **state)
 }
 
 /* Who says nothing has to go; who says something has as long again. */
+/* Ask on a connection of its own; returns a member of the result. */
+static json_int_t ask_once(const struct fixture *fixture, const char *verb,
+			   int x, const char *key)
+{
+	_cleanup_close_ int fd = dial(fixture);
+	_cleanup_json_ json_t *request = ask(verb), *reply = NULL;
+	struct fw_buf in = { 0 };
+
+	(void)json_object_set_new(json_object_get(request, "args"), "x",
+				  json_integer(x));
+	send_json(fd, json_incref(request));
+	reply = next(fd, &in);
+	assert_non_null(reply);
+	fw_buf_done(&in);
+	return json_integer_value(
+		json_object_get(json_object_get(reply, "result"), key));
+}
+
+/* The number under a key of the next item; -1: the item has none. */
+static int next_item(int fd, struct fw_buf *in, const char *key)
+{
+	_cleanup_json_ json_t *frame = next(fd, in);
+	const json_t *item;
+
+	assert_non_null(frame);
+	item = json_array_get(json_object_get(frame, "items"), 0);
+	item = json_object_get(item, key);
+	return item ? (int)json_integer_value(item) : -1;
+}
+
+/* Items as they come; nobody loses patience with who waits for them. */
+static void test_stream(void **state)
+{
+	const struct fixture *fixture = *state;
+	_cleanup_close_ int fd = dial(fixture);
+	struct fw_buf in = { 0 };
+
+	send_json(fd, ask("stream"));
+	assert_int_equal(next_item(fd, &in, "i"), -1);
+	assert_int_equal(ask_once(fixture, "put", 3, "put"), 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(next_item(fd, &in, "i"), i);
+	(void)sleep(2); /* longer than this server's patience */
+	assert_int_equal(ask_once(fixture, "put", 1, "put"), 4);
+	assert_int_equal(next_item(fd, &in, "i"), 3);
+	assert_int_equal(ask_once(fixture, "hang up", 0, "x"), 0);
+	expect_error(fd, FW_EXIT_NO_DAEMON, "enough of it");
+	assert_null(next(fd, &in));
+	fw_buf_done(&in);
+}
+
+/* Who does not read misses what there is no room for, and is told how much. */
+static void test_stream_is_bounded(void **state)
+{
+	const struct fixture *fixture = *state;
+	_cleanup_close_ int fd = dial(fixture);
+	struct fw_buf in = { 0 };
+	const int items = 50000;
+	int got = 0, lost;
+
+	send_json(fd, ask("stream"));
+	assert_int_equal(next_item(fd, &in, "i"), -1);
+	assert_int_equal(ask_once(fixture, "put", items, "put"), items);
+	while ((lost = next_item(fd, &in, "lost")) < 0)
+		got++;
+	assert_int_equal(got + lost, items);
+	/* an item has more than 60 bytes; sockets hold less than a MiB */
+	assert_in_range(got, FW_STREAM_BYTES / 100,
+			(FW_STREAM_BYTES + (1 << 20)) / 60);
+	assert_int_equal(ask_once(fixture, "put", 1, "put"), items + 1);
+	assert_int_equal(next_item(fd, &in, "i"), items);
+	fw_buf_done(&in);
+}
+
+/* The server finds out, and serves on; a stream does not keep it from ending. */
+static void test_stream_ends(void **state)
+{
+	const struct fixture *fixture = *state;
+	struct fw_buf in = { 0 };
+	int fd;
+
+	for (int i = 0; i < 2; i++) {
+		fd = dial(fixture);
+		send_json(fd, ask("stream"));
+		assert_int_equal(next_item(fd, &in, "i"), -1);
+		if (i) /* with something on its way */
+			(void)ask_once(fixture, "put", 20000, "put");
+		(void)close(fd);
+		fw_buf_done(&in);
+		while (ask_once(fixture, "put", 0, "over") <= i)
+			(void)usleep(1000);
+	}
+	fd = dial(fixture);
+	send_json(fd, ask("stream"));
+	assert_int_equal(next_item(fd, &in, "i"), -1);
+	fw_buf_done(&in);
+	(void)close(dial(fixture));
+	/* stop() waits for the end; the descriptor goes with this process */
+}
+
 static void test_silent_clients(void **state)
 {
 	const struct fixture *fixture = *state;
@@ -693,6 +862,11 @@ int main(void)
 						stop),
 		cmocka_unit_test_setup_teardown(test_silent_clients,
 						start_impatient, stop),
+		cmocka_unit_test_setup_teardown(test_stream, start_impatient,
+						stop),
+		cmocka_unit_test_setup_teardown(test_stream_is_bounded, start,
+						stop),
+		cmocka_unit_test_setup_teardown(test_stream_ends, start, stop),
 		cmocka_unit_test_setup_teardown(test_two_servers, start, stop),
 		cmocka_unit_test_setup_teardown(test_stale_socket, start, stop),
 	};
