@@ -21,6 +21,7 @@
 #define NS_PER_S	 1000000000ull
 #define OFFLOADED_LIFE_S 86400u	 /* the kernel shows none; it renews a day */
 #define RECORDS_SLACK	 262144u /* see fw_flowtab_record() */
+#define SAME_OPENING_NS	 (NS_PER_S / 100) /* `flow_info` and its record */
 
 _Static_assert(sizeof(struct fw_entry) <= 144, "flows take more memory");
 
@@ -36,6 +37,9 @@ struct fw_flowtab {
 	struct fw_census census; /* of those that are alive */
 	uint32_t gen;
 	bool is_open; /* between begin and sweep */
+	bool has_new; /* see fw_flowtab_has_new() */
+	void (*gone)(void *data, const struct fw_entry *entry); /* or NULL */
+	void *gone_data;
 };
 
 /* ---- states and their census ------------------------------------------------- */
@@ -191,6 +195,26 @@ void fw_flowtab_free(struct fw_flowtab *tab)
 	free(tab);
 }
 
+void fw_flowtab_set_gone(struct fw_flowtab *tab,
+			 void (*fn)(void *data, const struct fw_entry *entry),
+			 void *data)
+{
+	tab->gone = fn;
+	tab->gone_data = data;
+}
+
+/* It ends, unless that has been said already. */
+static void say_gone(const struct fw_flowtab *tab, const struct fw_entry *entry)
+{
+	if (tab->gone && !(entry->flags & FW_ENTRY_DEAD))
+		tab->gone(tab->gone_data, entry);
+}
+
+bool fw_flowtab_has_new(const struct fw_flowtab *tab)
+{
+	return tab->has_new;
+}
+
 size_t fw_flowtab_count(const struct fw_flowtab *tab)
 {
 	return tab->n;
@@ -271,6 +295,7 @@ static struct fw_entry *add(struct fw_flowtab *tab, const struct fw_tuple *orig,
 	entry->next = *bucket;
 	*bucket = entry;
 	tab->n++;
+	tab->has_new = true;
 	return entry;
 }
 
@@ -374,10 +399,12 @@ static void sweep_all(struct fw_flowtab *tab, uint8_t sources)
 	for (i = 0; i < tab->n_buckets; i++) {
 		link = &tab->buckets[i];
 		while (*link) {
-			if (sweep_entry(tab, *link, sources))
+			if (sweep_entry(tab, *link, sources)) {
+				say_gone(tab, *link);
 				unlink_entry(tab, link);
-			else
+			} else {
 				link = &(*link)->next;
+			}
 		}
 	}
 	tab->is_open = false;
@@ -419,8 +446,10 @@ static void end_ct(struct fw_flowtab *tab, struct fw_entry **link)
 		forget_ct(entry);
 		recount(tab, before, entry);
 	} else if (!tab->is_open) {
+		say_gone(tab, entry);
 		unlink_entry(tab, link);
 	} else if (!(entry->flags & FW_ENTRY_DEAD)) {
+		say_gone(tab, entry);
 		see(tab, entry, 0);
 		entry->flags |= FW_ENTRY_DEAD;
 		recount(tab, before, entry);
@@ -455,8 +484,10 @@ static bool is_outdated(const struct fw_flowtab *tab,
 }
 
 /* The tuple is used again: nothing of the flow before is true any more. */
-static void renew(struct fw_entry *entry)
+static void renew(struct fw_flowtab *tab, struct fw_entry *entry)
 {
+	say_gone(tab, entry);
+	tab->has_new = true;
 	entry->opened_ns = 0;
 	entry->mark = 0;
 	entry->status = 0;
@@ -544,6 +575,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	unsigned int before = cell_of(entry);
 
 	*ret = NULL;
+	tab->has_new = false;
 	if (msg == FW_CT_DESTROYED) {
 		destroy(tab, link, ct);
 		return 0;
@@ -553,7 +585,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	if (!entry)
 		entry = add(tab, &ct->orig, ct->zone);
 	else if (entry->flags & FW_ENTRY_DEAD || !is_same_id(entry, ct))
-		renew(entry);
+		renew(tab, entry);
 	if (!entry)
 		return -ENOMEM;
 	revive(tab, entry);
@@ -632,6 +664,17 @@ static void merge_record(struct fw_entry *entry, const struct fw_event *event,
 		entry->expires_ns = expires_ns;
 }
 
+/*
+ * Entries of BPF end in silence: the next flow of the tuple is what tells. Not if a
+ * dump was first to show that one.
+ */
+static bool is_successor(const struct fw_entry *entry,
+			 const struct fw_event *event)
+{
+	return event->type == FW_EVENT_FLOW_NEW && entry->opened_ns &&
+	       event->time_ns > entry->opened_ns + SAME_OPENING_NS;
+}
+
 /* Cut by BPF in whatever table it is. */
 static void end_flow(struct fw_flowtab *tab, struct fw_entry **link)
 {
@@ -664,6 +707,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	uint8_t source = source_of(&event->tuple);
 
 	*ret = NULL;
+	tab->has_new = false;
 	if (event->type == FW_EVENT_FLOW_END) {
 		end_flow(tab, link);
 		return 0;
@@ -676,9 +720,13 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	if (!entry)
 		entry = add(tab, &event->tuple, 0);
 	else if (is_fresh)
-		renew(entry);
+		renew(tab, entry);
 	if (!entry)
 		return -ENOMEM;
+	if (!is_fresh && is_successor(entry, event)) {
+		say_gone(tab, entry);
+		tab->has_new = true;
+	}
 	revive(tab, entry);
 	merge_record(entry, event, is_fresh);
 	recount(tab, before, entry);
@@ -699,12 +747,13 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 	struct fw_entry *entry = fw_flowtab_find(tab, tuple, 0);
 	unsigned int before = cell_of(entry);
 
+	tab->has_new = false;
 	if (!entry)
 		entry = add(tab, tuple, 0);
 	if (!entry)
 		return -ENOMEM;
 	if (entry->flags & FW_ENTRY_DEAD)
-		renew(entry);
+		renew(tab, entry);
 	revive(tab, entry);
 	if (!(entry->sources & FW_SOURCE_CT)) {
 		fw_tuple_invert(tuple, &entry->reply);

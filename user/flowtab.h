@@ -66,6 +66,14 @@ struct fw_flowtab;
 struct fw_flowtab *fw_flowtab_new(void);
 void fw_flowtab_free(struct fw_flowtab *tab);
 
+/** @brief Set what is called for each flow right before it leaves the table. */
+void fw_flowtab_set_gone(struct fw_flowtab *tab,
+			 void (*fn)(void *data, const struct fw_entry *entry),
+			 void *data);
+
+/** @brief Did what was merged last bring a flow that had not been there? */
+bool fw_flowtab_has_new(const struct fw_flowtab *tab);
+
 /** @brief Flows in the table, those that expired since the last sweep too. */
 size_t fw_flowtab_count(const struct fw_flowtab *tab);
 

@@ -881,6 +881,67 @@ static void test_dump_of_a_changing_table(void **state)
 	(void)state;
 }
 
+static void count_gone(void *data, const struct fw_entry *entry)
+{
+	int *n = data;
+
+	assert_false(entry->flags & FW_ENTRY_DEAD);
+	(*n)--;
+}
+
+/* Told once each: opened and gone make what is there, whoever says so. */
+static void test_comings_and_goings(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1), e = echo(2);
+	struct fw_event new = record(FW_EVENT_FLOW_NEW, &t, T0);
+	struct fw_event end = record(FW_EVENT_FLOW_END, &t, T0);
+	struct fw_xflow xflow = { .expires_ns = T0 + S };
+	struct fw_ct ct = entry_of(&t, 1);
+	int n = 0;
+
+#define MERGE(action)                                            \
+	do {                                                     \
+		action;                                          \
+		n += fw_flowtab_has_new(tab);                    \
+		assert_int_equal(n, (int)fw_flowtab_count(tab)); \
+	} while (0)
+
+	fw_flowtab_set_gone(tab, count_gone, &n);
+	MERGE(tell(tab, &new));
+	assert_true(fw_flowtab_has_new(tab));
+	MERGE(say(tab, FW_CT_DUMPED, &ct));
+	assert_false(fw_flowtab_has_new(tab));
+	/* The record of what a dump was first to show, and one of another flow. */
+	new.time_ns = T0 + S / 1000;
+	MERGE(tell(tab, &new));
+	assert_false(fw_flowtab_has_new(tab));
+	new.time_ns = T0 + 60 * S;
+	MERGE(tell(tab, &new));
+	assert_true(fw_flowtab_has_new(tab));
+	/* During a dump: ended, made again, ended twice, left to the sweep. */
+	fw_flowtab_begin(tab, T0 + 61 * S);
+	MERGE(tell(tab, &end));
+	assert_int_equal(n, 0);
+	ct.id = 2;
+	MERGE(say(tab, FW_CT_NEW, &ct));
+	ct.id = 3;
+	MERGE(say(tab, FW_CT_UPDATED, &ct));
+	assert_true(fw_flowtab_has_new(tab));
+	MERGE(say(tab, FW_CT_DESTROYED, &ct));
+	MERGE(say(tab, FW_CT_DESTROYED, &ct));
+	assert_int_equal(n, 0);
+	MERGE(assert_int_equal(fw_flowtab_xflow(tab, &e, &xflow), 0));
+	MERGE(assert_int_equal(fw_flowtab_xflow(tab, &e, &xflow), 0));
+	assert_int_equal(n, 1);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_int_equal(n, 1);
+	fw_flowtab_begin(tab, T0 + 62 * S);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_int_equal(n, 0);
+#undef MERGE
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -905,6 +966,7 @@ int main(void)
 		T(test_tuple_used_again_by_bpf),
 		T(test_tcp_state_shown),
 		T(test_orders_of_three_sources),
+		T(test_comings_and_goings),
 		T(test_records_are_bounded),
 		T(test_dump_of_a_changing_table),
 #undef T
