@@ -8,6 +8,7 @@
 
 #include "rules/rules.h"
 #include "user/daemon.h"
+#include "user/flowjson.h"
 #include "user/flowquery.h"
 #include "user/log.h"
 #include "user/print.h"
@@ -49,29 +50,13 @@ static int take_words(struct question *question, const json_t *args,
 	return 0;
 }
 
-/* A label of the running rules, or of some before that flows may still bear. */
-static bool is_label(const struct fw_daemon *daemon, const char *name)
-{
-	for (uint32_t slot = 1; slot < FW_MAX_SLOTS; slot++) {
-		const char *label = fw_apply_slot_label(daemon->apply, slot);
-
-		if (label && strcmp(label, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int look_up_zone(struct question *question, char **reterr)
 {
-	const struct fw_program *program = fw_daemon_program(question->daemon);
 	const char *name = question->query.zone;
 
-	for (size_t i = 0; i < program->n_zones; i++) {
-		if (strcmp(program->zones[i].name, name) == 0) {
-			question->zone = &program->zones[i];
-			return 0;
-		}
-	}
+	question->zone = fw_zone_find(question->daemon, name);
+	if (question->zone)
+		return 0;
 	fw_errorf(
 		reterr,
 		"no zone is called '%s': zone takes a name that 'interface' declares, see fwctl show interfaces",
@@ -83,7 +68,7 @@ static int look_up(struct question *question, char **reterr)
 {
 	const struct fw_flow_query *query = &question->query;
 
-	if (query->rule && !is_label(question->daemon, query->rule)) {
+	if (query->rule && !fw_label_exists(question->daemon, query->rule)) {
 		fw_errorf(
 			reterr,
 			"no rule is called '%s': rule takes a label, see fwctl show rules",
@@ -113,40 +98,6 @@ static bool read_question(struct fw_daemon *daemon, struct fw_request *request,
 	return r == 0;
 }
 
-static const char *label_of(const struct fw_daemon *daemon,
-			    const struct fw_flow *flow)
-{
-	/* The rules may have been unloaded since the list was made. */
-	if (!daemon->apply || !flow->slot)
-		return NULL;
-	/* Its rule may be gone for so long that another one has the slot. */
-	if (fw_apply_slot_is_reused(daemon->apply, flow->slot))
-		return fw_apply_slot_label_at(
-			daemon->apply, flow->slot,
-			fw_mirror_judged_by(daemon->mirror, flow));
-	return fw_apply_slot_label(daemon->apply, flow->slot);
-}
-
-static const char *ifname_of(const struct fw_daemon *daemon,
-			     const struct fw_flow *flow)
-{
-	return daemon->apply && flow->ifindex
-		       ? fw_apply_ifname(daemon->apply, flow->ifindex)
-		       : NULL;
-}
-
-static bool is_in_zone(const struct fw_daemon *daemon,
-		       const struct fw_zone *zone, const struct fw_flow *flow)
-{
-	const char *name = ifname_of(daemon, flow);
-
-	for (size_t i = 0; name && i < zone->n; i++) {
-		if (strcmp(zone->members[i].ifname, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static bool is_meant(const struct question *question,
 		     const struct fw_flow *flow)
 {
@@ -159,9 +110,11 @@ static bool is_meant(const struct question *question,
 			       flow->mark >> FW_MARK_GEN_SHIFT))
 		return false;
 	if (question->zone &&
-	    !is_in_zone(question->daemon, question->zone, flow))
+	    !fw_zone_has(
+		    question->zone,
+		    fw_apply_ifname(question->daemon->apply, flow->ifindex)))
 		return false;
-	label = rule ? label_of(question->daemon, flow) : NULL;
+	label = rule ? fw_flow_label(question->daemon, flow) : NULL;
 	return !rule || (label && strcmp(label, rule) == 0);
 }
 
@@ -175,13 +128,6 @@ struct flow_list {
 	struct fw_flow *flows;
 	size_t n, size, i;
 };
-
-static bool is_counting(const struct fw_daemon *daemon)
-{
-	const struct fw_program *program = fw_daemon_program(daemon);
-
-	return program && program->options & FW_OPT_FLOW_ACCT;
-}
 
 static int collect_flow(void *data, const struct fw_flow *flow)
 {
@@ -224,8 +170,8 @@ static int compare(const void *a, const void *b, void *data)
 	int order = 0;
 
 	if (question->query.sort == FW_FLOW_SORT_RULE) {
-		label1 = label_of(question->daemon, one);
-		label2 = label_of(question->daemon, two);
+		label1 = fw_flow_label(question->daemon, one);
+		label2 = fw_flow_label(question->daemon, two);
 		order = strcmp(label1 ? label1 : "", label2 ? label2 : "");
 	}
 	if (!order)
@@ -248,7 +194,7 @@ static struct flow_list *collect(struct question *question,
 	}
 	list->daemon = daemon;
 	list->question = question;
-	list->is_counting = is_counting(daemon);
+	list->is_counting = fw_flows_are_counted(daemon);
 	r = fw_mirror_foreach(daemon->mirror, collect_flow, list);
 	if (r < 0) {
 		flows_free(list);
@@ -265,95 +211,13 @@ static struct flow_list *collect(struct question *question,
 
 /* ---- listing ------------------------------------------------------------------------ */
 
-static json_t *tuple_json(const struct fw_tuple *tuple)
-{
-	bool has_ports = tuple->sport || tuple->dport;
-	char saddr[FW_ADDR_TEXT], daddr[FW_ADDR_TEXT];
-	json_t *json;
-
-	json = json_pack("{s:s, s:s}", "source",
-			 fw_address_print(saddr, &tuple->saddr, tuple->family),
-			 "destination",
-			 fw_address_print(daddr, &tuple->daddr, tuple->family));
-	if (!json)
-		return NULL;
-	if (tuple->proto == IPPROTO_ICMP || tuple->proto == IPPROTO_ICMPV6) {
-		(void)fw_json_set(json, "id",
-				  json_integer(ntohs(tuple->sport)));
-		(void)fw_json_set(json, "type", json_integer(tuple->icmp_type));
-	} else if (has_ports) {
-		(void)fw_json_set(json, "source_port",
-				  json_integer(ntohs(tuple->sport)));
-		(void)fw_json_set(json, "destination_port",
-				  json_integer(ntohs(tuple->dport)));
-	}
-	return json;
-}
-
-static json_t *seconds(uint64_t from_ns, uint64_t to_ns)
-{
-	uint64_t ns = to_ns > from_ns ? to_ns - from_ns : 0;
-
-	return json_integer((json_int_t)(ns / 1000000000u));
-}
-
-static json_t *name_or_null(const char *name)
-{
-	return name ? fw_json_text(name) : json_null();
-}
-
-static json_t *flow_json(const struct fw_daemon *daemon,
-			 const struct fw_flow *flow)
-{
-	const char *ifname = ifname_of(daemon, flow);
-	const char *label = label_of(daemon, flow);
-	uint64_t now_ns = fw_now_ns();
-	char protocol[8];
-
-	return json_pack(
-		"{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:I, s:s}",
-		"protocol", fw_protocol_print(protocol, flow->orig.proto),
-		"family", flow->orig.family == FW_AF_IPV4 ? "ipv4" : "ipv6",
-		"original", tuple_json(&flow->orig), "reply",
-		tuple_json(&flow->reply), "state", fw_flow_state(flow), "age",
-		flow->opened_ns ? seconds(flow->opened_ns, now_ns)
-				: json_null(),
-		"left", seconds(now_ns, flow->expires_ns), "interface",
-		name_or_null(ifname), "rule", name_or_null(label), "direction",
-		flow->slot && flow->dir < FW_DIR_MAX
-			? json_string(fw_dir_name((enum fw_dir)flow->dir))
-			: json_null(),
-		"replied", flow->replied, "assured", flow->assured, "mark",
-		(json_int_t)fw_mirror_mark(daemon->mirror, flow), "table",
-		flow->ct_id ? "conntrack" : "fwctl");
-}
-
-/* Of both directions; null: nobody has counted it. */
-static void add_counts(json_t *json, const struct fw_flow *flow)
-{
-	static const char *const names[2][2] = {
-		{ "original_packets", "original_bytes" },
-		{ "reply_packets", "reply_bytes" },
-	};
-	const struct fw_flow_counts *c = &flow->counts;
-
-	for (int i = 0; i < 2; i++) {
-		(void)fw_json_set(json, names[i][0],
-				  flow->is_counted ? fw_json_u64(c->packets[i])
-						   : json_null());
-		(void)fw_json_set(json, names[i][1],
-				  flow->is_counted ? fw_json_u64(c->bytes[i])
-						   : json_null());
-	}
-}
-
 static json_t *row_json(const struct flow_list *list,
 			const struct fw_flow *flow)
 {
-	json_t *json = flow_json(list->daemon, flow);
+	json_t *json = fw_flow_json(list->daemon, flow);
 
 	if (json && list->is_counting)
-		add_counts(json, flow);
+		fw_flow_json_counts(json, flow);
 	return json;
 }
 
@@ -390,7 +254,7 @@ void fw_handle_flows(void *data, struct fw_request *request, const json_t *args)
 		return;
 	if ((question.query.sort == FW_FLOW_SORT_PACKETS ||
 	     question.query.sort == FW_FLOW_SORT_BYTES) &&
-	    !is_counting(daemon)) {
+	    !fw_flows_are_counted(daemon)) {
 		fw_reply_error(
 			request, FW_EXIT_REQUEST,
 			"packets and bytes of flows are counted with 'option flow-accounting on' only");
