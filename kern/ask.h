@@ -20,13 +20,15 @@ reason_of_drop(const struct fw_result *res)
 }
 
 /* The rule has decided here: its counter, its log. */
-static __always_inline void decided(const struct pkt *p, const struct run *r,
+static __always_inline void decided(struct pkt *p, const struct run *r,
 				    const enum fw_hook hook,
 				    enum fw_reason reason, bool flow)
 {
 	count_rule(p, p->res.slot, flow);
-	if (unlikely(p->res.flags & FW_RESULT_LOG))
-		event_log(p, hook, &p->res, reason, r->gen);
+	if (unlikely(p->res.flags & FW_RESULT_LOG)) {
+		(void)event_packet(p, FW_EVENT_LOG, hook, reason, r->gen);
+		p->logged = true;
+	}
 }
 
 /*

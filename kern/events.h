@@ -3,9 +3,6 @@
 /* Records for the daemon. A full ring loses records, never packets. */
 #pragma once
 
-#define LOG_INTERVAL_NS 10000000ull   /* 100 a second and CPU */
-#define LOG_BURST_NS	1000000000ull /* 100 at once */
-
 /*
  * GCRA: true if one more may go now. Per CPU, so the read and the write belong
  * together; a nested program on the same CPU could at worst grant one more.
@@ -46,45 +43,50 @@ event_flow(const struct pkt *p, const enum fw_hook hook,
 	bpf_ringbuf_submit(e, 0);
 }
 
-static __always_inline void event_log(const struct pkt *p,
-				      const enum fw_hook hook,
-				      const struct fw_result *res,
-				      enum fw_reason reason, __u32 gen)
+/*
+ * A packet that a rule logs, or that is dropped while somebody watches. A function
+ * that the verifier walks once, and not for each end of a path.
+ */
+__noinline int event_packet(struct pkt *p, __u32 type, __u32 hook, __u32 reason,
+			    __u32 gen)
 {
+	bool logs = type == FW_EVENT_LOG;
 	__u64 now = bpf_ktime_get_ns();
-	struct fw_budget *b;
+	struct fw_log_budget *b;
 	struct fw_event *e;
-	__u32 zero = 0;
+	__u32 index;
 
-	b = bpf_map_lookup_elem(&budgets, &zero);
+	if (!p)
+		return -1;
+	index = logs ? FW_LOG_BUDGET_OF(p->res.slot) : 0;
+	b = bpf_map_lookup_elem(&log_budgets, &index);
 	if (!b)
-		return;
-	if (!budget_take(&b->log_tat_ns, now, LOG_INTERVAL_NS, LOG_BURST_NS)) {
-		b->log_suppressed++;
-		return;
-	}
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+		return -1;
+	e = budget_take(&b->tat_ns, now,
+			logs ? FW_LOG_INTERVAL_NS : FW_DROP_INTERVAL_NS,
+			FW_LOG_BURST_NS)
+		    ? bpf_ringbuf_reserve(&events, sizeof(*e), 0)
+		    : NULL;
 	if (!e) {
-		b->log_suppressed++;
-		return;
+		b->suppressed++;
+		return -1;
 	}
 	__builtin_memset(e, 0, sizeof(*e));
 	tuple_from_pkt(&e->tuple, p);
 	if (p->key.flags & FW_KEY_ICMP)
 		e->tuple.icmp_type = (__u8)(p->key.icmp >> 8);
 	e->time_ns = now;
-	e->type = FW_EVENT_LOG;
+	e->type = type;
 	e->ifindex = p->ifindex;
-	e->slot = res->slot;
-	e->rule = res->rule;
+	e->slot = p->res.slot;
+	e->rule = p->res.rule;
 	e->gen = gen;
-	e->len = (__u16)p->len;
-	e->reason = (__u8)reason;
+	e->len = p->len;
 	e->hook = (__u8)hook;
 	e->dir = p->key.dir;
-	e->verdict = res->verdict;
+	e->reason = (__u8)reason;
+	e->verdict = p->res.verdict;
 	e->tcp_flags = p->tcp_flags;
-	e->suppressed = b->log_suppressed;
-	b->log_suppressed = 0;
 	bpf_ringbuf_submit(e, 0);
+	return 0;
 }

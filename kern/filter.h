@@ -35,7 +35,7 @@ static __always_inline enum fw_reason ask_stateless(struct pkt *p,
 }
 
 /* And it is done. */
-static __always_inline enum fw_reason obey_stateless(const struct pkt *p,
+static __always_inline enum fw_reason obey_stateless(struct pkt *p,
 						     const struct run *r,
 						     const enum fw_hook hook,
 						     enum fw_reason reason)
@@ -171,6 +171,7 @@ nothing_to_judge_by(struct pkt *p, void *ctx, const enum fw_hook hook,
 		    enum fw_reason reason)
 {
 	receive(p, ctx, hook);
+	p->ifindex = p->rx_ifindex;
 	return reason;
 }
 
@@ -201,6 +202,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 					   FW_REASON_DROP_INTERNAL);
 	if (hook == FW_HOOK_XDP &&
 	    unlikely(r->head->has_stateless & FW_STATELESS_FRONT) &&
+	    likely(!is_watched()) && /* else who sent it is to be known */
 	    front_drops(p, r, ctx))
 		return FW_REASON_DROP_RULE;
 	/* read anew behind the parser, which needs the registers */

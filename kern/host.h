@@ -67,6 +67,14 @@ static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 	return &host.ifaces[*pick % FW_HOST_TABLES];
 }
 
+/* Somebody wants to see what is dropped. */
+static __always_inline bool is_watched(void)
+{
+	const volatile __u8 *watch = &host.watch;
+
+	return *watch;
+}
+
 static __always_inline const struct fw_self_table *self_table(void)
 {
 	const volatile __u8 *pick = &host.self_pick;

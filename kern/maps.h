@@ -135,12 +135,17 @@ struct {
 	__type(value, __u32);
 } expects SEC(".maps");
 
-/* How many records and rejects this CPU may still make; programs only. */
+/* How many records of packets this CPU may still make; user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FW_LOG_BUDGETS);
+	__type(key, __u32);
+	__type(value, struct fw_log_budget);
+} log_budgets SEC(".maps");
+
+/* How many rejects it may still make; programs only. */
 struct fw_budget {
-	__u64 log_tat_ns; /* GCRA: theoretical arrival time of the next one */
-	__u64 reject_tat_ns;
-	__u32 log_suppressed;
-	__u32 pad;
+	__u64 reject_tat_ns; /* GCRA: theoretical arrival time of the next one */
 };
 
 struct {

@@ -69,6 +69,7 @@ struct pkt {
 	__u8 icmp_request; /* type of the request of a REQUEST or REPLY */
 	__u8 tcp_flags;
 	bool offered; /* an address, to us: see offers_address() */
+	bool logged;  /* there is a record of it, or none any more */
 
 	/* from here on not zeroed before, but always written before it is read */
 	__u64 zones

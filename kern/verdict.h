@@ -53,9 +53,13 @@ static __always_inline int action(const enum fw_hook hook, bool drop)
 	return drop ? TC_SHOT : TC_NEXT;
 }
 
-static __always_inline int finish(const struct pkt *p, const enum fw_hook hook,
+static __always_inline int finish(struct pkt *p, const enum fw_hook hook,
 				  enum fw_reason reason)
 {
+	bool drop = reason_is_drop(reason);
+
 	count(p, hook, reason);
-	return action(hook, reason_is_drop(reason));
+	if (unlikely(drop && is_watched()) && !p->logged)
+		(void)event_packet(p, FW_EVENT_DROP, hook, reason, 0);
+	return action(hook, drop);
 }

@@ -842,6 +842,8 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 			    &apply->tables);
 	if (r < 0)
 		return r;
+	/* Who watched the daemon before this one is gone. */
+	fw_apply_watch(apply, false);
 	r = fw_cover_new(apply->dp, apply->tables, &apply->cover);
 	if (r < 0)
 		return r;
@@ -912,6 +914,11 @@ void fw_apply_set_move(struct fw_apply *apply, fw_apply_move_fn move,
 		log_warning("cannot carry over the marks of flows: %s",
 			    strerror(-r));
 	}
+}
+
+void fw_apply_watch(const struct fw_apply *apply, bool on)
+{
+	fw_hosttab_watch(apply->tables, on);
 }
 
 /* ---- questions ------------------------------------------------------------------------ */

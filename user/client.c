@@ -155,10 +155,23 @@ static int make_file(const struct fw_call *call, int *ret_fd)
 	return r;
 }
 
-static int receive_frame(int fd, struct fw_buf *in, json_t **ret)
+/* 0, -ETIMEDOUT, or -ECANCELED if the caller has enough. */
+static int await_more(const struct fw_call *call, int fd)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	int r;
 
+	if (call->wait)
+		return call->wait(call->data, fd) ? -ECANCELED : 0;
+	do {
+		r = poll(&poll_fd, 1, ANSWER_MS);
+	} while (r < 0 && errno == EINTR);
+	return r == 0 ? -ETIMEDOUT : 0;
+}
+
+static int receive_frame(const struct fw_call *call, int fd, struct fw_buf *in,
+			 json_t **ret)
+{
 	for (;;) {
 		ssize_t n;
 		int r;
@@ -166,11 +179,9 @@ static int receive_frame(int fd, struct fw_buf *in, json_t **ret)
 		r = fw_frame_take(in, FW_PROTO_MAX_REPLY, ret, NULL);
 		if (r != 0)
 			return r;
-		r = poll(&poll_fd, 1, ANSWER_MS);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r == 0)
-			return -ETIMEDOUT;
+		r = await_more(call, fd);
+		if (r < 0)
+			return r;
 		r = fw_buf_reserve(in, 65536);
 		if (r < 0)
 			return r;
@@ -214,7 +225,8 @@ static int receive_reply(struct fw_conversation *conversation,
 		json_t *items, *result;
 		const char *list;
 
-		r = receive_frame(conversation->fd, &conversation->in, &frame);
+		r = receive_frame(call, conversation->fd, &conversation->in,
+				  &frame);
 		if (r < 0)
 			break;
 		items = json_object_get(frame, "items");
@@ -485,6 +497,14 @@ enum fw_exit fw_client_receive(struct fw_conversation *conversation,
 		if (status != FW_EXIT_OK)
 			return status;
 		r = receive_reply(conversation, call, &reply);
+	}
+	if (r == -ECANCELED) {
+		*ret_result = NULL;
+		return FW_EXIT_OK;
+	}
+	if (r == -EPIPE && call->wait) {
+		fw_complain("fwctld has ended");
+		return FW_EXIT_NO_DAEMON;
 	}
 	return r < 0 ? complain_of(r) : judge_reply(call, reply, ret_result);
 }

@@ -29,6 +29,11 @@ struct fw_call {
 	fw_refused_fn refused; /* NULL: "error" is printed */
 	void *data;
 	bool silent; /* do not complain, the caller does */
+	/*
+	 * A reply without an end: called before each wait for more of it, with the
+	 * descriptor to wait on; true: enough. NULL: a reply comes in some minutes.
+	 */
+	bool (*wait)(void *data, int fd);
 };
 
 /**
@@ -37,7 +42,8 @@ struct fw_call {
  * Complains on standard error if that fails. "nothing is loaded" (no daemon and
  * no pins) is a failure with FW_EXIT_NO_DAEMON.
  *
- * @param ret_result  on FW_EXIT_OK a new reference to the result
+ * @param ret_result  on FW_EXIT_OK a new reference to the result; NULL if `wait`
+ *                    of the call has ended it
  * @return exit status
  */
 enum fw_exit fw_client_call(struct fw_cli *cli, const struct fw_call *call,

@@ -76,6 +76,14 @@ int fw_counters_cpus(void)
 	return cpus ? read_cpus(cpus) : -ENOMEM;
 }
 
+int fw_counters_values(void)
+{
+	_cleanup_free_ struct fw_cpus *cpus = malloc(sizeof(*cpus));
+	int r = cpus ? read_cpus(cpus) : -ENOMEM;
+
+	return r < 0 ? r : (int)cpus->n;
+}
+
 /* A per-CPU map takes a value for each CPU, numbers that are left out have none. */
 static int put_bases(int work, const struct bpf_map_info *info,
 		     const struct fw_cpus *cpus, uint32_t slots)

@@ -55,6 +55,13 @@ int fw_counters_parse_cpus(const char *list, struct fw_cpus *ret);
 int fw_counters_cpus(void);
 
 /**
+ * @brief How many values a per-CPU map has under each key.
+ *
+ * @return as fw_counters_cpus()
+ */
+int fw_counters_values(void);
+
+/**
  * @brief Tell programs where the block of each CPU begins, before they run.
  *
  * @param work   their map of that name

@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "user/budgets.h"
 #include "user/cthooks.h"
 #include "user/fill.h"
 #include "user/log.h"
 #include "user/modules.h"
+#include "user/monitors.h"
 #include "user/privileges.h"
 #include "user/rulelog.h"
 #include "user/upkeep.h"
@@ -19,8 +21,45 @@ static void on_log(void *data, const struct fw_event *event)
 {
 	const struct fw_daemon *daemon = data;
 
-	if (daemon->apply)
-		fw_rulelog_event(daemon->rulelog, daemon->apply, event);
+	if (!daemon->apply)
+		return;
+	if (daemon->budgets)
+		fw_budgets_note(daemon->budgets, event);
+	fw_rulelog_event(daemon->rulelog, daemon->apply, event);
+	fw_monitors_event(daemon->monitors, event);
+}
+
+static void on_suppressed(void *data, const struct fw_event *last, uint64_t n)
+{
+	const struct fw_daemon *daemon = data;
+
+	if (last->type == FW_EVENT_LOG)
+		fw_rulelog_suppressed(daemon->rulelog, n);
+	fw_monitors_suppressed(daemon->monitors, last, n);
+}
+
+static int count_records(struct fw_daemon *daemon, char **reterr)
+{
+	int r;
+
+	r = fw_budgets_new(
+		daemon->loop,
+		fw_datapath_map(daemon->datapath, FW_MAP_LOG_BUDGETS),
+		on_suppressed, daemon, &daemon->budgets);
+	if (r < 0)
+		fw_errorf(reterr, "cannot count records of packets: %s",
+			  strerror(-r));
+	return r;
+}
+
+/* What uses the maps and watches the interfaces. */
+static void stop_parts(struct fw_daemon *daemon)
+{
+	fw_upkeep_free(take_ptr(daemon->upkeep));
+	fw_fill_free(take_ptr(daemon->fill));
+	fw_budgets_free(take_ptr(daemon->budgets));
+	fw_mirror_free(take_ptr(daemon->mirror));
+	fw_apply_free(take_ptr(daemon->apply));
 }
 
 /* A flow that old rules accepted must not pass as judged by the new ones. */
@@ -83,6 +122,9 @@ static int open_parts(struct fw_daemon *daemon,
 	fw_mirror_set_shift(daemon->mirror, fw_apply_mark_shift(daemon->apply));
 	fw_apply_set_forget(daemon->apply, forget_gen, daemon);
 	fw_apply_set_move(daemon->apply, move_marks, daemon);
+	r = count_records(daemon, reterr);
+	if (r < 0)
+		return r;
 	r = fw_fill_new(daemon, &daemon->fill, reterr);
 	if (r < 0)
 		return r;
@@ -127,10 +169,7 @@ int fw_daemon_open(struct fw_daemon *daemon,
 
 void fw_daemon_close(struct fw_daemon *daemon)
 {
-	fw_upkeep_free(take_ptr(daemon->upkeep));
-	fw_fill_free(take_ptr(daemon->fill));
-	fw_mirror_free(take_ptr(daemon->mirror));
-	fw_apply_free(take_ptr(daemon->apply));
+	stop_parts(daemon);
 	fw_datapath_free(take_ptr(daemon->datapath));
 }
 
@@ -138,11 +177,8 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr)
 {
 	int r;
 
-	/* They use the maps and watch the interfaces: they go first. */
-	fw_upkeep_free(take_ptr(daemon->upkeep));
-	fw_fill_free(take_ptr(daemon->fill));
-	fw_mirror_free(take_ptr(daemon->mirror));
-	fw_apply_free(take_ptr(daemon->apply));
+	fw_monitors_end(daemon->monitors, "the rules have been unloaded");
+	stop_parts(daemon);
 	(void)fw_daemon_follow_option(daemon);
 	r = fw_datapath_remove(daemon->datapath);
 	if (r < 0) {

@@ -17,9 +17,11 @@
 #include "user/mirror.h"
 #include "user/paths.h"
 
+struct fw_budgets;
 struct fw_fill;
 struct fw_loop;
 struct fw_metrics;
+struct fw_monitors;
 struct fw_rulelog;
 struct fw_upkeep;
 
@@ -38,9 +40,11 @@ struct fw_daemon {
 	struct fw_mirror *mirror;
 	struct fw_fill *fill;
 	struct fw_upkeep *upkeep;
+	struct fw_budgets *budgets;
 
 	struct fw_control *control;
 	struct fw_rulelog *rulelog;
+	struct fw_monitors *monitors;
 	struct fw_metrics *metrics;
 	char *metrics_address; /* "127.0.0.1:9477", or NULL: switched off */
 	char *metrics_error;   /* why nobody listens there, or NULL */
@@ -99,6 +103,8 @@ void fw_handle_rules(void *data, struct fw_request *request,
 		     const json_t *args);
 void fw_handle_flows(void *data, struct fw_request *request,
 		     const json_t *args);
+void fw_handle_monitor(void *data, struct fw_request *request,
+		       const json_t *args);
 void fw_handle_flows_kill(void *data, struct fw_request *request,
 			  const json_t *args);
 void fw_handle_sets(void *data, struct fw_request *request, const json_t *args);

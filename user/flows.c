@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* The verbs about flows: list those that are meant, or end them. */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "rules/rules.h"
@@ -11,7 +9,6 @@
 #include "user/flowjson.h"
 #include "user/flowquery.h"
 #include "user/log.h"
-#include "user/print.h"
 #include "user/util.h"
 
 #define MAX_WORDS 32

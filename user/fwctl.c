@@ -33,6 +33,8 @@ static const struct command {
 	  fw_cmd_unload },
 	{ "set replace", "NAME", TAKES_FILE | TAKES_DRY_RUN,
 	  "give a set of the running rules other content", fw_cmd_set_replace },
+	{ "monitor", "[FILTER]", TAKES_WORDS,
+	  "drops, flows or all, as they happen", fw_cmd_monitor },
 	{ "flows kill", "FILTER", TAKES_WORDS, "end flows at once",
 	  fw_cmd_flows_kill },
 	{ "status", NULL, TAKES_ALL, "what runs where, and what it has done",

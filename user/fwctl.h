@@ -35,6 +35,7 @@ enum fw_exit fw_cmd_set_replace(struct fw_cli *cli);
 enum fw_exit fw_cmd_status(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_rules(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli);
+enum fw_exit fw_cmd_monitor(struct fw_cli *cli);
 enum fw_exit fw_cmd_flows_kill(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_sets(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli);

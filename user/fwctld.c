@@ -23,6 +23,7 @@
 #include "user/log.h"
 #include "user/loop.h"
 #include "user/metrics.h"
+#include "user/monitors.h"
 #include "user/mounts.h"
 #include "user/notify.h"
 #include "user/rulelog.h"
@@ -166,6 +167,17 @@ static int start_rulelog(struct server *server)
 static void stop_rulelog(struct server *server)
 {
 	fw_rulelog_free(take_ptr(server->daemon.rulelog));
+}
+
+static int start_monitors(struct server *server)
+{
+	server->daemon.monitors = fw_monitors_new(&server->daemon);
+	return server->daemon.monitors ? 0 : -ENOMEM;
+}
+
+static void stop_monitors(struct server *server)
+{
+	fw_monitors_free(take_ptr(server->daemon.monitors));
 }
 
 static int start_metrics(struct server *server)
@@ -343,6 +355,7 @@ static const struct {
 	{ "event loop", start_loop, stop_loop },
 	{ "signals", start_signals, stop_signals },
 	{ "log of rules", start_rulelog, stop_rulelog },
+	{ "monitors", start_monitors, stop_monitors },
 	{ "metrics", start_metrics, stop_metrics },
 	{ "datapath", start_datapath, stop_datapath },
 	{ "control socket", start_control, stop_control },

@@ -26,6 +26,7 @@ const struct fw_verb fw_daemon_verbs[] = {
 	{ "rules", fw_handle_rules },
 	{ "flows", fw_handle_flows },
 	{ "flows-kill", fw_handle_flows_kill },
+	{ "monitor", fw_handle_monitor },
 	{ "sets", fw_handle_sets },
 	{ "set-replace", fw_handle_set_replace },
 };

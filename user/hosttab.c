@@ -350,6 +350,13 @@ int fw_hosttab_put_selves(struct fw_hosttab *tables,
 	return 0;
 }
 
+void fw_hosttab_watch(struct fw_hosttab *tables, bool on)
+{
+	volatile __u8 *watch = &tables->host->watch;
+
+	*watch = on;
+}
+
 /* ---- reading -------------------------------------------------------------- */
 
 int fw_hosttab_get_ifaces(const struct fw_hosttab *tables, uint32_t gen,

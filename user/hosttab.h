@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,9 @@ int fw_hosttab_settle(struct fw_hosttab *tables);
  */
 int fw_hosttab_get_ifaces(const struct fw_hosttab *tables, uint32_t gen,
 			  struct fw_iface_entry **ret_entries, size_t *ret_n);
+
+/** @brief Have the programs send records of what they drop, or no longer. */
+void fw_hosttab_watch(struct fw_hosttab *tables, bool on);
 
 /** @brief The same for own addresses, of which there may be FW_MAX_SELF. */
 int fw_hosttab_put_selves(struct fw_hosttab *tables,

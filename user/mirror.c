@@ -54,6 +54,8 @@ struct fw_mirror {
 	struct fw_timer *timer;
 	fw_mirror_log_fn log;
 	void *log_data;
+	fw_mirror_flow_fn flow; /* NULL: nobody watches them */
+	void *flow_data;
 	struct fw_mirror_stats stats;
 	uint64_t now_ns;      /* of the datagram or record being merged */
 	uint64_t begin_ns;    /* of the running dump */
@@ -222,6 +224,27 @@ static void flush_writes(struct fw_mirror *mirror)
 			  strerror(-r));
 }
 
+/* A flow has come into the table with what was merged last. */
+static void tell_new(struct fw_mirror *mirror, const struct fw_entry *entry)
+{
+	struct fw_flow flow;
+
+	if (!mirror->flow || !fw_flowtab_has_new(mirror->tab))
+		return;
+	/* No matter when it expires. */
+	if (fw_entry_flow(entry, 0, &flow))
+		mirror->flow(mirror->flow_data, &flow, true);
+}
+
+static void on_gone(void *data, const struct fw_entry *entry)
+{
+	struct fw_mirror *mirror = data;
+	struct fw_flow flow;
+
+	if (mirror->flow && fw_entry_flow(entry, 0, &flow))
+		mirror->flow(mirror->flow_data, &flow, false);
+}
+
 static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 {
 	struct fw_mirror *mirror = data;
@@ -236,6 +259,7 @@ static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 	if (!entry)
 		return;
 	ask_info(mirror, entry);
+	tell_new(mirror, entry);
 	/* An event is the kernel's own news; it needs no advice from us. */
 	if (msg == FW_CT_DUMPED) {
 		write_state(mirror, entry);
@@ -267,6 +291,8 @@ static void merge_record(struct fw_mirror *mirror, const struct fw_event *event)
 		set_stale(mirror);
 	else if (entry && !entry->opened_ns)
 		ask_info(mirror, entry);
+	if (entry)
+		tell_new(mirror, entry);
 	if (entry && event->type == FW_EVENT_FLOW_STATE) {
 		write_state(mirror, entry);
 		restore_life(mirror, entry);
@@ -291,6 +317,7 @@ static int on_record(void *data, void *record, size_t size)
 		merge_record(mirror, &event);
 		break;
 	case FW_EVENT_LOG:
+	case FW_EVENT_DROP:
 		if (mirror->log)
 			mirror->log(mirror->log_data, &event);
 		break;
@@ -343,6 +370,7 @@ static int merge_xflows(struct fw_mirror *mirror, const struct fw_tuple *tuples,
 		r = fw_flowtab_xflow(mirror->tab, &tuples[i], &xflows[i]);
 		if (r < 0)
 			return r;
+		tell_new(mirror, fw_flowtab_find(mirror->tab, &tuples[i], 0));
 	}
 	return 0;
 }
@@ -425,7 +453,7 @@ static void schedule_usual(struct fw_mirror *mirror)
 	uint64_t every_ms = fw_flowtab_count(mirror->tab) ? DUMP_EVERY_MS
 							  : DUMP_EVERY_EMPTY_MS;
 
-	if (mirror->is_tightened)
+	if (mirror->is_tightened || mirror->flow)
 		every_ms = TICK_MS;
 	schedule(mirror, max_u64(every_ms, last_ms * DUMP_SHARE));
 }
@@ -730,6 +758,7 @@ static int start_mirror(struct fw_mirror *mirror, struct fw_datapath *dp,
 	mirror->tab = fw_flowtab_new();
 	if (!mirror->tab)
 		return -ENOMEM;
+	fw_flowtab_set_gone(mirror->tab, on_gone, mirror);
 	r = fw_ctnl_new(&mirror->ctnl, reterr);
 	if (r < 0)
 		return r;
@@ -805,6 +834,32 @@ static bool look_up_xflow(const struct fw_mirror *mirror,
 		is_there = true;
 	}
 	return is_there;
+}
+
+/* ---- watching ---------------------------------------------------------------------- */
+
+void fw_mirror_watch(struct fw_mirror *mirror, fw_mirror_flow_fn fn, void *data)
+{
+	bool is_first = fn && !mirror->flow;
+
+	mirror->flow = fn;
+	mirror->flow_data = data;
+	/* What follows is told at the pace of those who watch. */
+	if (is_first)
+		start_dump(mirror, 1);
+}
+
+bool fw_mirror_find(const struct fw_mirror *mirror,
+		    const struct fw_tuple *tuple, struct fw_flow *ret)
+{
+	const struct fw_entry *entry = fw_flowtab_find(mirror->tab, tuple, 0);
+	struct fw_tuple turned;
+
+	if (!entry) {
+		fw_tuple_invert(tuple, &turned);
+		entry = fw_flowtab_find(mirror->tab, &turned, 0);
+	}
+	return entry && fw_entry_flow(entry, fw_now_ns(), ret);
 }
 
 /* ---- answers ----------------------------------------------------------------------- */

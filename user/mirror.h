@@ -48,8 +48,8 @@ extern const double fw_resync_bounds_s[FW_RESYNC_BUCKETS - 1];
 struct fw_mirror_stats {
 	bool in_sync;
 	uint64_t flows;
-	uint64_t events[3];    /* ctnetlink: new, update, destroy */
-	uint64_t records[6];   /* ring buffer, by enum fw_event_type */
+	uint64_t events[3];		/* ctnetlink: new, update, destroy */
+	uint64_t records[FW_EVENT_MAX]; /* ring buffer, by enum fw_event_type */
 	uint64_t overruns;     /* ENOBUFS, truncation, interrupted dump */
 	uint64_t resyncs;      /* dumps completed */
 	uint64_t state_writes; /* what was written back to conntrack */
@@ -60,13 +60,31 @@ struct fw_mirror_stats {
 	uint64_t by_duration[FW_RESYNC_BUCKETS]; /* each dump once */
 };
 
-/* A record of the ring buffer that is not about a flow (log). */
+/* A record of the ring buffer that is not about a flow (log, drop). */
 typedef void (*fw_mirror_log_fn)(void *data, const struct fw_event *event);
 
 int fw_mirror_new(struct fw_loop *loop, struct fw_datapath *dp,
 		  fw_mirror_log_fn log, void *data, struct fw_mirror **ret,
 		  char **reterr);
 void fw_mirror_free(struct fw_mirror *mirror);
+
+/* A flow came into the picture, or left it; borrowed. */
+typedef void (*fw_mirror_flow_fn)(void *data, const struct fw_flow *flow,
+				  bool is_open);
+
+/**
+ * @brief Tell somebody about each flow that comes and goes, by packets or because
+ *        a dump has shown it; the table is dumped once a second then, if that
+ *        costs little.
+ *
+ * @param fn  NULL: nobody any more
+ */
+void fw_mirror_watch(struct fw_mirror *mirror, fw_mirror_flow_fn fn,
+		     void *data);
+
+/** @brief Find the flow of a packet's tuple, either way; not by names of NAT. */
+bool fw_mirror_find(const struct fw_mirror *mirror,
+		    const struct fw_tuple *tuple, struct fw_flow *ret);
 
 /**
  * @brief Bring the picture up to date now: drain, dump, sweep.

@@ -36,6 +36,7 @@ static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_PRESSURE] = "pressure",
 	[FW_MAP_EXPECTED] = "expected",
 	[FW_MAP_EXPECTS] = "expects",
+	[FW_MAP_LOG_BUDGETS] = "log_budgets",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {

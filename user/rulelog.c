@@ -161,5 +161,9 @@ void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,
 	} else {
 		suppress(log, 1);
 	}
-	suppress(log, event->suppressed);
+}
+
+void fw_rulelog_suppressed(struct fw_rulelog *log, uint64_t n)
+{
+	suppress(log, n);
 }

@@ -3,6 +3,8 @@
 /* The lines that rules with `log` write: one a packet, not more than a few a second. */
 #pragma once
 
+#include <stdint.h>
+
 #include "kern/abi.h"
 
 struct fw_apply;
@@ -16,3 +18,6 @@ void fw_rulelog_free(struct fw_rulelog *log);
 /** @brief Print a record of type FW_EVENT_LOG, or count it as suppressed. */
 void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,
 		      const struct fw_event *event);
+
+/** @brief So many more have no record, because a rule had too many. */
+void fw_rulelog_suppressed(struct fw_rulelog *log, uint64_t n);

@@ -7,6 +7,7 @@
 #include "user/ctsize.h"
 #include "user/daemon.h"
 #include "user/fill.h"
+#include "user/monitors.h"
 #include "user/stats.h"
 #include "user/timeouts.h"
 #include "user/util.h"
@@ -259,16 +260,17 @@ static json_t *mirror_json(const struct fw_daemon *daemon)
 
 static json_t *daemon_json(const struct fw_daemon *daemon)
 {
-	return json_pack("{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b}",
-			 "version", FW_VERSION, "pid", (json_int_t)getpid(),
-			 "started", time_text(daemon->started), "run_dir",
-			 daemon->paths.run_dir, "pin_dir",
-			 daemon->paths.pin_dir, "metrics",
-			 text_or_null(daemon->metrics_address), "metrics_error",
-			 text_or_null(daemon->metrics_error), "loads",
-			 fw_json_u64(daemon->loads), "failed_loads",
-			 fw_json_u64(daemon->failed_loads), "last_load_failed",
-			 daemon->last_load_failed);
+	return json_pack(
+		"{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:I}",
+		"version", FW_VERSION, "pid", (json_int_t)getpid(), "started",
+		time_text(daemon->started), "run_dir", daemon->paths.run_dir,
+		"pin_dir", daemon->paths.pin_dir, "metrics",
+		text_or_null(daemon->metrics_address), "metrics_error",
+		text_or_null(daemon->metrics_error), "loads",
+		fw_json_u64(daemon->loads), "failed_loads",
+		fw_json_u64(daemon->failed_loads), "last_load_failed",
+		daemon->last_load_failed, "monitors",
+		(json_int_t)fw_monitors_count(daemon->monitors));
 }
 
 static json_t *refused_json(const struct fw_fill_stats *stats)

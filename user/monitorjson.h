@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Live events as JSON, with the place of the rule behind them. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "user/mirror.h"
+
+struct fw_daemon;
+struct fw_places;
+
+/** @brief Where the rules stand in their files; NULL without memory. */
+struct fw_places *fw_places_new(const struct fw_daemon *daemon);
+void fw_places_free(struct fw_places *places);
+
+/** @brief Other rules may come under the same generation. */
+void fw_places_forget(struct fw_places *places);
+
+/** @brief Label of the rule behind a packet, borrowed; NULL: no rule is. */
+const char *fw_event_label(const struct fw_daemon *daemon,
+			   const struct fw_event *event);
+
+/** @brief What became of the packet of a LOG or DROP record. */
+enum fw_verdict fw_event_verdict(const struct fw_event *event);
+
+/** @brief A LOG or DROP record; NULL without memory. */
+json_t *fw_event_json(struct fw_places *places, const struct fw_event *event);
+
+/** @brief A flow that came or went; NULL without memory. */
+json_t *fw_flow_event_json(struct fw_places *places, const struct fw_flow *flow,
+			   bool is_open);
+
+/**
+ * @brief So many more packets have no record of their own.
+ *
+ * @param last  as of fw_budgets_fn
+ */
+json_t *fw_suppressed_json(struct fw_places *places,
+			   const struct fw_event *last, uint64_t n);
+
+/** @brief So many events were left out of a stream. */
+json_t *fw_lost_json(uint64_t n);
