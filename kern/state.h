@@ -51,7 +51,7 @@ check_asks(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	struct flow *f = &p->flow;
 	enum fw_reason reason;
 
-	if (f->found)
+	if (hook != FW_HOOK_XDP && f->found)
 		return check_alive(p, r, ctx, hook);
 	f->reply = false;
 	reason = check_opens(p);
@@ -121,7 +121,7 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	reason = check_asks(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return reason;
-	if (f->found) {
+	if (hook != FW_HOOK_XDP && f->found) { /* XDP has left it to TC */
 		key_from_tuple(&p->key, &f->orig);
 		(void)learn_selves_again(p);
 		learn_loopback(p);
@@ -129,7 +129,7 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	reason = ask_both_ways(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return reason;
-	if (f->found)
+	if (hook != FW_HOOK_XDP && f->found)
 		return settle_flow(p, r, ctx, hook);
 	if (hook != FW_HOOK_XDP && unlikely(f->older))
 		return settle_older(p, r, ctx, hook);
