@@ -50,7 +50,7 @@ struct fw_metrics {
 
 static void enlist(struct fw_metrics *metrics, struct client *client)
 {
-	client->until_ns = fw_now_ns() + TIMEOUT_S * 1000u * NS_PER_MS;
+	client->until_ns = fw_now_ns() + TIMEOUT_S * 1000ull * NS_PER_MS;
 	client->prev = metrics->last;
 	client->next = NULL;
 	if (metrics->last)

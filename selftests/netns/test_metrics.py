@@ -122,8 +122,10 @@ def test_flows_by_state(lab):
 def test_inserts(lab):
     """Each flow of ours is an insertion."""
     lab.load(DENY + "accept forward wan -> lan proto udp\n")
-    value = lambda: samples(http(lab.firewall, "/metrics")[2])[  # noqa: E731
-        "fwctl_conntrack_inserts_total"]
+
+    def value():
+        return samples(http(lab.firewall, "/metrics")[2])["fwctl_conntrack_inserts_total"]
+
     before = value()
     with UdpEcho(lab.server, SERVER[4], 7):
         for _ in range(5):
@@ -176,9 +178,12 @@ def test_lost_programs(own_lab):
     lab.firewall.run("bpftool", "link", "detach", "pinned", links / f"xdp_{index}")
     assert told("xdp") == {name % ("wanted", "xdp", ""): 1,
                            name % ("attached", "xdp", ',mode="none"'): 0}
+    assert http(lab.firewall, "/healthz")[0] == 200
     lab.firewall.run("bpftool", "link", "detach", "pinned", links / f"egress_{index}")
     assert told("tc") == {name % ("wanted", "tc", ""): 1,
                           name % ("attached", "tc", ',mode="none"'): 0}
+    status, _, body = http(lab.firewall, "/healthz")
+    assert status == 503 and body == "a declared interface is not filtered\n"
 
 
 @pytest.mark.needs("vm")
