@@ -3,6 +3,8 @@
 /* What the cells of a census are called. */
 #include "user/census.h"
 
+#include <string.h>
+
 #include "user/flowquery.h"
 #include "user/mirror.h"
 
@@ -39,4 +41,25 @@ const char *fw_census_state_name(unsigned int cell)
 	};
 
 	return fw_flow_state(&flow);
+}
+
+static bool is_same(unsigned int a, unsigned int b)
+{
+	return proto_of(a) == proto_of(b) &&
+	       strcmp(fw_census_state_name(a), fw_census_state_name(b)) == 0;
+}
+
+bool fw_census_sum(const struct fw_census *census, unsigned int cell,
+		   uint64_t *ret)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 1; i < cell; i++) {
+		if (is_same(i, cell))
+			return false;
+	}
+	for (unsigned int i = cell; i < FW_CENSUS_CELLS; i++)
+		sum += is_same(i, cell) ? census->n[i] : 0;
+	*ret = sum;
+	return true;
 }

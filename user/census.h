@@ -72,6 +72,15 @@ static inline void fw_census_move(struct fw_census *census, unsigned int before,
 	census->n[after]++;
 }
 
+/**
+ * @brief Flows that people see in one protocol and state, which may be several cells.
+ *
+ * @param ret  receives the sum
+ * @return false if an earlier cell has been asked for them already
+ */
+bool fw_census_sum(const struct fw_census *census, unsigned int cell,
+		   uint64_t *ret);
+
 /** @brief The protocol of a cell in a word: "tcp", "other"; static. */
 const char *fw_census_proto_name(unsigned int cell);
 

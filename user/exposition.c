@@ -161,13 +161,16 @@ static void write_flows(struct fw_metric_out *out,
 		"Flows in the flow table, by protocol and state."
 	};
 	const struct fw_census *census = fw_mirror_census(daemon->mirror);
+	uint64_t n;
 
 	fw_metric_begin(out, &metric);
 	for (unsigned int i = 1; i < FW_CENSUS_CELLS; i++) {
+		if (!fw_census_sum(census, i, &n))
+			continue;
 		fw_metric_put(out, &metric,
 			      FW_LABELS("protocol", fw_census_proto_name(i),
 					"state", fw_census_state_name(i)),
-			      census->n[i]);
+			      n);
 	}
 }
 

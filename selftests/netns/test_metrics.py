@@ -30,9 +30,12 @@ def used(lab):
 
 
 def samples(text):
-    """name{labels} -> value."""
-    return {name: float(value) for name, value in
-            (line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")}
+    """name{labels} -> value; each of them once."""
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#"]
+    values = {name: float(value) for name, value in lines}
+    assert len(values) == len(lines), [n for n, k in collections.Counter(
+        name for name, _ in lines).items() if k > 1]
+    return values
 
 
 @pytest.mark.needs("promtool")
