@@ -84,6 +84,10 @@ class Prometheus:
         assert len(found) <= 1, found
         return found[0][1] if found and not math.isnan(found[0][1]) else None
 
+    def complaints(self):
+        """What it has to say of what it scrapes: samples given twice, for example."""
+        return (self._folder / "log").read_text("utf-8")
+
     def firing(self):
         """Names of the alerts that fire."""
         return {a["labels"]["alertname"] for a in self.api("alerts")["alerts"]

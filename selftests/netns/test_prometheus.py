@@ -103,6 +103,7 @@ def test_target(lab, prometheus):
     [target] = wait_for(lambda: [t for t in prometheus.api("targets")["activeTargets"]
                                  if t["health"] != "unknown"], 20, "a scrape")
     assert target["health"] == "up" and not target["lastError"], target
+    assert not prometheus.complaints()
     # The text format would have the name with _total.
     [family] = prometheus.api("targets/metadata", metric="fwctl_drops")
     assert family["type"] == "counter" and family["help"], family
