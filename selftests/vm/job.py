@@ -19,7 +19,7 @@ PATIENCE_S = 300  # with each of them on a usual machine, or what meson has
 NETNS = "selftests/netns"
 MODULES = f"{NETNS}/test_modules.py"
 TABLE = f"{NETNS}/test_table_full.py"
-# One part of the files, as scripts/test has it; the others are the second.
+# One part of the files; the others, which take about as long, are the second.
 FIRST = ("adopt", "antispoof", "bench", "bridge", "daemon", "flows", "fragments", "lab",
          "neighbours", "sanity", "scale", "sets")
 # Of the prog suite, what asks least of a kernel; the fixed part leaves it to prog-oracle.
