@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Many ranges into order, by their digits: several times as fast as qsort(). */
+/* Many ranges into order, by their digits from the uppermost one that tells them apart. */
 #include "range_sort.h"
 
 #include <stdbool.h>

@@ -12,22 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "selftests/user/words.h"
 #include "user/monitorquery.h"
 #include "user/util.h"
 
-#define MAX_WORDS 40
-
-/* Splits at blanks; the words last until the next call. */
 static int parse(const char *text, struct fw_monitor_query *ret, char **reterr)
 {
-	static char copy[256];
 	const char *words[MAX_WORDS];
-	size_t n = 0;
+	size_t n = split_words(text, words);
 
-	assert_true(strlen(text) < sizeof(copy));
-	(void)strcpy(copy, text);
-	for (char *w = strtok(copy, " "); w; w = strtok(NULL, " "))
-		words[n++] = w;
 	return fw_monitor_query_parse(words, n, ret, reterr);
 }
 
