@@ -356,6 +356,7 @@ struct fw_image_head {
 
 #define FW_STATELESS_RULES 1u
 #define FW_STATELESS_FRONT 2u /* some are for kern/front.h, too */
+#define FW_STATELESS_EARLY 4u /* kern/early.h may ask them */
 
 /*
  * How many loads lie between a generation and the running one: numbers come round

@@ -31,22 +31,12 @@ static __always_inline void decided(struct pkt *p, const struct run *r,
 	}
 }
 
-/*
- * What the rules say, in p->res; 0 or -1. XDP asks stateless rules without a call,
- * as long as the walk is short (`is_near`): they are what stands against floods.
- */
+/* What the rules say, in p->res; 0 or -1. */
 static __always_inline int classify(struct pkt *p, const struct run *r,
-				    const bool stateless, const bool is_near)
+				    const bool stateless)
 {
-	int err;
+	int err = classify_first(&p->io, r->gen, stateless);
 
-	if (is_near) {
-		/* not verified anew for each value of the key that is known */
-		asm volatile("" ::: "memory");
-		err = match_first(r->head, r->head->match, &p->io, true);
-	} else {
-		err = classify_first(&p->io, r->gen, stateless);
-	}
 	return err == MATCH_UNFINISHED
 		       ? classify_rest(&p->io, r->gen, stateless)
 		       : err;
@@ -56,12 +46,13 @@ static __always_inline int classify(struct pkt *p, const struct run *r,
  * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface
  * makes a difference, and a later hook of ours knows it.
  */
-static __always_inline enum fw_reason
-ask_rules(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook,
-	  const bool stateless, const bool is_near)
+static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
+						void *ctx,
+						const enum fw_hook hook,
+						const bool stateless)
 {
 	for (int i = 0; i < 2; i++) {
-		if (unlikely(classify(p, r, stateless, is_near)))
+		if (unlikely(classify(p, r, stateless)))
 			return FW_REASON_DROP_INTERNAL;
 		if (likely(!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
 			   !(p->res.flags & FW_RESULT_MAYBE)))

@@ -3,7 +3,7 @@
 /*
  * The path of a packet, the same for XDP, TC ingress and TC egress:
  *
- *   front (XDP) - parse - stateless rules - addresses and way back - fragments -
+ *   front, early (XDP) - parse - stateless rules - addresses and way back - fragments -
  *   ICMP errors - state - rules for new flows - state is made
  *
  * Each step either decides (a reason) or leaves the packet to the next
@@ -14,17 +14,20 @@
 #pragma once
 
 /* What the stateless rules say; NONE: none of them matches. */
-static __always_inline enum fw_reason ask_stateless(struct pkt *p,
-						    struct run *r, void *ctx,
-						    const enum fw_hook hook,
-						    const bool is_near)
+static __always_inline enum fw_reason
+ask_stateless(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason;
 
 	if (!r->head->has_stateless)
 		return FW_REASON_NONE;
+	if (hook == FW_HOOK_XDP && p->early != PKT_EARLY_ASK) {
+		p->io.member = MATCH_ASK_SET;
+		return p->early == PKT_EARLY_NONE ? FW_REASON_NONE
+						  : FW_REASON_STATELESS;
+	}
 	(void)locate(p, r, hook, false);
-	reason = ask_rules(p, r, ctx, hook, true, is_near);
+	reason = ask_rules(p, r, ctx, hook, true);
 	p->io.member = MATCH_ASK_SET; /* other chains have other sets */
 	if (reason != FW_REASON_NONE || p->res.rule == FW_RULE_NONE)
 		return reason;
@@ -100,7 +103,7 @@ judge_later(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	reason = frag_follow(p, hook, r->gen);
 	if (reason != FW_REASON_DROP_FRAG_ORPHAN)
 		return reason;
-	reason = ask_stateless(p, r, ctx, hook, false);
+	reason = ask_stateless(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return obey_stateless(p, r, hook, reason);
 	return frag_follow(p, hook, 0);
@@ -122,7 +125,7 @@ static __always_inline enum fw_reason judge(struct pkt *p, struct run *r,
 		p->offered = true;
 	if (unlikely(p->frag == PKT_FRAG_LATER))
 		return judge_later(p, r, ctx, hook);
-	said = ask_stateless(p, r, ctx, hook, hook == FW_HOOK_XDP);
+	said = ask_stateless(p, r, ctx, hook);
 	if (said == FW_REASON_DROP_RULE)
 		return obey_stateless(p, r, hook, FW_REASON_DROP_RULE);
 	said = (enum fw_reason)forget(said); /* not each answer all the way */
@@ -165,50 +168,37 @@ static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 	return open_flow(p, r, ctx, FW_HOOK_INGRESS);
 }
 
-/* It counts all the same, with its length. */
-static __always_inline enum fw_reason
-nothing_to_judge_by(struct pkt *p, void *ctx, const enum fw_hook hook,
-		    enum fw_reason reason)
+/* The rules for the packet; false: there are none, and *ret says why. */
+static __always_inline bool find_rules(struct run *r, enum fw_reason *ret)
 {
-	receive(p, ctx, hook);
-	p->ifindex = p->rx_ifindex;
-	return reason;
+	void *map = bpf_map_lookup_elem(&rulesets, &first);
+
+	*ret = FW_REASON_DROP_NO_RULES;
+	if (unlikely(!map))
+		return false;
+	r->head = bpf_map_lookup_elem(map, &first);
+	if (unlikely(!r->head))
+		return false;
+	if (unlikely(r->head->magic != FW_IMAGE_MAGIC))
+		return false;
+	r->gen = r->head->gen;
+	r->ifaces = iface_table(r->gen);
+	*ret = FW_REASON_DROP_INTERNAL;
+	return likely(r->ifaces->gen == r->gen); /* written before its image */
 }
 
-/* The whole path; *r is filled for what the hook does with the reason. */
+/* The path of a packet that no rule has dropped yet. */
 static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 					     void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason, parsed = FW_REASON_NONE;
 	struct fw_meta m;
 	bool is_usual;
-	void *map;
 
-	map = bpf_map_lookup_elem(&rulesets, &first);
-	if (unlikely(!map))
-		return nothing_to_judge_by(p, ctx, hook,
-					   FW_REASON_DROP_NO_RULES);
-	r->head = bpf_map_lookup_elem(map, &first);
-	if (unlikely(!r->head))
-		return nothing_to_judge_by(p, ctx, hook,
-					   FW_REASON_DROP_NO_RULES);
-	if (unlikely(r->head->magic != FW_IMAGE_MAGIC))
-		return nothing_to_judge_by(p, ctx, hook,
-					   FW_REASON_DROP_NO_RULES);
-	r->gen = r->head->gen;
-	r->ifaces = iface_table(r->gen);
-	if (unlikely(r->ifaces->gen != r->gen)) /* written before its image */
-		return nothing_to_judge_by(p, ctx, hook,
-					   FW_REASON_DROP_INTERNAL);
-	if (hook == FW_HOOK_XDP &&
-	    unlikely(r->head->has_stateless & FW_STATELESS_FRONT) &&
-	    likely(!is_watched()) && /* else who sent it is to be known */
-	    front_drops(p, r, ctx))
-		return FW_REASON_DROP_RULE;
 	/* read anew behind the parser, which needs the registers */
 	asm volatile("" : "+m"(r->head));
 	is_usual = parse_usual(p, ctx, hook);
-	if (!is_usual)
+	if (unlikely(!is_usual))
 		parsed = parse_unusual(p, ctx, hook, r->head->options);
 	if (unlikely(!find_iface(p, r)))
 		return FW_REASON_UNCOVERED;

@@ -2,7 +2,7 @@
 
 /*
  * XDP only: a flood from addresses that a stateless rule drops, whatever they send. Known by
- * Ethernet and IP headers alone, of untagged frames: all else takes the long way, and
+ * Ethernet and IP headers alone, with at most one tag: all else takes the long way, and
  * is dropped there by the same rule. What is asked here is not asked again: the answer
  * goes into p->io.member.
  */
@@ -98,17 +98,16 @@ static __always_inline bool front_ipv6(struct pkt *p, const struct run *r,
 static __noinline bool front_drops(struct pkt *p, const struct run *r,
 				   void *ctx)
 {
-	const struct ethhdr *eth = ctx_data(ctx, FW_HOOK_XDP);
 	const void *end = ctx_data_end(ctx, FW_HOOK_XDP);
 	const struct fw_match_head *h =
 		image_at(r->head, r->head->match, struct fw_match_head);
+	const void *l3;
+	__be16 proto;
 
-	if (unlikely((const void *)(eth + 1) > end))
-		return false;
-	receive(p, ctx, FW_HOOK_XDP);
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return front_ipv4(p, r, h, (const void *)(eth + 1), end);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return front_ipv6(p, r, h, (const void *)(eth + 1), end);
+	l3 = early_l3(p, ctx, end, &proto);
+	if (likely(proto == bpf_htons(ETH_P_IP)))
+		return front_ipv4(p, r, h, l3, end);
+	if (likely(proto == bpf_htons(ETH_P_IPV6)))
+		return front_ipv6(p, r, h, l3, end);
 	return false;
 }

@@ -55,6 +55,7 @@
 
 #include "kern/where.h"
 
+#include "kern/early.h"
 #include "kern/front.h"
 
 #include "kern/antispoof.h"
@@ -115,6 +116,28 @@ static __always_inline struct pkt *work_get(const enum fw_hook hook)
 	return p;
 }
 
+/* Nothing to judge by: the packet counts all the same, with its length. */
+static __always_inline int finish_unread(struct pkt *p, void *ctx,
+					 const enum fw_hook hook,
+					 enum fw_reason reason)
+{
+	receive(p, ctx, hook);
+	p->ifindex = p->rx_ifindex;
+	return finish(p, hook, reason);
+}
+
+/* Stateless rules drop it, before anything else is known. */
+static __always_inline bool drops_first(struct pkt *p, const struct run *r,
+					struct xdp_md *ctx)
+{
+	const __u32 has = r->head->has_stateless;
+
+	if (unlikely(is_watched())) /* who sent it is to be known */
+		return false;
+	return (unlikely(has & FW_STATELESS_FRONT) && front_drops(p, r, ctx)) ||
+	       (likely(has & FW_STATELESS_EARLY) && early_drops(p, r, ctx));
+}
+
 SEC("xdp.frags")
 int fw_xdp(struct xdp_md *ctx)
 {
@@ -124,6 +147,10 @@ int fw_xdp(struct xdp_md *ctx)
 
 	if (!p)
 		return action(FW_HOOK_XDP, true);
+	if (unlikely(!find_rules(&r, &reason)))
+		return finish_unread(p, ctx, FW_HOOK_XDP, reason);
+	if (r.head->has_stateless && drops_first(p, &r, ctx))
+		return finish(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
 	reason = filter(p, &r, ctx, FW_HOOK_XDP);
 	if (reason == FW_REASON_DROP_REJECT) {
 		/* TC builds the answer; without metadata it judges again */
@@ -153,6 +180,8 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 		p->len = skb->len;
 		return finish(p, hook, FW_REASON_OWN_REPLY);
 	}
+	if (unlikely(!find_rules(&r, &reason)))
+		return finish_unread(p, skb, hook, reason);
 	reason = filter(p, &r, skb, hook);
 	if (unlikely(p->flow.counts))
 		account_skb(skb, p);

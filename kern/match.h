@@ -501,18 +501,18 @@ static __always_inline __u32 match_lack_flags(__u32 flags)
 	return (~flags & needed) | (flags & unwanted) << 2;
 }
 
-/* FW_NEED_* that the packet does not fulfil. */
+/* FW_NEED_* that a packet with these does not fulfil. */
 static __always_inline __u32 match_lack(const struct fw_match_head *h,
-					const struct fw_key *k)
+					__u32 flags, __u8 proto, __u64 in_zones)
 {
-	__u32 lack = h->in_wanted | match_lack_flags(k->flags) |
-		     (__u32)h->classes[k->proto] << FW_MATCH_CLASS_SHIFT;
+	__u32 lack = h->in_wanted | match_lack_flags(flags) |
+		     (__u32)h->classes[proto] << FW_MATCH_CLASS_SHIFT;
 	__u32 i;
 
 	if (likely(!h->n_in_zones))
 		return lack;
 	for (i = 0; i < FW_MATCH_MAX_ZONES && i < h->n_in_zones; i++) {
-		if (h->in_zones[i] & k->in_zones)
+		if (h->in_zones[i] & in_zones)
 			lack ^= 1u << (i + FW_MATCH_ZONES_SHIFT);
 	}
 	return forget(
@@ -613,7 +613,7 @@ static __always_inline int match_first(const void *base, __u32 off,
 	h = image_at(base, off, struct fw_match_head);
 	m.res->rule = FW_RULE_NONE;
 	s.best = h->none;
-	s.lack = match_lack(h, m.key);
+	s.lack = match_lack(h, m.key->flags, m.key->proto, m.key->in_zones);
 	s.table = match_chain(&m, h, stateless);
 	if (!s.table)
 		is_over = true;

@@ -34,6 +34,13 @@ enum pkt_icmp {
 	PKT_ICMP_REPLY = 3,
 };
 
+/* What kern/early.h has found out. */
+enum pkt_early {
+	PKT_EARLY_ASK = 0,    /* nothing */
+	PKT_EARLY_NONE = 1,   /* no stateless rule matches */
+	PKT_EARLY_ACCEPT = 2, /* the one in `res` does */
+};
+
 /* A flow as we found it. */
 struct flow {
 	struct fw_tuple orig;
@@ -69,6 +76,7 @@ struct pkt {
 	__u8 icmp_request; /* type of the request of a REQUEST or REPLY */
 	__u8 tcp_flags;
 	bool offered; /* an address, to us: see offers_address() */
+	__u8 early;   /* enum pkt_early */
 	bool logged;  /* there is a record of it, or none any more */
 
 	/* from here on not zeroed before, but always written before it is read */

@@ -77,7 +77,7 @@ ask_both_ways(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		    (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r)))
 			return FW_REASON_UNDECIDED;
 		limit_essential(&p->key);
-		reason = ask_rules(p, r, ctx, hook, false, false);
+		reason = ask_rules(p, r, ctx, hook, false);
 		if (reason != FW_REASON_NONE)
 			return reason;
 		if (hook != FW_HOOK_XDP && unlikely(is_mistaken(p, ctx)))

@@ -15,13 +15,31 @@
 /* Programs read whole lines of the processor's cache. */
 #define LINE 64
 
+static bool names_self(const struct fw_program *program, int32_t set)
+{
+	return set >= 0 && program->sets[set].has_self;
+}
+
+/* FW_STATELESS_*, but for what is in the tables. */
 static uint32_t has_stateless(const struct fw_program *program)
 {
-	for (size_t i = 0; i < program->n_rows; i++) {
-		if (program->rows[i].flags & FW_ROW_STATELESS)
-			return FW_STATELESS_RULES;
+	uint32_t has = 0, early = FW_STATELESS_EARLY;
+	const struct fw_ir_row *row;
+	size_t i;
+
+	if (program->options &
+	    FW_OFF_MARTIAN) /* loopback may be an own address */
+		early = 0;
+	for (i = 0; i < program->n_rows; i++) {
+		row = &program->rows[i];
+		if (!(row->flags & FW_ROW_STATELESS))
+			continue;
+		has = FW_STATELESS_RULES;
+		if (names_self(program, row->src) ||
+		    names_self(program, row->dst))
+			early = 0;
 	}
-	return 0;
+	return has ? has | early : 0;
 }
 
 static uint32_t has_front(const struct fw_bytes *bytes, uint32_t match)

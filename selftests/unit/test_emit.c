@@ -216,7 +216,8 @@ static void test_slots(void **state)
 	head = head_of(&image);
 	good = *head;
 	assert_int_equal(head->n_rows, 3);
-	assert_int_equal(head->has_stateless, 1);
+	assert_int_equal(head->has_stateless,
+			 FW_STATELESS_RULES | FW_STATELESS_EARLY);
 	assert_int_equal(fw_image_slots(&image, 3, slots, defaults), 0);
 	for (uint32_t i = 0; i < 3; i++)
 		assert_int_equal(slots[i], 100 + i);
@@ -237,6 +238,40 @@ static void test_slots(void **state)
 	}
 	image.size = size;
 	fw_image_done(&image);
+}
+
+static uint32_t stateless_of(const char *text)
+{
+	struct fw_image image;
+	uint32_t has;
+
+	compile_emit(text, NULL, &image);
+	has = head_of(&image)->has_stateless;
+	fw_image_done(&image);
+	return has;
+}
+
+/* Which rules XDP may ask before it knows what `self` is, and loopback. */
+static void test_early(void **state)
+{
+	const uint32_t early = FW_STATELESS_RULES | FW_STATELESS_EARLY;
+	const uint32_t later = FW_STATELESS_RULES;
+
+	(void)state;
+	assert_int_equal(stateless_of("drop in\n"), 0);
+	assert_int_equal(stateless_of("drop stateless in proto udp\n"), early);
+	assert_int_equal(stateless_of("drop stateless in proto udp\n"
+				      "drop in to self\n"),
+			 early);
+	assert_int_equal(stateless_of("drop stateless in proto udp\n"
+				      "drop stateless in from self\n"),
+			 later);
+	assert_int_equal(stateless_of("set a { self, 192.0.2.1 }\n"
+				      "drop stateless in to !@a\n"),
+			 later);
+	assert_int_equal(stateless_of("option check martian off\n"
+				      "drop stateless in proto udp\n"),
+			 later);
 }
 
 static void test_same_bytes(void **state)
@@ -413,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_every_life_has_a_timeout),
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_early),
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_replaced),
