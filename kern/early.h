@@ -73,7 +73,7 @@ static __always_inline bool early_ask(struct pkt *p, const struct run *r,
 {
 	const __u32 in = FW_MATCH_CHAIN(1, !v4, FW_DIR_IN);
 	const __u32 forward = FW_MATCH_CHAIN(1, !v4, FW_DIR_FORWARD);
-	struct fw_result res = { .rule = FW_RULE_NONE };
+	struct fw_result res = { .slot = 0 };
 	struct match m = {
 		.base = r->head,
 		.key = &p->key,
@@ -90,18 +90,18 @@ static __always_inline bool early_ask(struct pkt *p, const struct run *r,
 		return false;
 	e->walk.lack = match_lack(h, FW_KEY_PORTS, e->proto, p->zones);
 	early_key(p, e);
-	if (unlikely(!match_tables(&m, v4) || res.flags & FW_RESULT_LOG))
+	if (unlikely(!match_tables(&m, v4)))
 		return false;
-	if (e->walk.best == h->none) {
-		p->early = PKT_EARLY_NONE;
-		return false;
-	}
-	if (likely(res.verdict == FW_DROP)) {
+	/* how the rule ends is in `best`, a register; one that logs is asked later */
+	if (likely((e->walk.best & FW_END_HOW) == FW_END_STATELESS(FW_DROP))) {
 		count_rule(p, res.slot, false);
 		return true;
 	}
-	if (res.verdict == FW_ACCEPT) {
-		p->res = res;
+	if (e->walk.best == FW_END_NONE) {
+		p->early = PKT_EARLY_NONE;
+	} else if ((e->walk.best & FW_END_HOW) == FW_END_STATELESS(FW_ACCEPT)) {
+		m.res = &p->res;
+		take_rule(&m, e->walk.best, res.slot);
 		p->early = PKT_EARLY_ACCEPT;
 	}
 	return false;

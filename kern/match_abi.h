@@ -72,6 +72,9 @@ struct fw_match_split {
 #define FW_END_FLAGS_MASK  0xfu
 #define FW_END_TERM	   0x80u	/* the rule has a term: ask its row */
 #define FW_END_NONE	   FW_RULE_NONE /* behind all rules */
+#define FW_END_HOW	   0xfffu	/* all but the number */
+#define FW_END_STATELESS(verdict) \
+	(FW_RESULT_STATELESS << FW_END_FLAGS_SHIFT | (verdict))
 #define FW_MATCH_MAX_RULES (1u << (32 - FW_END_RULE_SHIFT))
 
 /* A rule with a term. */
