@@ -41,6 +41,8 @@ static __noinline void account(const struct pkt *p, __u64 packets, __u64 bytes)
 	struct fw_flow_info *info;
 	struct fw_xflow *x;
 
+	if (is_dry)
+		return;
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		info = bpf_map_lookup_elem(&flow_info, &f->orig);
 		if (info)

@@ -99,8 +99,10 @@ static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
 	__u32 life = p->key.proto == IPPROTO_TCP ? state : FW_LIFE_UDP_STREAM;
 	enum fw_reason refusal;
 
-	if (hooks_active(ctx_net(ctx, hook), p->key.family))
+	if (hooks_active(ctx_net(ctx, hook), p->key.family)) {
+		dry_open(orig, FW_OPENS_KERNEL, 0);
 		return FW_REASON_NEW; /* the kernel picks it up */
+	}
 	if (unlikely(pressure_refuses_next()))
 		return FW_REASON_DROP_TABLE_PRESSURE;
 	refusal = ct_insert(ctx, orig, r->head, state,
@@ -109,6 +111,7 @@ static __always_inline enum fw_reason take_over(struct pkt *p, struct run *r,
 				    : t->seconds[life]);
 	if (unlikely(refusal != FW_REASON_NONE))
 		return refusal;
+	dry_open(orig, FW_OPENS_FLOW, r->gen);
 	p->flow.changed = state;
 	remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
 	account_for(p, r->head, orig);

@@ -25,7 +25,7 @@ static __always_inline void decided(struct pkt *p, const struct run *r,
 				    enum fw_reason reason, bool flow)
 {
 	count_rule(p, p->res.slot, flow);
-	if (unlikely(p->res.flags & FW_RESULT_LOG)) {
+	if (!is_dry && unlikely(p->res.flags & FW_RESULT_LOG)) {
 		(void)event_packet(p, FW_EVENT_LOG, hook, reason, r->gen);
 		p->logged = true;
 	}

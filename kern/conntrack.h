@@ -188,9 +188,17 @@ static __always_inline void ct_add_status(struct nf_conn *ct, __u32 bits)
 {
 	__u32 status = (__u32)ct->status;
 
+	if (is_dry)
+		return;
 	/* fails only if the entry is dying; then nobody will miss the bits */
 	if ((status & bits) != bits)
 		(void)bpf_ct_change_status(ct, status | bits);
+}
+
+static __always_inline void ct_set_mark(struct nf_conn *ct, __u32 mark)
+{
+	if (!is_dry)
+		ct->mark = mark;
 }
 
 /* Jiffies that an entry has left. */
@@ -208,7 +216,7 @@ static __always_inline void ct_refresh(struct nf_conn *ct, __u32 seconds,
 {
 	__u32 full = seconds * fw_hz;
 
-	if ((__u32)ct_left(ct) - (full - full / 8) <= full / 8)
+	if (is_dry || (__u32)ct_left(ct) - (full - full / 8) <= full / 8)
 		return;
 	if (half_open)
 		seconds = pressure_life(seconds);
@@ -219,6 +227,8 @@ static __always_inline void ct_refresh(struct nf_conn *ct, __u32 seconds,
 static __always_inline void ct_set_life(struct nf_conn *ct, __u32 seconds,
 					bool shorten)
 {
+	if (is_dry)
+		return;
 	if (!shorten || ct_left(ct) > (__s32)(seconds * fw_hz))
 		(void)bpf_ct_change_timeout(ct, seconds * 1000);
 }
@@ -276,7 +286,7 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
 	if (bits)
 		ct_add_status(ct, bits);
 	if (next != state) {
-		ct->mark = mark_set(head, mark, HALF_STATE_MASK, next);
+		ct_set_mark(ct, mark_set(head, mark, HALF_STATE_MASK, next));
 		life = tcp_is_half_open(next) ? pressure_life(t->seconds[life])
 					      : t->seconds[life];
 		ct_set_life(ct, life, tcp && p->tcp_flags & TCP_RST);
@@ -368,6 +378,8 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 
 	f->reply = reply;
 	if (!ct) {
+		if (dry_find(f, t))
+			return;
 		f->found = hook == FW_HOOK_EGRESS && nfct_flow(ctx, head, f) &&
 			   f->orig.proto == t->proto;
 		f->gen = gen_now(head, f->gen);
@@ -384,7 +396,7 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 			(FW_TCP_STATES - 1);
 		mark = mark_set(head, mark, HALF_STATE_MASK, state);
 		if (state != FW_TCP_NONE)
-			ct->mark = mark;
+			ct_set_mark(ct, mark);
 	}
 	if (likely(state != FW_TCP_NONE)) { /* else it is the kernel's */
 		next = ct_next(p, ctx, hook, ct, state, reply);
@@ -402,7 +414,7 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	f->gen = gen_now(head, mark_gen(head, mark));
 	if (f->gen == gen) {
 		if (unlikely(mark_gen(head, mark) != gen)) /* kept */
-			ct->mark = mark_set_gen(head, mark, gen);
+			ct_set_mark(ct, mark_set_gen(head, mark, gen));
 		if (next != FW_TCP_NONE)
 			f->changed = ct_move(p, ct, reply, next, head);
 	}
@@ -423,12 +435,16 @@ static __always_inline void ct_stamp(struct pkt *p, void *ctx,
 				     const struct fw_image_head *head)
 {
 	bool reply = false;
-	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
+	struct nf_conn *ct;
 	__u8 state, next;
 
+	if (is_dry)
+		return;
+	ct = ct_lookup(ctx, hook, t, &reply);
 	if (!ct)
 		return; /* it has died meanwhile; the next packet opens anew */
-	ct->mark = mark_set_gen(head, mark_now(head, ct->mark), head->gen);
+	ct_set_mark(ct,
+		    mark_set_gen(head, mark_now(head, ct->mark), head->gen));
 	state = mark_state(head, ct->mark);
 	next = state == FW_TCP_NONE ? FW_TCP_NONE
 				    : ct_next(p, ctx, hook, ct, state, reply);
@@ -444,8 +460,11 @@ static __always_inline void ct_cut(void *ctx, const enum fw_hook hook,
 				   const struct fw_tuple *t)
 {
 	bool reply = false;
-	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
+	struct nf_conn *ct;
 
+	if (is_dry)
+		return;
+	ct = ct_lookup(ctx, hook, t, &reply);
 	if (!ct)
 		return;
 	/* -EPERM: IPS_FIXED_TIMEOUT; denied all the same, packet by packet */
@@ -488,6 +507,8 @@ static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
 		state == FW_TCP_ADOPTED_REPLY || state == FW_TCP_ESTABLISHED;
 	bool is_over;
 
+	if (is_dry)
+		return FW_REASON_NONE;
 	for (int try = 0; try < 3; try++) {
 		init = bpf_skb_ct_alloc(ctx, &sock, size, &opts, sizeof(opts));
 		if (!init)

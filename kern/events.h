@@ -14,7 +14,8 @@ static __always_inline bool budget_take(__u64 *tat_ns, __u64 now,
 
 	if (tat - now > burst)
 		return false;
-	*tat_ns = tat + interval;
+	if (!is_dry)
+		*tat_ns = tat + interval;
 	return true;
 }
 
@@ -23,8 +24,11 @@ event_flow(const struct pkt *p, const enum fw_hook hook,
 	   enum fw_event_type type, const struct fw_tuple *orig,
 	   const struct fw_result *res, __u32 gen, __u8 tcp_state)
 {
-	struct fw_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	struct fw_event *e;
 
+	if (is_dry)
+		return;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e)
 		return;
 	__builtin_memset(e, 0, sizeof(*e));

@@ -216,7 +216,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		reason = obey(p, r, ctx, &m);
 	else
 		reason = judge(p, r, ctx, hook);
-	if (unlikely(p->frag == PKT_FRAG_FIRST))
+	if (!is_dry && unlikely(p->frag == PKT_FRAG_FIRST))
 		(void)frag_decide(p, hook, reason, r->gen);
 	return reason;
 }

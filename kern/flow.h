@@ -20,8 +20,11 @@ static __noinline void remember_flow(const struct pkt *p,
 		.dir = p->key.dir,
 		.turned = p->flow.found && p->flow.older,
 	};
-	struct fw_flow_info *old = bpf_map_lookup_elem(&flow_info, orig);
+	struct fw_flow_info *old;
 
+	if (is_dry)
+		return;
+	old = bpf_map_lookup_elem(&flow_info, orig);
 	if (old && type == FW_EVENT_ADOPT && !old->ended) {
 		/* in its place: another CPU may count */
 		old->slot = info.slot;
@@ -84,6 +87,7 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		if (hooks_active(ctx_net(ctx, hook), p->key.family)) {
 			/* judged and marked at its next sight */
+			dry_open(orig, FW_OPENS_KERNEL, 0);
 			if (unlikely(p->flow.related))
 				open_related(p, r, hook);
 			return reason;
@@ -97,10 +101,12 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 					      : t->seconds[FW_LIFE_UDP]));
 		if (unlikely(refusal != FW_REASON_NONE))
 			return refusal;
+		dry_open(orig, FW_OPENS_FLOW, r->gen);
 		p->flow.changed = FW_TCP_SYN_SENT;
 		remember_flow(p, hook, r->gen, orig, FW_EVENT_FLOW_NEW);
 		account_for(p, r->head, orig);
 	} else if (pkt_has_xflow(p)) {
+		dry_open(orig, FW_OPENS_FLOW, r->gen);
 		xflow_put(p, orig, &p->res, r->gen, t);
 		account_for(p, r->head, orig);
 	}
@@ -132,6 +138,8 @@ static __noinline void end_flow(struct pkt *p, void *ctx,
 	const struct flow *f = &p->flow;
 	struct fw_flow_info *info;
 
+	if (is_dry)
+		return;
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		ct_cut(ctx, hook, pkt_tuple(p));
 		info = info_of(&f->orig);
@@ -167,6 +175,7 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		decided(p, r, hook, reason, false);
 		return reason;
 	}
+	dry_open(&f->orig, FW_OPENS_SETTLED, r->gen);
 	if (ct) {
 		ct_stamp(p, ctx, hook, now, r->head);
 		remember_flow(p, hook, r->gen, &f->orig, FW_EVENT_ADOPT);
@@ -190,7 +199,7 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
 		ct_find(p, ctx, hook, r->head);
-		if (hook == FW_HOOK_EGRESS && unlikely(f->announces))
+		if (!is_dry && hook == FW_HOOK_EGRESS && unlikely(f->announces))
 			(void)expect_note(ctx);
 		return;
 	}

@@ -31,6 +31,8 @@
 
 #include "kern/host.h"
 
+#include "kern/dry.h"
+
 #include "kern/classify.h"
 #include "kern/events.h"
 #include "kern/pressure.h"
@@ -189,6 +191,8 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 		return finish(p, hook, reason);
 	if (!may_answer(p))
 		return finish(p, hook, FW_REASON_DROP_REJECT_LIMIT);
+	if (is_dry)
+		return finish(p, hook, FW_REASON_DROP_REJECT);
 	answer = reject(skb, p, hook);
 	drop = finish(p, hook, FW_REASON_DROP_REJECT);
 	return answer < 0 ? drop : answer;

@@ -3,19 +3,10 @@
 /* The note that XDP leaves for TC ingress (struct fw_meta). */
 #pragma once
 
-/* False: TC will judge the packet itself. */
-static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
-				       enum fw_reason reason, __u32 gen)
+static __always_inline void meta_fill(struct fw_meta *m, __u32 hash,
+				      const struct pkt *p,
+				      enum fw_reason reason, __u32 gen)
 {
-	__u32 hash = pkt_hash(p);
-	struct fw_meta *m;
-
-	/* a driver without metadata */
-	if (bpf_xdp_adjust_meta(xdp, -(int)sizeof(*m)))
-		return false;
-	m = (void *)(long)xdp->data_meta;
-	if ((void *)(m + 1) > (void *)(long)xdp->data)
-		return false;
 	m->cookie = fw_cookie;
 	m->hash = hash;
 	m->gen = gen;
@@ -25,6 +16,28 @@ static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 	m->verdict = p->res.verdict;
 	m->flags = p->res.flags;
 	__builtin_memset(m->pad, 0, sizeof(m->pad));
+}
+
+/* False: TC will judge the packet itself. */
+static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
+				       enum fw_reason reason, __u32 gen)
+{
+	__u32 hash = pkt_hash(p);
+	struct fw_meta *m;
+
+	if (is_dry) {
+		m = dry_meta();
+		if (m)
+			meta_fill(m, hash, p, reason, gen);
+		return m;
+	}
+	/* a driver without metadata */
+	if (bpf_xdp_adjust_meta(xdp, -(int)sizeof(*m)))
+		return false;
+	m = (void *)(long)xdp->data_meta;
+	if ((void *)(m + 1) > (void *)(long)xdp->data)
+		return false;
+	meta_fill(m, hash, p, reason, gen);
 	return true;
 }
 
@@ -37,8 +50,13 @@ static __noinline bool meta_read(struct __sk_buff *skb, const struct pkt *p,
 {
 	const struct fw_meta *m = (void *)(long)skb->data_meta;
 
-	if ((void *)(m + 1) > (void *)(long)skb->data)
+	if (is_dry) {
+		m = dry_meta();
+		if (!m)
+			return false;
+	} else if ((void *)(m + 1) > (void *)(long)skb->data) {
 		return false;
+	}
 	*ret = *m;
 	return ret->cookie == fw_cookie && ret->gen == gen &&
 	       ret->hash == pkt_hash(p);

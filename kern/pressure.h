@@ -36,7 +36,8 @@ static __always_inline bool pressure_refuses_next(void)
 		return false;
 	if (p->room <= 0)
 		return true;
-	__sync_fetch_and_add(&p->room, -1);
+	if (!is_dry)
+		__sync_fetch_and_add(&p->room, -1);
 	return false;
 }
 

@@ -23,8 +23,11 @@ static __always_inline void count(const struct pkt *p, const enum fw_hook hook,
 				  enum fw_reason reason)
 {
 	__u32 index = p->base.stats + FW_STATS_INDEX(p->slot, hook, reason);
-	struct fw_counter *c = bpf_map_lookup_elem(&stats, &index);
+	struct fw_counter *c;
 
+	if (is_dry)
+		return;
+	c = bpf_map_lookup_elem(&stats, &index);
 	if (!c)
 		return;
 	c->packets++;
@@ -38,6 +41,9 @@ static __always_inline void count_rule(const struct pkt *p, __u32 slot,
 	struct fw_rule_counter *c;
 	__u32 index = p->base.rule_stats + slot;
 
+	dry_decided(slot);
+	if (is_dry)
+		return;
 	c = bpf_map_lookup_elem(&rule_stats, &index);
 	if (!c)
 		return;
@@ -59,7 +65,8 @@ static __always_inline int finish(struct pkt *p, const enum fw_hook hook,
 	bool drop = reason_is_drop(reason);
 
 	count(p, hook, reason);
-	if (unlikely(drop && is_watched()) && !p->logged)
+	dry_finish(p, hook, reason);
+	if (!is_dry && unlikely(drop && is_watched()) && !p->logged)
 		(void)event_packet(p, FW_EVENT_DROP, hook, reason, 0);
 	return action(hook, drop);
 }

@@ -56,6 +56,8 @@ static __always_inline struct fw_xflow *xflow_get(const struct fw_tuple *t,
 
 static __always_inline void xflow_delete(const struct fw_tuple *t)
 {
+	if (is_dry)
+		return;
 	(void)bpf_map_delete_elem(&xflows, t);
 	(void)bpf_map_delete_elem(&xflows_answered, t);
 }
@@ -89,6 +91,8 @@ xflow_look(const struct pkt *p, const struct fw_tuple *t,
 static __always_inline void xflow_move(struct fw_xflow *x, const struct flow *f,
 				       __u64 now, __u64 life)
 {
+	if (is_dry)
+		return;
 	if (unlikely(x->gen != f->gen)) /* kept */
 		x->gen = f->gen;
 	/* an eighth is gone, or more is left than new rules give */
@@ -117,8 +121,10 @@ static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
 
 	tuple_reverse(&turned, t);
 	x = xflow_look(p, t, &turned, now, &reply);
-	if (!x)
+	if (!x) {
+		(void)dry_find(f, t);
 		return;
+	}
 	f->found = true;
 	f->reply = reply;
 	f->answered = reply || x->replied;
@@ -145,8 +151,11 @@ static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
 		.gen = gen,
 		.dir = p->key.dir,
 	};
-	struct fw_xflow *old = xflow_get(t, now);
+	struct fw_xflow *old;
 
+	if (is_dry)
+		return;
+	old = xflow_get(t, now);
 	if (old) {
 		/* in its place: another CPU may count */
 		old->expires_ns = x.expires_ns;
