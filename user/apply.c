@@ -1004,6 +1004,11 @@ size_t fw_apply_self_count(const struct fw_apply *apply)
 	return fw_ifaces_self_count(apply->ifaces);
 }
 
+const struct fw_ifaces *fw_apply_links(const struct fw_apply *apply)
+{
+	return apply->ifaces;
+}
+
 const char *fw_apply_ifname(const struct fw_apply *apply, uint32_t ifindex)
 {
 	const struct fw_link *link = fw_ifaces_by_index(apply->ifaces, ifindex);

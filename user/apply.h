@@ -14,6 +14,7 @@
 #include "user/datapath.h"
 
 struct fw_apply;
+struct fw_ifaces;
 struct fw_loop;
 
 /* One declared interface as it is now. */
@@ -168,6 +169,9 @@ void fw_apply_watch(const struct fw_apply *apply, bool on);
 
 /** @brief Number of own addresses known. */
 size_t fw_apply_self_count(const struct fw_apply *apply);
+
+/** @brief The interfaces of this namespace, borrowed. */
+const struct fw_ifaces *fw_apply_links(const struct fw_apply *apply);
 
 /** @brief Interface name by index, from the rtnetlink cache, or NULL. */
 const char *fw_apply_ifname(const struct fw_apply *apply, uint32_t ifindex);

@@ -8,6 +8,7 @@
 
 #include "user/budgets.h"
 #include "user/cthooks.h"
+#include "user/explainer.h"
 #include "user/fill.h"
 #include "user/log.h"
 #include "user/modules.h"
@@ -55,6 +56,7 @@ static int count_records(struct fw_daemon *daemon, char **reterr)
 /* What uses the maps and watches the interfaces. */
 static void stop_parts(struct fw_daemon *daemon)
 {
+	fw_explainer_free(take_ptr(daemon->explainer));
 	fw_upkeep_free(take_ptr(daemon->upkeep));
 	fw_fill_free(take_ptr(daemon->fill));
 	fw_budgets_free(take_ptr(daemon->budgets));

@@ -18,6 +18,7 @@
 #include "user/paths.h"
 
 struct fw_budgets;
+struct fw_explainer;
 struct fw_fill;
 struct fw_loop;
 struct fw_metrics;
@@ -41,6 +42,7 @@ struct fw_daemon {
 	struct fw_fill *fill;
 	struct fw_upkeep *upkeep;
 	struct fw_budgets *budgets;
+	struct fw_explainer *explainer; /* NULL until somebody asks */
 
 	struct fw_control *control;
 	struct fw_rulelog *rulelog;
@@ -107,6 +109,8 @@ void fw_handle_monitor(void *data, struct fw_request *request,
 		       const json_t *args);
 void fw_handle_flows_kill(void *data, struct fw_request *request,
 			  const json_t *args);
+void fw_handle_explain(void *data, struct fw_request *request,
+		       const json_t *args);
 void fw_handle_sets(void *data, struct fw_request *request, const json_t *args);
 void fw_handle_set_replace(void *data, struct fw_request *request,
 			   const json_t *args);

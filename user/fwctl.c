@@ -14,6 +14,7 @@
 #define TAKES_ALL     0x4u
 #define TAKES_WIDE    0x8u
 #define TAKES_FILE    0x10u
+#define TAKES_FRAME   0x40u
 #define TAKES_WORDS   0x20u /* any number, from the operand on; none is fine */
 
 static const struct command {
@@ -35,6 +36,8 @@ static const struct command {
 	  "give a set of the running rules other content", fw_cmd_set_replace },
 	{ "monitor", "[FILTER]", TAKES_WORDS,
 	  "drops, flows or all, as they happen", fw_cmd_monitor },
+	{ "explain", "PACKET", TAKES_FRAME | TAKES_WORDS,
+	  "what would become of a packet now, and why", fw_cmd_explain },
 	{ "flows kill", "FILTER", TAKES_WORDS, "end flows at once",
 	  fw_cmd_flows_kill },
 	{ "status", NULL, TAKES_ALL, "what runs where, and what it has done",
@@ -60,6 +63,9 @@ static const struct {
 	{ "-p, --print", "check: print the canonical form of the rules" },
 	{ "--dry-run", "load, set replace: check, change nothing" },
 	{ "--file FILE", "set replace: the content, one entry a line" },
+	{ "--hex BYTES", "explain: a frame in place of a description" },
+	{ "--pcap FILE", "explain: a frame of a capture file" },
+	{ "--frame N", "explain: which one, from 1 on" },
 	{ "--all", "status: also what is zero and what is passed" },
 	{ "--wide", "show flows: state of replies, mark and table too" },
 	{ "-j, --json", "print JSON" },
@@ -209,6 +215,9 @@ enum {
 	OPT_ALL,
 	OPT_WIDE,
 	OPT_FILE,
+	OPT_HEX,
+	OPT_PCAP,
+	OPT_FRAME,
 	OPT_RUN_DIR,
 	OPT_PIN_DIR,
 	OPT_VERSION,
@@ -221,6 +230,9 @@ static const struct option long_options[] = {
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ "wide", no_argument, NULL, OPT_WIDE },
 	{ "file", required_argument, NULL, OPT_FILE },
+	{ "hex", required_argument, NULL, OPT_HEX },
+	{ "pcap", required_argument, NULL, OPT_PCAP },
+	{ "frame", required_argument, NULL, OPT_FRAME },
 	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
 	{ "pin-dir", required_argument, NULL, OPT_PIN_DIR },
 	{ "help", no_argument, NULL, 'h' },
@@ -249,6 +261,15 @@ static int take_option(int c, struct fw_cli *cli)
 		return -1;
 	case OPT_FILE:
 		cli->file = optarg;
+		return -1;
+	case OPT_HEX:
+		cli->hex = optarg;
+		return -1;
+	case OPT_PCAP:
+		cli->pcap = optarg;
+		return -1;
+	case OPT_FRAME:
+		cli->frame = optarg;
 		return -1;
 	case OPT_RUN_DIR:
 		cli->run_dir = optarg;
@@ -281,6 +302,9 @@ static bool check_options(const struct command *command,
 		{ cli->all, TAKES_ALL, "--all" },
 		{ cli->wide, TAKES_WIDE, "--wide" },
 		{ cli->file, TAKES_FILE, "--file" },
+		{ cli->hex, TAKES_FRAME, "--hex" },
+		{ cli->pcap, TAKES_FRAME, "--pcap" },
+		{ cli->frame, TAKES_FRAME, "--frame" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {

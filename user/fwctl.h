@@ -20,7 +20,10 @@ struct fw_cli {
 	bool dry_run;
 	bool all;
 	bool wide;
-	const char *file;    /* of --file; NULL: not given */
+	const char *file; /* of --file; NULL: not given */
+	const char *hex;  /* of --hex, --pcap and --frame, the same */
+	const char *pcap;
+	const char *frame;
 	const char *operand; /* NULL: none was given */
 	const char *const
 		*words; /* all of them, of a command that takes several */
@@ -36,6 +39,7 @@ enum fw_exit fw_cmd_status(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_rules(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli);
 enum fw_exit fw_cmd_monitor(struct fw_cli *cli);
+enum fw_exit fw_cmd_explain(struct fw_cli *cli);
 enum fw_exit fw_cmd_flows_kill(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_sets(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli);

@@ -27,6 +27,7 @@ const struct fw_verb fw_daemon_verbs[] = {
 	{ "flows", fw_handle_flows },
 	{ "flows-kill", fw_handle_flows_kill },
 	{ "monitor", fw_handle_monitor },
+	{ "explain", fw_handle_explain },
 	{ "sets", fw_handle_sets },
 	{ "set-replace", fw_handle_set_replace },
 };

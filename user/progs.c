@@ -202,11 +202,16 @@ static uint32_t kernel_hz(void)
 	return (uint32_t)((1000000000 + ts.tv_nsec / 2) / ts.tv_nsec);
 }
 
+static int make_cookie(uint64_t *ret)
+{
+	return getrandom(ret, sizeof(*ret), 0) == sizeof(*ret) ? 0 : -EIO;
+}
+
 static int set_knobs(struct fwctl_bpf *skel)
 {
 	uint64_t cookie;
 
-	if (getrandom(&cookie, sizeof(cookie), 0) != sizeof(cookie))
+	if (make_cookie(&cookie) < 0)
 		return -EIO;
 	skel->rodata->fw_cookie = cookie;
 	skel->rodata->fw_hz = kernel_hz();
@@ -232,14 +237,14 @@ int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots, char **reterr)
 }
 
 /* Load with the messages of libbpf kept, and explain them if it fails. */
-static int load_skel(struct fwctl_bpf *skel, char **reterr)
+static int load_skel(struct bpf_object_skeleton *skel, char **reterr)
 {
 	char *text = NULL;
 	size_t len = 0;
 	int r;
 
 	load_log = open_memstream(&text, &len);
-	r = fwctl_bpf__load(skel);
+	r = bpf_object__load_skeleton(skel);
 	if (load_log && fclose(load_log) == 0 && r < 0)
 		explain_load(r, text, reterr);
 	load_log = NULL;
@@ -296,11 +301,61 @@ int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 	if (r >= 0 && maps)
 		r = reuse_maps(skel, maps);
 	if (r >= 0)
-		r = load_skel(skel, reterr);
+		r = load_skel(skel->skeleton, reterr);
 	if (r == 0)
 		r = put_bases(skel, size->slots, reterr);
 	if (r < 0) {
 		fwctl_bpf__destroy(skel);
+		return r;
+	}
+	*ret = skel;
+	return 0;
+}
+
+/* ---- those that only explain ------------------------------------------------ */
+
+struct bpf_program *fw_progs_get_dry(const struct dry_bpf *skel,
+				     enum fw_hook hook)
+{
+	return bpf_object__find_program_by_name(skel->obj, prog_names[hook]);
+}
+
+static int reuse_dry_maps(const struct dry_bpf *skel,
+			  const int maps[FW_MAP_MAX])
+{
+	struct bpf_map *map;
+	int r = 0;
+
+	for (int i = 0; i < FW_MAP_MAX && r == 0; i++) {
+		map = i == FW_MAP_HOST ? skel->maps.bss
+				       : bpf_object__find_map_by_name(
+						 skel->obj, map_names[i]);
+		r = map ? bpf_map__reuse_fd(map, maps[i]) : -ENOENT;
+	}
+	return r;
+}
+
+int fw_progs_load_dry(uint32_t image_size, const int maps[FW_MAP_MAX],
+		      struct dry_bpf **ret, char **reterr)
+{
+	struct dry_bpf *skel;
+	uint64_t cookie;
+	int r;
+
+	skel = dry_bpf__open();
+	if (!skel)
+		return -errno;
+	r = make_cookie(&cookie);
+	if (r == 0) {
+		skel->rodata->fw_cookie = cookie;
+		skel->rodata->fw_hz = kernel_hz();
+		skel->rodata->fw_image_mask = image_size - 1;
+		r = reuse_dry_maps(skel, maps);
+	}
+	if (r == 0)
+		r = load_skel(skel->skeleton, reterr);
+	if (r < 0) {
+		dry_bpf__destroy(skel);
 		return r;
 	}
 	*ret = skel;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "user/datapath.h"
+#include "user/dryskel.h"
 #include "user/skel.h"
 
 /** @brief Take over what libbpf prints; once, before anything else here. */
@@ -40,3 +41,19 @@ int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots,
  */
 int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 		  struct fwctl_bpf **ret, char **reterr);
+
+/** @brief A program of fw_progs_load_dry(), borrowed. */
+struct bpf_program *fw_progs_get_dry(const struct dry_bpf *skel,
+				     enum fw_hook hook);
+
+/**
+ * @brief Load the programs that only explain, beside those that filter.
+ *
+ * @param image_size  what these work with
+ * @param maps        all of theirs, by enum fw_map
+ * @param ret         the object; dry_bpf__destroy()
+ * @param reterr      on failure one line for the user, malloc()ed
+ * @return 0, or a negative errno
+ */
+int fw_progs_load_dry(uint32_t image_size, const int maps[FW_MAP_MAX],
+		      struct dry_bpf **ret, char **reterr);

@@ -42,8 +42,9 @@ enum fw_exit {
 	FW_EXIT_REQUEST = 1, /* the rule file or the request is wrong */
 	FW_EXIT_USAGE = 2,   /* wrong usage of the command line */
 	FW_EXIT_NO_DAEMON =
-		3,	    /* none reached or started, or nothing is loaded */
-	FW_EXIT_KERNEL = 4, /* the kernel refused */
+		3,	     /* none reached or started, or nothing is loaded */
+	FW_EXIT_KERNEL = 4,  /* the kernel refused */
+	FW_EXIT_DROPPED = 5, /* explain: the packet would not be let through */
 };
 
 /* Bytes on their way in or out; data[head..len) are still to be used. */

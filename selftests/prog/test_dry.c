@@ -230,7 +230,7 @@ static void explain(const struct random_packet *p, enum fw_hook hook,
 
 /*
  * Explained, then done. 0: both say the same, and the packet goes on; 1: it ends here;
- * -1: they do not. How many rejects have been sent a moment ago nobody is told.
+ * -1: they do not. How many rejects there may be is a matter of the moment.
  */
 static int one_hook(uint64_t seed, const struct random_packet *p,
 		    enum fw_hook hook, const struct way *way)
@@ -238,6 +238,7 @@ static int one_hook(uint64_t seed, const struct random_packet *p,
 	bool egress = hook == FW_HOOK_EGRESS;
 	const struct fw_explained_hook *said;
 	struct fw_explained e;
+	enum fw_reason reason;
 	struct outcome o;
 	int action;
 
@@ -247,14 +248,16 @@ static int one_hook(uint64_t seed, const struct random_packet *p,
 		harness_run(&h, hook, egress ? (unsigned int)way->out : way->in,
 			    egress ? (int)way->in : -1, p->frame, p->len, &o),
 		0);
-	if (o.reason == FW_REASON_DROP_REJECT_LIMIT &&
-	    said->reason == FW_REASON_DROP_REJECT)
+	reason = (enum fw_reason)said->reason;
+	if (reason == FW_REASON_DROP_REJECT_LIMIT)
+		reason = FW_REASON_DROP_REJECT;
+	if (o.reason == FW_REASON_DROP_REJECT_LIMIT)
 		o.reason = FW_REASON_DROP_REJECT;
 	seen[hook][o.reason]++;
 	/* where a reject is really sent the packet goes another way */
 	if (o.reason == FW_REASON_DROP_REJECT)
 		o.action = action;
-	if (o.n_reasons == 1 && said->has_run && said->reason == o.reason &&
+	if (o.n_reasons == 1 && said->has_run && reason == o.reason &&
 	    said->slot == o.slot && action == o.action)
 		return fw_reason_is_drop(o.reason);
 	print_case(seed, p, hook, way);

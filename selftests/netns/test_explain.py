@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""fwctl explain: each packet is explained before it is sent, and fares as was said.
+
+The hosts on both sides hear nothing, so that what is counted is what is sent.
+"""
+
+import collections
+import itertools
+import json
+import os
+import random
+import struct
+import time
+
+import pytest
+
+from lab import bpf
+from lab.lab import CLIENT, CLIENT_MAC, REASONS, SERVER, WAN, WAN_MAC
+from lab.netns import wait_for
+from lab.packets import (BAD, TAGS, TCP, UDP, Ether, IPOption, Raw, echo_reply, echo_request,
+                         fragment, frame, from_server, icmp_error, ip)
+from lab.traffic import ping
+
+both = pytest.mark.parametrize("family", [4, 6])
+all_modes = pytest.mark.modes("xdp", "tc", "xdp-generic")
+ACCEPT = "default in accept\ndefault out accept\ndefault forward accept\n"
+DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
+RULES = (DENY + "set blocked { 192.0.2.66, 2001:db8:1::66 }\n"
+         "drop stateless in from @blocked label blocked\n"
+         "drop stateless forward from @blocked label blocked-through\n"
+         "accept stateless forward proto udp to port 9 label nine\n"
+         "accept stateless in proto udp to port 9 label nine-in\n"
+         "accept forward wan -> lan proto { tcp, udp } to port { 22, 53, 80 } label services\n"
+         "accept forward proto icmp type echo-request label pings\n"
+         "accept in on wan proto { tcp, udp } to self port { 22, 53 } label to-us\n"
+         "accept in proto icmp type echo-request label pings-in\n"
+         "reject forward proto tcp to port 25 label no-mail\n"
+         "accept forward proto sctp label sctp log\n"
+         "accept out label out\n")
+OTHER_SIDE = {"fw-wan": "fw-lan", "fw-lan": "fw-wan"}
+PACKETS = 1000 if os.environ.get("FWCTL_EVERY") else 400  # in each mode
+ports = itertools.count(41000)
+
+
+class Explained:
+    """What `fwctl explain` says of one packet."""
+
+    def __init__(self, result):
+        self.exit, self.json = result.exit, json.loads(result.out) if result.out else None
+
+    @property
+    def counts(self):
+        """How each hook would count it: {(interface, hook, reason): 1}."""
+        return collections.Counter((step["interface"], step["hook"], step["reason"])
+                                   for step in self.json["steps"])
+
+    @property
+    def drops(self):
+        """The reason it is dropped for, or None."""
+        last = self.json["steps"][-1]
+        return last["reason"] if REASONS[last["reason"]] else None
+
+    def __repr__(self):
+        return json.dumps(self.json, indent=1)
+
+
+def explain(lab, *words):
+    """Explain a packet; the exit status says what the verdict does."""
+    said = Explained(lab.fwctl("explain", "--json", *words, check=False))
+    assert said.exit == (0 if said.json["verdict"] == "accept" else 5), said
+    return said
+
+
+def explain_frame(lab, data, iface="fw-wan"):
+    """The same of the bytes of a frame that comes in."""
+    return explain(lab, "--hex", data.hex(), "in", iface)
+
+
+def of_packet(counters, iface):
+    """Without what this host says itself: it answers where the packet came from."""
+    noise = ("non-ip", "essential", "own-reply")
+    return {k: v for k, v in counters.values.items()
+            if k[2] not in noise and k[:2] != (iface, "egress") and
+            k[:2] not in ((OTHER_SIDE[iface], "xdp"), (OTHER_SIDE[iface], "ingress"))}
+
+
+def told(lab, counts):
+    """Whether TC finds the metadata of generic XDP is the kernel's affair."""
+    def reason(hook, name):
+        is_open = lab.mode == "xdp-generic" and hook == "ingress" and not REASONS[name]
+        return "accept" if is_open else name
+    return {(iface, hook, reason(hook, name)): n for (iface, hook, name), n in counts.items()
+            if name not in ("non-ip", "essential")}
+
+
+def agree(lab, data, iface="fw-wan"):
+    """Explain a frame, send it: it is counted as was said. Returns what was said."""
+    said = explain_frame(lab, data, iface)
+    before = lab.counters()
+    sender = lab.client if iface == "fw-wan" else lab.server
+    sender.send_raw("eth0", [data])
+    expected = told(lab, said.counts)
+    try:
+        gained = lab.gain(before, lambda c: told(lab, of_packet(c, iface)) == expected)
+    except AssertionError as error:
+        raise AssertionError(f"{data.hex()}: {error}\n{said}") from None
+    assert gained is not None
+    return said
+
+
+def wait_for_silence(lab, silence=1.5):
+    """Hosts say which groups they are in once more when an interface changes."""
+    last, since = None, time.monotonic()
+    while time.monotonic() - since < silence:
+        now = lab.counters().values
+        if now != last:
+            last, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def deaf(module_lab):
+    """Client and server know their neighbours, and hear nothing any more."""
+    lab = module_lab
+    lab.load(ACCEPT, mode="tc")
+    fds = []
+    for family in (4, 6):
+        assert ping(lab.client, SERVER[family]) and ping(lab.client, WAN[family])
+    for ns in (lab.client, lab.server):
+        with ns.inside():
+            program = bpf.program(bpf.XDP, bpf.XDP_DROP)
+            fds += [program, bpf.attach_xdp(program, "eth0")]
+    wait_for_silence(lab)
+    yield lab
+    for fd in fds:
+        os.close(fd)
+
+
+@pytest.fixture
+def quiet(lab, deaf):
+    """The lab of a test whose hosts hear nothing."""
+    assert deaf is lab
+    return lab
+
+
+# ---- it does what it says ------------------------------------------------------------------
+
+
+@all_modes
+@pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS.keys())
+@both
+def test_bad_packets(quiet, family, tags):
+    """All that no rule can allow, for its reason, at the first hook."""
+    quiet.load_once(ACCEPT)
+    for bad in BAD:
+        if family in bad.families:
+            said = agree(quiet, frame(bad.build(family), tags))
+            assert said.drops == bad.reason, (bad.name, said)
+            assert len(said.json["steps"]) == 1
+
+
+def random_addresses(rng, family):
+    """Source, destination and by which interface the packet comes in."""
+    client, server = CLIENT[family], SERVER[family]
+    blocked = {4: "192.0.2.66", 6: "2001:db8:1::66"}[family]
+    return rng.choice([(client, server, "fw-wan")] * 6 + [(server, client, "fw-lan")] * 4 +
+                      [(client, WAN[family], "fw-wan")] * 3 + [(blocked, server, "fw-wan"),
+                                                               (blocked, WAN[family], "fw-wan"),
+                                                               (WAN[family], server, "fw-wan"),
+                                                               (server, server, "fw-wan")])
+
+
+def random_layer(rng, family, src, dst):
+    """What IP carries; few ports, so that flows go on."""
+    port = rng.choice([9, 22, 22, 25, 53, 53, 80, 81])
+    sport = rng.choice([9, 40001, 40002])
+    if dst == CLIENT[family]:
+        port, sport = sport, port
+    kind = rng.randrange(10)
+    if kind < 4:
+        flags = rng.choice(["S", "S", "S", "S", "SA", "SA", "A", "A", "PA", "FA", "R", "RA",
+                            "FPU", "SF"])
+        return TCP(sport=sport, dport=port, flags=flags, seq=1000, ack=1)
+    if kind < 7:
+        return UDP(sport=sport, dport=port)
+    if kind < 8:
+        reply = rng.randrange(2)
+        return (echo_reply if reply else echo_request)(family, 5, src=src, dst=dst).payload
+    quoted = ip(family, src=dst, dst=src) / rng.choice([TCP, UDP])(sport=port, dport=sport)
+    return icmp_error(family, quoted, src, dst).payload
+
+
+def random_frame(rng, family):
+    """The bytes of a frame, and by which interface it comes in."""
+    src, dst, iface = random_addresses(rng, family)
+    packet = ip(family, src, dst) / random_layer(rng, family, src, dst)
+    if rng.randrange(12) == 0:
+        offset = rng.choice([0, 2, 40])
+        packet = fragment(family, offset, offset == 0,
+                          struct.pack("!HHHH", 40001, 53, 400, 0) + bytes(16),
+                          rng.randrange(3), src=src, dst=dst)
+    tags = (10,) if rng.randrange(8) == 0 else ()
+    return (frame if iface == "fw-wan" else from_server)(packet, tags), iface
+
+
+@all_modes
+@pytest.mark.slow
+def test_random_packets(quiet):
+    """Packets of flows that come and go, both ways, through and to this host."""
+    quiet.load(RULES)
+    rng = random.Random(quiet.mode)
+    seen = collections.Counter()
+    for i in range(PACKETS):
+        if i == PACKETS // 2:
+            # flows of the rules before are judged again, some are denied
+            quiet.load(RULES.replace("{ 22, 53, 80 }", "{ 53, 80 }"))
+        data, iface = random_frame(rng, rng.choice([4, 6]))
+        said = agree(quiet, data, iface)
+        seen.update(step["reason"] for step in said.json["steps"])
+    print(seen)
+    for reason in ("established", "new", "rule", "default", "tcp-no-syn", "related",
+                   "stateless", "icmp-unrelated", "fragment-orphan", "reject"):
+        assert seen[reason], reason
+
+
+@both
+def test_reload_cuts(quiet, family):
+    """A flow that new rules deny; and the packet behind, whose flow is gone."""
+    rule = "accept forward wan -> lan proto tcp to port 22 label ssh\n"
+    quiet.load(DENY + rule)
+    port = next(ports)
+    opens = frame(ip(family) / TCP(sport=port, dport=22, flags="S"))
+    said = agree(quiet, opens)
+    assert [s["opens"] for s in said.json["steps"] if s["opens"]] == ["fwctl"], said
+    assert agree(quiet, opens).json["reason"] == "established"
+    quiet.load(DENY)
+    assert agree(quiet, opens).drops == "reload"
+    assert agree(quiet, opens).drops in ("default", "reload")
+
+
+@both
+def test_options_that_drop(quiet, family):
+    """What an option drops: fragments, IP options, frames that are no IP."""
+    quiet.load(ACCEPT + "option fragments drop\noption ip-options drop\noption non-ip drop\n")
+    head = struct.pack("!HHHH", 1, 53, 1000, 0) + bytes(56)
+    assert agree(quiet, frame(fragment(family, 0, True, head))).drops == "fragment-option"
+    alien = bytes(Ether(src=CLIENT_MAC, dst=WAN_MAC, type=0x88b5) / Raw(bytes(50)))
+    assert agree(quiet, alien).drops == "non-ip-drop"
+    if family == 4:
+        packet = ip(4, options=[IPOption(b"\x94\x04\x00\x00")]) / UDP(sport=1, dport=53)
+        assert agree(quiet, frame(packet)).drops == "ip-options-drop"
+    deep = frame(ip(family) / UDP(sport=1, dport=53), (30, 20, 10))
+    assert agree(quiet, deep).drops == "vlan-depth"
+
+
+@both
+def test_antispoof(quiet, family):
+    """An address of the other side."""
+    quiet.load(ACCEPT + "antispoof on wan strict\n")
+    other = {4: "198.51.100.77", 6: "2001:db8:2::77"}[family]
+    packet = ip(family, src=other, dst=WAN[family]) / UDP(sport=1, dport=53)
+    assert agree(quiet, frame(packet)).drops == "antispoof"
+
+
+@both
+def test_fragments(quiet, family):
+    """The first lets others in, one that overlaps it is dropped."""
+    quiet.load(ACCEPT)
+    head = struct.pack("!HHHH", next(ports), 53, 1000, 0) + bytes(56)
+    ident = next(ports)
+
+    def part(offset, more):
+        return frame(fragment(family, offset, more, head if offset == 0 else bytes(64), ident))
+    assert agree(quiet, part(8, True)).drops == "fragment-orphan"
+    assert agree(quiet, part(0, True)).json["verdict"] == "accept"
+    assert agree(quiet, part(8, True)).json["steps"][-1]["reason"] == "fragment"
+    assert agree(quiet, part(4, True)).drops == "fragment-bad"
+
+
+@both
+def test_established_by_the_other_side(quiet, family):
+    """An answer, of which the flow is shown as it is."""
+    quiet.load(DENY + "accept forward wan -> lan proto udp to port 53 label dns\n")
+    port = next(ports)
+    agree(quiet, frame(ip(family) / UDP(sport=port, dport=53)))
+    answer = from_server(ip(family, SERVER[family], CLIENT[family]) / UDP(sport=53, dport=port))
+    said = agree(quiet, answer, "fw-lan")
+    flow = said.json["steps"][0]["flow"]
+    assert flow["is_reply"] and flow["original"]["source_port"] == port, said
+    wait_for(lambda: explain_frame(quiet, answer, "fw-lan").json["steps"][0]["flow"].get("rule")
+             == "dns")
+
+
+# ---- and does nothing ------------------------------------------------------------------------
+
+
+@all_modes
+def test_nothing_is_counted(quiet):
+    """Neither packets nor rules nor flows; nothing is logged, no monitor sees a thing."""
+    quiet.load(RULES)
+    for family in (4, 6):
+        agree(quiet, frame(ip(family) / TCP(sport=next(ports), dport=22, flags="S")))
+
+    def picture():
+        strip = [" ".join(w for w in line.split() if not w.isdigit())
+                 for line in quiet.conntrack()]
+        return quiet.counters().values, quiet.show("rules"), sorted(strip)
+    before, log = picture(), quiet.daemon_log()
+    rng = random.Random(7)
+    for _ in range(40):
+        data, iface = random_frame(rng, rng.choice([4, 6]))
+        explain_frame(quiet, data, iface)
+    explain(quiet, "in fw-wan sctp 192.0.2.2 to 198.51.100.2")
+    assert picture() == before
+    assert quiet.daemon_log() == log
+
+
+# ---- what is said -----------------------------------------------------------------------------
+
+
+def test_rule_set_and_line(quiet):
+    """The rule, where it stands, the set that it names; for people, too."""
+    quiet.load(RULES)
+    said = explain(quiet, "in fw-wan tcp 192.0.2.66 to 198.51.100.2:80")
+    step = said.json["steps"][-1]
+    assert said.drops == "rule" and step["rule"] == "blocked-through"
+    assert step["source"] == "drop stateless forward from @blocked label blocked-through"
+    assert step["file"].endswith("rules.conf") and step["line"] == 8
+    assert [s["name"] for s in step["sets"]] == ["blocked"]
+    text = quiet.fwctl("explain", "in fw-wan tcp 192.0.2.66 to 198.51.100.2:80", check=False).out
+    assert "rules.conf:8: drop stateless forward from @blocked" in text, text
+    assert "set @blocked" in text and "dropped: rule" in text, text
+
+
+def test_log_reject_and_route(quiet):
+    """What else would happen."""
+    quiet.load(RULES)
+    said = explain(quiet, "in fw-wan sctp 192.0.2.2 to 198.51.100.2")
+    assert any(s.get("logged") for s in said.json["steps"]), said
+    assert said.json["route"] == {"kind": "forward", "interface": "fw-lan", "error": None}
+    said = explain(quiet, "in fw-wan tcp 192.0.2.2 to 198.51.100.2:25")
+    assert said.json["verdict"] == "reject" and said.drops == "reject"
+    said = explain(quiet, "in fw-wan tcp 192.0.2.2 to 192.0.2.1:22")
+    assert said.json["route"]["kind"] == "local"
+    said = explain(quiet, "in fw-wan tcp 192.0.2.2 to 198.51.100.2:80 ttl 1")
+    assert said.json["route"]["kind"] == "none" and "TTL" in said.json["notes"][0]
+    said = explain(quiet, "out fw-wan udp 192.0.2.1 to 192.0.2.2:53")
+    assert [s["hook"] for s in said.json["steps"]] == ["egress"]
+    assert said.json["steps"][0]["rule"] == "out"
+
+
+def test_words_are_the_frame(quiet, tmp_path):
+    """A description, the bytes of it and a capture file of it are one."""
+    quiet.load(RULES)
+    words = explain(quiet, "in fw-wan udp 192.0.2.2:41000 to 198.51.100.2:53 vlan 10")
+    data = frame(ip(4) / UDP(sport=41000, dport=53), (10,))
+    by_hex = explain_frame(quiet, data)
+    path = tmp_path / "one.pcap"
+    head = struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1)
+    other = bytes(60)
+    path.write_bytes(head + b"".join(struct.pack("<IIII", 0, 0, len(d), len(d)) + d
+                                     for d in (other, data)))
+    by_file = explain(quiet, "--pcap", path, "--frame", "2", "in", "fw-wan")
+    assert words.json["steps"] == by_hex.json["steps"] == by_file.json["steps"]
+    done = quiet.fwctl("explain", "--pcap", path, "--frame", "3", "in", "fw-wan", check=False)
+    assert done.exit == 2 and "fewer frames" in done.err
+
+
+@pytest.mark.parametrize("words, complaint, caret", [
+    ("fw-wan tcp 192.0.2.2 to 192.0.2.1:22", "begin with 'in' or 'out'", "fw-wan"),
+    ("in fw-wan foo 192.0.2.2 to 192.0.2.1", "what protocol?", "foo"),
+    ("in fw-wan tcp 192.0.2.300 to 192.0.2.1:22", "this is no address", "192.0.2.300"),
+    ("in fw-wan tcp 192.0.2.2 -", "the shell has taken", "-"),
+    ("in fw-wan tcp 192.0.2.2 to 192.0.2.1:22 flags syn,foo", "flags takes", "syn,foo"),
+    ("in fw-wan udp 192.0.2.2 to 2001:db8::1", "not of one family", "2001:db8::1"),
+])
+def test_mistakes(quiet, words, complaint, caret):
+    """What is wrong is shown, and what would be right."""
+    done = quiet.fwctl("explain", words, check=False)
+    assert done.exit == 2 and complaint in done.err, done
+    assert done.err.splitlines()[-1].strip() == "^" + "~" * (len(caret) - 1), done
+
+
+def test_refusals(quiet):
+    """An interface that is not there; one that has no programs lets all through."""
+    quiet.load(RULES)
+    done = quiet.fwctl("explain", "in nowhere udp 192.0.2.2 to 192.0.2.1:53", check=False)
+    assert done.exit == 1 and "no interface is called 'nowhere'" in done.err
+    said = explain(quiet, "in lo udp 127.0.0.1 to 127.0.0.1:53")
+    assert not said.json["steps"] and "no program of fwctl" in said.json["notes"][-1]
+
+
+def test_after_growth(quiet):
+    """Rules that outgrow their programs are explained by others."""
+    quiet.load(RULES)
+    assert explain(quiet, "in fw-wan udp 192.0.2.2 to 198.51.100.2:53").drops is None
+    many = "".join(f"drop forward proto udp to 203.0.{i >> 8}.{i & 255} port {1 + i % 999}\n"
+                   for i in range(6000))
+    quiet.load(DENY + many + "accept forward proto udp to port 53\n")
+    agree(quiet, frame(ip(4) / UDP(sport=next(ports), dport=53)))
+    assert explain(quiet, "in fw-wan udp 192.0.2.2 to 203.0.113.9:53").json["verdict"] == "accept"
