@@ -49,6 +49,8 @@ MAIN = {
     "interfaces": (r"test_interfaces.*::test_recreated_interface_is_covered\[xdp-4",),
     "clsact": (r"test_clsact.*::test_filter_that_came_later\[xdp",),
     "tools": (r"test_tools.*::test_as_without\[xdp-sctp-6",),
+    "explain": (r"test_explain.*::test_(fragments|reload_cuts)\[(xdp-6|tc-4)",
+                r"test_explain.*::test_nothing_is_counted\[xdp\]"),
     "esp": (r"test_ipsec.*::test_tunnel_to_the_firewall\[xdp",),
 }
 
