@@ -3,7 +3,11 @@
 /*
  * The flow table: a hash table with chains, and the rules of merging.
  *
- * Tuples are chosen by whoever sends packets, so the hash is keyed (SipHash).
+ * Tuples are chosen by whoever sends packets, so the hash is keyed (SipHash). The
+ * first bits of a hash say which chain it is in, so all flows have an order, by
+ * hash, that no change of the number of chains changes: a walk is at a hash, and goes
+ * on there whatever has happened to the table meanwhile. The table gets larger or
+ * smaller in the same order, some chains at a time.
  */
 #include "user/flowtab.h"
 
@@ -17,7 +21,9 @@
 
 #include "user/util.h"
 
-#define MIN_BUCKETS	 1024u
+#define MIN_BITS	 10u /* of a hash that choose a chain */
+#define MAX_BITS	 32u
+#define MOVES_PER_FLOW	 4u /* chains; one would do to be done in time */
 #define NS_PER_S	 1000000000ull
 #define OFFLOADED_LIFE_S 86400u	 /* the kernel shows none; it renews a day */
 #define RECORDS_SLACK	 262144u /* see fw_flowtab_record() */
@@ -25,10 +31,18 @@
 
 _Static_assert(sizeof(struct fw_entry) <= 144, "flows take more memory");
 
+/* Chains of flows in the order of their hashes; `heads` NULL: there are none. */
+struct chains {
+	struct fw_entry **heads;
+	unsigned int bits;
+};
+
 struct fw_flowtab {
-	struct fw_entry **buckets;
-	size_t n_buckets; /* a power of two */
-	size_t n;	  /* alive */
+	struct chains now;
+	struct chains old; /* as long as flows are on their way to `now` */
+	uint64_t moved;	   /* the first hash that is in `old` still */
+	uint64_t swept;	   /* the first hash that the sweep has not come to */
+	size_t n;	   /* alive */
 	size_t n_dead;
 	size_t n_swept;	   /* alive after the last sweep */
 	uint64_t begin_ns; /* of the open generation */
@@ -36,8 +50,10 @@ struct fw_flowtab {
 	uint64_t key[2];
 	struct fw_census census; /* of those that are alive */
 	uint32_t gen;
-	bool is_open; /* between begin and sweep */
-	bool has_new; /* see fw_flowtab_has_new() */
+	uint8_t sweeps;	  /* FW_SOURCE_* that the sweep is about */
+	bool is_open;	  /* between begin and sweep */
+	bool is_sweeping; /* see fw_flowtab_sweep_some() */
+	bool has_new;	  /* see fw_flowtab_has_new() */
 	void (*gone)(void *data, const struct fw_entry *entry); /* or NULL */
 	void *gone_data;
 };
@@ -147,6 +163,24 @@ static uint64_t hash_tuple(const uint64_t key[2], const struct fw_tuple *tuple,
 
 /* ---- the table -------------------------------------------------------------- */
 
+static int chains_init(struct chains *chains, unsigned int bits)
+{
+	chains->heads = calloc((size_t)1 << bits, sizeof(struct fw_entry *));
+	chains->bits = bits;
+	return chains->heads ? 0 : -ENOMEM;
+}
+
+static size_t chain_index(const struct chains *chains, uint64_t hash)
+{
+	return (size_t)(hash >> (64 - chains->bits));
+}
+
+/* The first hash behind the chain that `hash` is in; 0 behind the last one. */
+static uint64_t chain_end(const struct chains *chains, uint64_t hash)
+{
+	return ((uint64_t)chain_index(chains, hash) + 1) << (64 - chains->bits);
+}
+
 struct fw_flowtab *fw_flowtab_new(void)
 {
 	struct fw_flowtab *tab;
@@ -154,9 +188,7 @@ struct fw_flowtab *fw_flowtab_new(void)
 	tab = calloc(1, sizeof(*tab));
 	if (!tab)
 		return NULL;
-	tab->n_buckets = MIN_BUCKETS;
-	tab->buckets = calloc(tab->n_buckets, sizeof(*tab->buckets));
-	if (!tab->buckets ||
+	if (chains_init(&tab->now, MIN_BITS) < 0 ||
 	    getrandom(tab->key, sizeof(tab->key), 0) != sizeof(tab->key)) {
 		fw_flowtab_free(tab);
 		return NULL;
@@ -177,21 +209,26 @@ static void free_entry(struct fw_entry *entry)
 	free(entry);
 }
 
-void fw_flowtab_free(struct fw_flowtab *tab)
+static void chains_done(struct chains *chains)
 {
-	struct fw_entry *entry;
 	struct fw_entry *next;
-	size_t i;
 
-	if (!tab)
-		return;
-	for (i = 0; tab->buckets && i < tab->n_buckets; i++) {
-		for (entry = tab->buckets[i]; entry; entry = next) {
-			next = entry->next;
-			free_entry(entry);
+	for (size_t i = 0; chains->heads && i < (size_t)1 << chains->bits;
+	     i++) {
+		for (struct fw_entry *e = chains->heads[i]; e; e = next) {
+			next = e->next;
+			free_entry(e);
 		}
 	}
-	free(tab->buckets);
+	free(chains->heads);
+}
+
+void fw_flowtab_free(struct fw_flowtab *tab)
+{
+	if (!tab)
+		return;
+	chains_done(&tab->now);
+	chains_done(&tab->old);
 	free(tab);
 }
 
@@ -225,19 +262,31 @@ const struct fw_census *fw_flowtab_census(const struct fw_flowtab *tab)
 	return &tab->census;
 }
 
-static struct fw_entry **bucket_of(const struct fw_flowtab *tab,
-				   const struct fw_tuple *tuple, uint16_t zone)
+static uint64_t hash_of(const struct fw_flowtab *tab,
+			const struct fw_entry *entry)
 {
-	uint64_t hash = hash_tuple(tab->key, tuple, zone);
+	return hash_tuple(tab->key, &entry->orig, entry->zone);
+}
 
-	return &tab->buckets[hash & (tab->n_buckets - 1)];
+static const struct chains *chains_at(const struct fw_flowtab *tab,
+				      uint64_t hash)
+{
+	return tab->old.heads && hash >= tab->moved ? &tab->old : &tab->now;
+}
+
+static struct fw_entry **chain_at(const struct fw_flowtab *tab, uint64_t hash)
+{
+	const struct chains *chains = chains_at(tab, hash);
+
+	return &chains->heads[chain_index(chains, hash)];
 }
 
 /* The pointer to the entry, or to where it would be. */
 static struct fw_entry **link_of(const struct fw_flowtab *tab,
 				 const struct fw_tuple *tuple, uint16_t zone)
 {
-	struct fw_entry **link = bucket_of(tab, tuple, zone);
+	uint64_t hash = hash_tuple(tab->key, tuple, zone);
+	struct fw_entry **link = chain_at(tab, hash);
 
 	while (*link && ((*link)->zone != zone ||
 			 memcmp(&(*link)->orig, tuple, sizeof(*tuple)) != 0))
@@ -251,49 +300,86 @@ struct fw_entry *fw_flowtab_find(const struct fw_flowtab *tab,
 	return *link_of(tab, orig, zone);
 }
 
-/* Longer chains are slower but not wrong, so lack of memory is no error. */
-static void resize(struct fw_flowtab *tab, size_t n_buckets)
-{
-	struct fw_entry **old = tab->buckets;
-	size_t n_old = tab->n_buckets;
-	struct fw_entry **bucket;
-	struct fw_entry *entry;
-	struct fw_entry *next;
-	size_t i;
+/* ---- as many chains as flows ---------------------------------------------------- */
 
-	bucket = calloc(n_buckets, sizeof(*bucket));
-	if (!bucket)
+/* Longer chains are slower but not wrong, so lack of memory is no error. */
+static void resize(struct fw_flowtab *tab, unsigned int bits)
+{
+	struct chains chains;
+
+	if (tab->old.heads || chains_init(&chains, bits) < 0)
 		return;
-	tab->buckets = bucket;
-	tab->n_buckets = n_buckets;
-	for (i = 0; i < n_old; i++) {
-		for (entry = old[i]; entry; entry = next) {
-			next = entry->next;
-			bucket = bucket_of(tab, &entry->orig, entry->zone);
-			entry->next = *bucket;
-			*bucket = entry;
-		}
-	}
-	free(old);
+	tab->old = tab->now;
+	tab->now = chains;
+	tab->moved = 0;
 }
+
+static void move_chain(struct fw_flowtab *tab)
+{
+	struct fw_entry **from = chain_at(tab, tab->moved), *next;
+
+	for (struct fw_entry *entry = *from; entry; entry = next) {
+		struct fw_entry **to;
+
+		next = entry->next;
+		to = &tab->now.heads[chain_index(&tab->now,
+						 hash_of(tab, entry))];
+		entry->next = *to;
+		*to = entry;
+	}
+	*from = NULL;
+	tab->moved = chain_end(&tab->old, tab->moved);
+	if (tab->moved)
+		return;
+	free(tab->old.heads);
+	tab->old = (struct chains){ 0 };
+}
+
+/* Moves up to `n` chains; true if there are more. */
+static bool move_some(struct fw_flowtab *tab, size_t n)
+{
+	while (tab->old.heads && n--)
+		move_chain(tab);
+	return tab->old.heads;
+}
+
+/* For one flow more. */
+static void make_room(struct fw_flowtab *tab)
+{
+	(void)move_some(tab, MOVES_PER_FLOW);
+	if (tab->n + tab->n_dead >= (size_t)1 << tab->now.bits &&
+	    tab->now.bits < MAX_BITS)
+		resize(tab, tab->now.bits + 1);
+}
+
+static void give_room_back(struct fw_flowtab *tab)
+{
+	unsigned int bits = tab->now.bits;
+
+	while (bits > MIN_BITS && tab->n < ((size_t)1 << bits) / 8)
+		bits--;
+	if (bits != tab->now.bits)
+		resize(tab, bits);
+}
+
+/* ---- flows come and go ------------------------------------------------------------ */
 
 static struct fw_entry *add(struct fw_flowtab *tab, const struct fw_tuple *orig,
 			    uint16_t zone)
 {
-	struct fw_entry **bucket;
+	struct fw_entry **head;
 	struct fw_entry *entry;
 
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
 		return NULL;
-	if (tab->n + tab->n_dead >= tab->n_buckets)
-		resize(tab, tab->n_buckets * 2);
+	make_room(tab);
 	entry->orig = *orig;
 	entry->zone = zone;
 	entry->gen = tab->gen - 1; /* not seen yet */
-	bucket = bucket_of(tab, orig, zone);
-	entry->next = *bucket;
-	*bucket = entry;
+	head = chain_at(tab, hash_tuple(tab->key, orig, zone));
+	entry->next = *head;
+	*head = entry;
 	tab->n++;
 	tab->has_new = true;
 	return entry;
@@ -321,21 +407,67 @@ static void revive(struct fw_flowtab *tab, struct fw_entry *entry)
 	tab->n++;
 }
 
+/* ---- walks ---------------------------------------------------------------------- */
+
+/* The first hash behind those in the chain at `hash`; 0: it is the last one. */
+static uint64_t behind(const struct fw_flowtab *tab, uint64_t hash)
+{
+	const struct chains *chains = chains_at(tab, hash);
+	uint64_t end = chain_end(chains, hash);
+
+	/* Of a chain that takes several old ones some may have come, others not. */
+	if (tab->old.heads && chains == &tab->now && (!end || end > tab->moved))
+		end = tab->moved;
+	return end;
+}
+
+static bool is_start(const struct fw_flowtab *tab, uint64_t hash)
+{
+	return !(hash << chains_at(tab, hash)->bits);
+}
+
+int fw_flowtab_walk(const struct fw_flowtab *tab, uint64_t *at, size_t n,
+		    int (*fn)(void *data, const struct fw_entry *entry),
+		    void *data)
+{
+	bool is_enough = false;
+	int r;
+
+	do {
+		const struct fw_entry *entry = *chain_at(tab, *at);
+		bool is_whole = is_start(tab, *at);
+
+		for (; entry; entry = entry->next) {
+			n -= n > 0;
+			if (!is_whole && hash_of(tab, entry) < *at)
+				continue;
+			r = fn(data, entry);
+			if (r < 0)
+				return r;
+			is_enough |= r > 0;
+		}
+		*at = behind(tab, *at);
+		n -= n > 0;
+	} while (*at && n && !is_enough);
+	return *at != 0;
+}
+
 int fw_flowtab_foreach(const struct fw_flowtab *tab,
 		       int (*fn)(void *data, const struct fw_entry *entry),
 		       void *data)
 {
 	const struct fw_entry *entry;
-	size_t i;
+	uint64_t at = 0;
 	int r;
 
-	for (i = 0; i < tab->n_buckets; i++) {
-		for (entry = tab->buckets[i]; entry; entry = entry->next) {
+	do {
+		for (entry = *chain_at(tab, at); entry; entry = entry->next) {
 			r = fn(data, entry);
 			if (r)
 				return r;
 		}
-	}
+		at = behind(tab, at);
+	} while (at);
 	return 0;
 }
 
@@ -346,6 +478,7 @@ void fw_flowtab_begin(struct fw_flowtab *tab, uint64_t now_ns)
 	tab->gen++;
 	tab->begin_ns = now_ns;
 	tab->is_open = true;
+	tab->is_sweeping = false;
 }
 
 /* Marks a source of an entry as seen in the current generation. */
@@ -372,12 +505,11 @@ static void forget_ct(struct fw_entry *entry)
 	forget_counts(entry);
 }
 
-/* True if the entry is to be removed. */
-static bool sweep_entry(struct fw_flowtab *tab, struct fw_entry *entry,
-			uint8_t sources)
+/* True if the entry is to be removed. Once more does no harm. */
+static bool sweep_entry(struct fw_flowtab *tab, struct fw_entry *entry)
 {
 	uint8_t seen = entry->gen == tab->gen ? entry->seen : 0;
-	uint8_t gone = entry->sources & sources & (uint8_t)~seen;
+	uint8_t gone = entry->sources & tab->sweeps & (uint8_t)~seen;
 	unsigned int before;
 
 	if (entry->flags & FW_ENTRY_DEAD || gone == entry->sources)
@@ -391,42 +523,94 @@ static bool sweep_entry(struct fw_flowtab *tab, struct fw_entry *entry,
 	return false;
 }
 
-static void sweep_all(struct fw_flowtab *tab, uint8_t sources)
+/* The whole chain, though flows in it may come later, or have been before. */
+static size_t sweep_chain(struct fw_flowtab *tab)
 {
-	struct fw_entry **link;
-	size_t i;
+	struct fw_entry **link = chain_at(tab, tab->swept);
+	size_t n = 1;
 
-	for (i = 0; i < tab->n_buckets; i++) {
-		link = &tab->buckets[i];
-		while (*link) {
-			if (sweep_entry(tab, *link, sources)) {
-				say_gone(tab, *link);
-				unlink_entry(tab, link);
-			} else {
-				link = &(*link)->next;
-			}
+	for (; *link; n++) {
+		if (sweep_entry(tab, *link)) {
+			say_gone(tab, *link);
+			unlink_entry(tab, link);
+		} else {
+			link = &(*link)->next;
 		}
 	}
+	tab->swept = behind(tab, tab->swept);
+	return n;
+}
+
+/*
+ * What a flow is that there is news of while the sweep goes on: swept, as if that had
+ * been done at once. NULL: it is gone.
+ */
+static struct fw_entry **settled(struct fw_flowtab *tab,
+				 const struct fw_tuple *tuple, uint16_t zone)
+{
+	struct fw_entry **link = link_of(tab, tuple, zone);
+
+	if (!tab->is_sweeping || !*link || hash_of(tab, *link) < tab->swept ||
+	    !sweep_entry(tab, *link))
+		return link;
+	say_gone(tab, *link);
+	unlink_entry(tab, link);
+	return link_of(tab, tuple, zone);
+}
+
+static void begin_sweep(struct fw_flowtab *tab, uint8_t sources)
+{
 	tab->is_open = false;
+	tab->is_sweeping = true;
+	tab->sweeps = sources;
+	tab->swept = 0;
+}
+
+void fw_flowtab_sweep_begin(struct fw_flowtab *tab, uint8_t sources)
+{
+	begin_sweep(tab, sources);
+	if (sources & FW_SOURCE_CT)
+		tab->swept_ns = tab->begin_ns;
+}
+
+void fw_flowtab_abort_begin(struct fw_flowtab *tab)
+{
+	begin_sweep(tab, 0);
+}
+
+static void end_sweep(struct fw_flowtab *tab)
+{
+	tab->is_sweeping = false;
+	if (tab->sweeps) {
+		tab->n_swept = tab->n;
+		give_room_back(tab);
+	}
+}
+
+bool fw_flowtab_sweep_some(struct fw_flowtab *tab, size_t n)
+{
+	size_t done = 0;
+
+	while (tab->is_sweeping && done < n) {
+		done += sweep_chain(tab);
+		if (!tab->swept)
+			end_sweep(tab);
+	}
+	return tab->is_sweeping || move_some(tab, n - (done < n ? done : n));
 }
 
 void fw_flowtab_sweep(struct fw_flowtab *tab, uint8_t sources)
 {
-	size_t n_buckets = tab->n_buckets;
-
-	sweep_all(tab, sources);
-	tab->n_swept = tab->n;
-	if (sources & FW_SOURCE_CT)
-		tab->swept_ns = tab->begin_ns;
-	while (n_buckets > MIN_BUCKETS && tab->n < n_buckets / 8)
-		n_buckets /= 2;
-	if (n_buckets != tab->n_buckets)
-		resize(tab, n_buckets);
+	fw_flowtab_sweep_begin(tab, sources);
+	while (fw_flowtab_sweep_some(tab, SIZE_MAX))
+		;
 }
 
 void fw_flowtab_abort(struct fw_flowtab *tab)
 {
-	sweep_all(tab, 0);
+	fw_flowtab_abort_begin(tab);
+	while (fw_flowtab_sweep_some(tab, SIZE_MAX))
+		;
 }
 
 /* ---- what ctnetlink says ------------------------------------------------------ */
@@ -570,7 +754,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 		  const struct fw_ct *ct, uint64_t now_ns,
 		  struct fw_entry **ret)
 {
-	struct fw_entry **link = link_of(tab, &ct->orig, ct->zone);
+	struct fw_entry **link = settled(tab, &ct->orig, ct->zone);
 	struct fw_entry *entry = *link;
 	unsigned int before = cell_of(entry);
 
@@ -687,7 +871,7 @@ static void end_flow(struct fw_flowtab *tab, struct fw_entry **link)
 void fw_flowtab_end(struct fw_flowtab *tab, const struct fw_tuple *orig,
 		    uint16_t zone)
 {
-	end_flow(tab, link_of(tab, orig, zone));
+	end_flow(tab, settled(tab, orig, zone));
 }
 
 static uint8_t source_of(const struct fw_tuple *tuple)
@@ -700,7 +884,7 @@ static uint8_t source_of(const struct fw_tuple *tuple)
 int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 		      struct fw_entry **ret)
 {
-	struct fw_entry **link = link_of(tab, &event->tuple, 0);
+	struct fw_entry **link = settled(tab, &event->tuple, 0);
 	struct fw_entry *entry = *link;
 	bool is_fresh = !entry || entry->flags & FW_ENTRY_DEAD;
 	unsigned int before = cell_of(entry);
@@ -744,7 +928,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 		     const struct fw_xflow *xflow)
 {
-	struct fw_entry *entry = fw_flowtab_find(tab, tuple, 0);
+	struct fw_entry *entry = *settled(tab, tuple, 0);
 	unsigned int before = cell_of(entry);
 
 	tab->has_new = false;

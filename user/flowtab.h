@@ -8,7 +8,8 @@
  * is seen bears it, fw_flowtab_sweep() removes the rest. In between nothing is
  * forgotten, and news older than what is known does no harm: entries destroyed
  * meanwhile stay as dead ones until the sweep, because a piece of the dump that
- * was built before may still show them.
+ * was built before may still show them. The sweep itself may take its time: of what
+ * there is news meanwhile is swept first.
  */
 #pragma once
 
@@ -98,6 +99,25 @@ void fw_flowtab_sweep(struct fw_flowtab *tab, uint8_t sources);
 void fw_flowtab_abort(struct fw_flowtab *tab);
 
 /**
+ * @brief The same as fw_flowtab_sweep(), for fw_flowtab_sweep_some() to do.
+ *
+ * What is merged meanwhile is merged as if all had been swept already; what is looked
+ * at may still show flows that are to be removed. fw_flowtab_begin() gives it up.
+ */
+void fw_flowtab_sweep_begin(struct fw_flowtab *tab, uint8_t sources);
+
+/** @brief Likewise fw_flowtab_abort(). */
+void fw_flowtab_abort_begin(struct fw_flowtab *tab);
+
+/**
+ * @brief Go on with a sweep, and with what else is to be tidied up.
+ *
+ * @param n  about so many flows
+ * @return true if there is more to do
+ */
+bool fw_flowtab_sweep_some(struct fw_flowtab *tab, size_t n);
+
+/**
  * @brief Merge what ctnetlink says.
  *
  * @param ret  receives the entry, borrowed; NULL if it is gone or the message
@@ -147,6 +167,21 @@ uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry);
 
 /** @brief True for a flow of BPF that has not been answered to its end. */
 bool fw_entry_is_half_open(const struct fw_entry *entry);
+
+/**
+ * @brief Walk over the table with pauses in which it may change in any way.
+ *
+ * What is there from the first call to the last is met exactly once; what comes or
+ * goes in between, at most once, unless it comes again.
+ *
+ * @param at  0 to begin; where to go on with the next call
+ * @param n   about so many entries, those with the same chain as the last one too
+ * @param fn  returns 1 if it has had enough for this time, or a negative errno
+ * @return 1 if there is more, 0 at the end, or what fn said went wrong
+ */
+int fw_flowtab_walk(const struct fw_flowtab *tab, uint64_t *at, size_t n,
+		    int (*fn)(void *data, const struct fw_entry *entry),
+		    void *data);
 
 /** @brief Call `fn` for each entry until it returns something else than 0. */
 int fw_flowtab_foreach(const struct fw_flowtab *tab,

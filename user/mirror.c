@@ -40,7 +40,8 @@
 #define RECORDS_PER_TURN    4096u
 #define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
 #define REFRESH_TIMEOUT_MS  10000
-#define XFLOW_MAPS	    2u /* of what is new, and of what was answered */
+#define SWEEP_PER_TURN	    4096u /* flows */
+#define XFLOW_MAPS	    2u	  /* of what is new, and of what was answered */
 #define XFLOWS_PER_READ	    512u
 
 struct fw_mirror {
@@ -52,6 +53,7 @@ struct fw_mirror {
 	struct fw_watch *ring_watch;
 	struct fw_watch *dump_watch; /* NULL: no dump is running */
 	struct fw_timer *timer;
+	struct fw_timer *sweep_timer;
 	fw_mirror_log_fn log;
 	void *log_data;
 	fw_mirror_flow_fn flow; /* NULL: nobody watches them */
@@ -69,6 +71,7 @@ struct fw_mirror {
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
 	bool is_tightened;    /* since the dump began: another one is due */
+	bool is_completing; /* a dump is whole, what it did not show goes away */
 	int flow_info_fd;
 	int xflows_fds[XFLOW_MAPS];
 };
@@ -463,6 +466,13 @@ static void keep_away(struct fw_mirror *mirror, uint64_t ns)
 	mirror->earliest_ns = fw_now_ns() + ns;
 }
 
+/* What is begun here goes on with the next turns of the loop: on_sweep(). */
+static void give_up_generation(struct fw_mirror *mirror)
+{
+	fw_flowtab_abort_begin(mirror->tab);
+	(void)fw_timer_arm(mirror->sweep_timer, 0, 0);
+}
+
 static int begin_dump(struct fw_mirror *mirror, unsigned int attempt)
 {
 	int r;
@@ -474,7 +484,7 @@ static int begin_dump(struct fw_mirror *mirror, unsigned int attempt)
 	fw_flowtab_begin(mirror->tab, mirror->begin_ns);
 	r = fw_ctnl_dump_start(mirror->ctnl);
 	if (r < 0) {
-		fw_flowtab_abort(mirror->tab);
+		give_up_generation(mirror);
 		set_stale(mirror);
 		keep_away(mirror, RETRY_MS * NS_PER_MS);
 	}
@@ -499,7 +509,7 @@ static void note_duration(struct fw_mirror_stats *stats, uint64_t ns)
 	stats->last_duration_ns = ns;
 }
 
-static void complete_dump(struct fw_mirror *mirror)
+static void begin_completion(struct fw_mirror *mirror)
 {
 	uint8_t sources = FW_SOURCE_CT;
 	int r;
@@ -510,7 +520,14 @@ static void complete_dump(struct fw_mirror *mirror)
 	else
 		log_debug("cannot read the map of other flows: %s, ignoring",
 			  strerror(-r));
-	fw_flowtab_sweep(mirror->tab, sources);
+	fw_flowtab_sweep_begin(mirror->tab, sources);
+	mirror->is_completing = true;
+	(void)fw_timer_arm(mirror->sweep_timer, 0, 0);
+}
+
+static void complete_dump(struct fw_mirror *mirror)
+{
+	mirror->is_completing = false;
 	mirror->stats.resyncs++;
 	mirror->stats.last_sync_ns = fw_now_ns();
 	note_duration(&mirror->stats,
@@ -521,15 +538,18 @@ static void complete_dump(struct fw_mirror *mirror)
 			  mirror->stats.last_duration_ns * OVERRUN_SHARE));
 }
 
-/* Ends a dump whose result is `r`: 0 if the picture is whole, or -errno. */
+/*
+ * Ends a dump whose result is `r`: 0 if the picture is whole as soon as it is swept, or
+ * -errno.
+ */
 static int end_dump(struct fw_mirror *mirror, int r)
 {
 	if (r == 1) {
-		complete_dump(mirror);
+		begin_completion(mirror);
 		return 0;
 	}
 	mirror->stats.overruns++;
-	fw_flowtab_abort(mirror->tab);
+	give_up_generation(mirror);
 	set_stale(mirror);
 	keep_away(mirror, RETRY_MS * NS_PER_MS);
 	if (r != -EINTR) {
@@ -541,11 +561,17 @@ static int end_dump(struct fw_mirror *mirror, int r)
 
 static void on_dump(void *data, uint32_t events);
 
+/* A dump is over when what it did not show has gone. */
+static bool is_dumping(const struct fw_mirror *mirror)
+{
+	return mirror->dump_watch || mirror->is_completing;
+}
+
 /* Starts a dump that runs inside the loop; a running one goes on. */
 static void start_dump(struct fw_mirror *mirror, unsigned int attempt)
 {
 	schedule(mirror, RETRY_MS);
-	if (mirror->dump_watch || begin_dump(mirror, attempt) < 0)
+	if (is_dumping(mirror) || begin_dump(mirror, attempt) < 0)
 		return;
 	mirror->dump_watch =
 		fw_watch_new(mirror->loop, fw_ctnl_dump_fd(mirror->ctnl),
@@ -557,7 +583,7 @@ static void start_dump(struct fw_mirror *mirror, unsigned int attempt)
 /* Dumps soon after events were lost, but not one dump after the other. */
 static void resync_if_stale(struct fw_mirror *mirror)
 {
-	if (!mirror->is_lossy || mirror->dump_watch)
+	if (!mirror->is_lossy || is_dumping(mirror))
 		return;
 	if (fw_now_ns() >= mirror->earliest_ns)
 		start_dump(mirror, 1);
@@ -578,11 +604,35 @@ static void on_dump(void *data, uint32_t events)
 		return;
 	stop_watching(mirror);
 	r = end_dump(mirror, r);
-	if (r >= 0)
-		schedule_usual(mirror);
-	else if (r == -EINTR && mirror->attempt < DUMP_ATTEMPTS)
+	if (r == -EINTR && mirror->attempt < DUMP_ATTEMPTS)
 		start_dump(mirror, mirror->attempt + 1);
 	resync_if_stale(mirror);
+}
+
+/* A slice of a sweep, so that a million flows hold up nobody. */
+static void on_sweep(void *data)
+{
+	struct fw_mirror *mirror = data;
+
+	if (fw_flowtab_sweep_some(mirror->tab, SWEEP_PER_TURN)) {
+		(void)fw_timer_arm(mirror->sweep_timer, 0, 0);
+		return;
+	}
+	if (!mirror->is_completing)
+		return;
+	complete_dump(mirror);
+	schedule_usual(mirror);
+	resync_if_stale(mirror);
+}
+
+/* The same at once. */
+static void sweep_to_end(struct fw_mirror *mirror)
+{
+	(void)fw_timer_arm(mirror->sweep_timer, FW_TIMER_NEVER, 0);
+	while (fw_flowtab_sweep_some(mirror->tab, SIZE_MAX))
+		;
+	if (mirror->is_completing)
+		complete_dump(mirror);
 }
 
 /* Reads a dump to its end, waiting. */
@@ -623,9 +673,10 @@ int fw_mirror_refresh(struct fw_mirror *mirror)
 	int r = 0;
 
 	/* One that runs has begun in the past: what it has shown may be old. */
+	mirror->is_completing = false;
 	if (mirror->dump_watch) {
 		stop_watching(mirror);
-		fw_flowtab_abort(mirror->tab);
+		give_up_generation(mirror);
 		r = fw_ctnl_dump_abort(mirror->ctnl);
 		if (r < 0)
 			goto out;
@@ -639,6 +690,7 @@ int fw_mirror_refresh(struct fw_mirror *mirror)
 		flush_writes(mirror);
 		drain(mirror);
 		r = end_dump(mirror, r);
+		sweep_to_end(mirror);
 		if (r >= 0 && mirror->is_lossy)
 			r = -ENOBUFS;
 		if (r != -EINTR && r != -ENOBUFS)
@@ -650,6 +702,13 @@ out:
 	else
 		schedule(mirror, RETRY_MS);
 	return r;
+}
+
+void fw_mirror_catch_up(struct fw_mirror *mirror)
+{
+	(void)read_records(mirror);
+	(void)read_events(mirror);
+	resync_if_stale(mirror);
 }
 
 /* ---- a table that fills up -------------------------------------------------------- */
@@ -683,9 +742,8 @@ void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s)
 	if (mirror->short_s < half_open_s)
 		mirror->short_s = half_open_s;
 	/* A dump that runs has missed some. */
-	mirror->is_tightened = mirror->dump_watch;
-	if (!mirror->dump_watch)
-		start_dump(mirror, 1);
+	mirror->is_tightened = is_dumping(mirror);
+	start_dump(mirror, 1);
 }
 
 /* ---- life ------------------------------------------------------------------------- */
@@ -726,7 +784,7 @@ static void on_tick(void *data)
 	if (mirror->dump_watch)
 		end_stuck_dump(mirror);
 	else if (fw_now_ns() >= mirror->next_ns)
-		start_dump(mirror, 1);
+		start_dump(mirror, 1); /* unless one is being completed */
 }
 
 static int start_watching(struct fw_mirror *mirror)
@@ -743,6 +801,9 @@ static int start_watching(struct fw_mirror *mirror)
 		return -errno;
 	mirror->timer = fw_timer_new(mirror->loop, on_tick, mirror);
 	if (!mirror->timer)
+		return -errno;
+	mirror->sweep_timer = fw_timer_new(mirror->loop, on_sweep, mirror);
+	if (!mirror->sweep_timer)
 		return -errno;
 	return fw_timer_arm(mirror->timer, TICK_MS, TICK_MS);
 }
@@ -807,6 +868,7 @@ void fw_mirror_free(struct fw_mirror *mirror)
 	fw_watch_free(mirror->ring_watch);
 	fw_watch_free(mirror->dump_watch);
 	fw_timer_free(mirror->timer);
+	fw_timer_free(mirror->sweep_timer);
 	ring_buffer__free(mirror->ring);
 	fw_ctnl_free(mirror->ctnl);
 	fw_flowtab_free(mirror->tab);
@@ -901,6 +963,15 @@ int fw_mirror_foreach(const struct fw_mirror *mirror,
 	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
 
 	return fw_flowtab_foreach(mirror->tab, show_entry, &each);
+}
+
+int fw_mirror_walk(const struct fw_mirror *mirror, uint64_t *at, size_t n,
+		   int (*fn)(void *data, const struct fw_flow *flow),
+		   void *data)
+{
+	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
+
+	return fw_flowtab_walk(mirror->tab, at, n, show_entry, &each);
 }
 
 void fw_mirror_count(const struct fw_mirror *mirror, struct fw_flow *flow)

@@ -89,9 +89,17 @@ bool fw_mirror_find(const struct fw_mirror *mirror,
 /**
  * @brief Bring the picture up to date now: drain, dump, sweep.
  *
- * For answers to the user; bounded by the time a dump takes.
+ * For answers to the user about small tables, and for what is to be exact; bounded by
+ * the time a dump takes.
  */
 int fw_mirror_refresh(struct fw_mirror *mirror);
+
+/**
+ * @brief Merge what waits to be merged, some ms of it at most, and dump nothing.
+ *
+ * The picture is as exact then as the last dump and what was said since.
+ */
+void fw_mirror_catch_up(struct fw_mirror *mirror);
 
 /** @brief What the programs have counted of a flow, unless the kernel counts it. */
 void fw_mirror_count(const struct fw_mirror *mirror, struct fw_flow *flow);
@@ -104,6 +112,18 @@ uint32_t fw_mirror_mark(const struct fw_mirror *mirror,
 int fw_mirror_foreach(const struct fw_mirror *mirror,
 		      int (*fn)(void *data, const struct fw_flow *flow),
 		      void *data);
+
+/**
+ * @brief The same in pieces, between which the picture goes on to change.
+ *
+ * @param at  0 to begin, as for fw_flowtab_walk()
+ * @param n   about so many flows are looked at
+ * @param fn  returns 1 if it has had enough for this time, or a negative errno
+ * @return 1 if there is more, 0 at the end, or what fn said went wrong
+ */
+int fw_mirror_walk(const struct fw_mirror *mirror, uint64_t *at, size_t n,
+		   int (*fn)(void *data, const struct fw_flow *flow),
+		   void *data);
 
 /**
  * @brief End flows: delete them wherever they are.

@@ -13,5 +13,5 @@
 /** @brief Whether the picture is right and no dump is running. */
 static inline bool is_synced(struct fixture *f)
 {
-	return f->mirror->stats.in_sync && !f->mirror->dump_watch;
+	return f->mirror->stats.in_sync && !is_dumping(f->mirror);
 }

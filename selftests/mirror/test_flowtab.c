@@ -170,6 +170,179 @@ static void test_grows_and_shrinks(void **state)
 	}
 }
 
+/* ---- walks with pauses ------------------------------------------------------------ */
+
+#define STEADY 3000u /* flows that are there throughout */
+#define LOOSE  60000u
+
+static struct fw_tuple numbered(uint32_t number)
+{
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+
+	t.saddr.w[3] = number;
+	return t;
+}
+
+static void say_numbered(struct fw_flowtab *tab, enum fw_ct_msg msg,
+			 uint32_t number)
+{
+	struct fw_tuple t = numbered(number);
+	struct fw_ct ct = entry_of(&t, number + 1);
+
+	(void)say(tab, msg, &ct);
+}
+
+struct visits {
+	unsigned int n[STEADY + LOOSE];
+	unsigned int slice, most; /* in one slice */
+	unsigned int enough;
+};
+
+static int visit(void *data, const struct fw_entry *entry)
+{
+	struct visits *visits = data;
+
+	visits->n[entry->orig.saddr.w[3]]++;
+	return ++visits->slice >= visits->enough;
+}
+
+/* What happens between two slices of a walk. */
+static void shake(struct fw_flowtab *tab, unsigned int turn, bool grows)
+{
+	for (uint32_t i = 0; grows && i < 1500; i++)
+		say_numbered(tab, FW_CT_NEW,
+			     STEADY + (turn * 1500 + i) % LOOSE);
+	if (turn % 16 == 8) {
+		fw_flowtab_begin(tab, T0);
+		for (uint32_t i = 0; i < STEADY; i++)
+			say_numbered(tab, FW_CT_DUMPED, i);
+		fw_flowtab_sweep_begin(tab, FW_SOURCE_CT);
+	}
+	(void)fw_flowtab_sweep_some(tab, turn % 3 ? 200 : 20000);
+}
+
+/* Growing, shrinking, half way between: all that stays is met, and met once. */
+static void test_walk_of_a_changing_table(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct visits *visits = calloc(1, sizeof(*visits));
+	unsigned int turns = 0;
+	uint64_t at = 0;
+	int r;
+
+	assert_non_null(visits);
+	for (uint32_t i = 0; i < STEADY; i++)
+		say_numbered(tab, FW_CT_NEW, i);
+	for (unsigned int round = 0; round < 6; round++) {
+		memset(visits, 0, sizeof(*visits));
+		visits->enough = round % 2 ? UINT32_MAX : 20;
+		at = 0;
+		do {
+			visits->slice = 0;
+			r = fw_flowtab_walk(tab, &at, 40 + 30 * round, visit,
+					    visits);
+			assert_true(r >= 0);
+			if (visits->slice > visits->most)
+				visits->most = visits->slice;
+			shake(tab, turns, turns / 40 % 2 == 0);
+			turns++;
+		} while (r);
+		for (uint32_t i = 0; i < STEADY; i++)
+			assert_int_equal(visits->n[i], 1);
+		assert_true(visits->most < 250);
+	}
+	assert_true(turns > 100);
+	free(visits);
+}
+
+static int fail_at_once(void *data, const struct fw_entry *entry)
+{
+	(void)data;
+	(void)entry;
+	return -EIO;
+}
+
+static void test_walk_ends(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	uint64_t at = 0;
+
+	assert_int_equal(
+		fw_flowtab_walk(tab, &at, SIZE_MAX, fail_at_once, NULL), 0);
+	say_numbered(tab, FW_CT_NEW, 1);
+	at = 0;
+	assert_int_equal(
+		fw_flowtab_walk(tab, &at, SIZE_MAX, fail_at_once, NULL), -EIO);
+}
+
+/* ---- sweeps in slices --------------------------------------------------------------- */
+
+/* News of a flow that the sweep has not come to is merged as if it had. */
+static void test_news_during_a_sweep(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = numbered(5);
+	struct fw_event old = record(FW_EVENT_FLOW_STATE, &t, T0 - S);
+	struct fw_ct ct = entry_of(&t, 77);
+	unsigned int slices = 0;
+	struct fw_flow flow;
+
+	for (uint32_t i = 0; i < 20000; i++)
+		say_numbered(tab, FW_CT_NEW, i);
+	fw_flowtab_begin(tab, T0);
+	for (uint32_t i = 10; i < 20000; i++)
+		say_numbered(tab, FW_CT_DUMPED, i);
+	fw_flowtab_sweep_begin(tab, FW_SOURCE_CT);
+	/* Older than the dump that did not show it: it has died. */
+	tell(tab, &old);
+	assert_null(fw_flowtab_find(tab, &t, 0));
+	say(tab, FW_CT_NEW, &ct);
+	say_numbered(tab, FW_CT_NEW, 30000);
+	t = numbered(6);
+	old.tuple = t;
+	old.time_ns = T0 + S;
+	tell(tab, &old);
+	say_numbered(tab, FW_CT_DESTROYED, 12);
+	while (fw_flowtab_sweep_some(tab, 100))
+		slices++;
+	assert_true(slices > 100);
+	/* 10 to 19999 without 12; 5, 6 and 30000 */
+	assert_int_equal(fw_flowtab_count(tab), 19990 - 1 + 3);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	t = numbered(5);
+	assert_true(is_shown(tab, &t, T0, &flow));
+	assert_int_equal(flow.ct_id, 77);
+	t = numbered(7);
+	assert_null(fw_flowtab_find(tab, &t, 0));
+}
+
+/* Another generation before the sweep is through: nothing that lives is lost. */
+static void test_superseded_sweep(void **state)
+{
+	struct fw_flowtab *tab = *state;
+
+	for (uint32_t i = 0; i < 10000; i++)
+		say_numbered(tab, FW_CT_NEW, i);
+	fw_flowtab_begin(tab, T0);
+	say_numbered(tab, FW_CT_DESTROYED, 9999);
+	fw_flowtab_sweep_begin(tab, FW_SOURCE_CT);
+	assert_true(fw_flowtab_sweep_some(tab, 5000));
+	assert_in_range(fw_flowtab_count(tab), 1000, 9000);
+	fw_flowtab_begin(tab, T0 + S);
+	assert_false(fw_flowtab_sweep_some(tab, SIZE_MAX));
+	for (uint32_t i = 0; i < 10000; i += 2)
+		say_numbered(tab, FW_CT_DUMPED, i);
+	fw_flowtab_abort_begin(tab);
+	assert_true(fw_flowtab_sweep_some(tab, 10));
+	fw_flowtab_begin(tab, T0 + 2 * S);
+	for (uint32_t i = 0; i < 10000; i += 2)
+		say_numbered(tab, FW_CT_DUMPED, i);
+	fw_flowtab_sweep_begin(tab, FW_SOURCE_CT);
+	while (fw_flowtab_sweep_some(tab, 64))
+		;
+	assert_int_equal(fw_flowtab_count(tab), 5000);
+}
+
 static void test_zones_are_apart(void **state)
 {
 	struct fw_flowtab *tab = *state;
@@ -846,7 +1019,14 @@ static void sim_dump(struct sim *sim)
 	}
 	while (sim->head != sim->tail)
 		sim_read_event(sim);
-	fw_flowtab_sweep(sim->tab, FW_SOURCE_CT);
+	fw_flowtab_sweep_begin(sim->tab, FW_SOURCE_CT);
+	while (fw_flowtab_sweep_some(sim->tab, 64)) {
+		sim_change(sim);
+		if (pick(sim, 2))
+			sim_read_event(sim);
+	}
+	while (sim->head != sim->tail)
+		sim_read_event(sim);
 	sim->is_dumping = false;
 	sim_compare(sim);
 }
@@ -947,6 +1127,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 		T(test_grows_and_shrinks),
+		T(test_walk_of_a_changing_table),
+		T(test_walk_ends),
+		T(test_news_during_a_sweep),
+		T(test_superseded_sweep),
 		T(test_zones_are_apart),
 		T(test_census),
 		T(test_event_during_dump_survives),
