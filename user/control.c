@@ -6,9 +6,10 @@
  * A client is either being read from or being written to, never both: while a
  * reply is on its way nothing more is read, and rows of a list are made only when
  * the ones before are gone. So one client costs at most one request and one
- * frame of reply, and who does not read or write for a while is cut off. A stream
- * is a reply that does not end: its client may take any time, and misses what
- * there is no room for.
+ * frame of reply, and who does not read or write for a while is cut off, unless the
+ * list is one that is read by people. One frame is made in a turn of the loop, however
+ * fast it is read. A stream is a reply that does not end: its client may take any time,
+ * and misses what there is no room for.
  */
 #include "user/control.h"
 
@@ -27,6 +28,7 @@
 
 #define PATIENCE_MS 10000
 #define READ_BYTES  65536u
+#define LATER_MS    10 /* see FW_ROWS_LATER */
 
 struct fw_request { /* one client */
 	struct fw_control *control;
@@ -41,6 +43,8 @@ struct fw_request { /* one client */
 	json_t *last;		 /* the reply that follows the list */
 	struct fw_stream stream; /* free == NULL: none */
 	bool is_replying;
+	bool is_patient; /* until the reply is through */
+	bool is_waiting; /* for rows, see FW_ROWS_LATER */
 	bool is_closing; /* nothing more will be read */
 };
 
@@ -114,7 +118,10 @@ static int be_patient(struct fw_request *client)
 {
 	unsigned int ms = client->control->config.patience_ms;
 
-	if (is_streaming(client))
+	if (client->is_waiting) /* the timer has something else to do */
+		return 0;
+	if (is_streaming(client) ||
+	    (client->is_patient && !client->control->is_finishing))
 		return fw_timer_arm(client->timer, FW_TIMER_NEVER, 0);
 	return fw_timer_arm(client->timer, ms ? ms : PATIENCE_MS, 0);
 }
@@ -139,7 +146,21 @@ static int flush_out(struct fw_request *client)
 	return 0;
 }
 
-/* Put the next frame of a list, or the frame that ends it. */
+/* Put the frame that ends a list. */
+static int end_rows(struct fw_request *client)
+{
+	int r = 0;
+
+	if (client->rows.end)
+		client->rows.end(client->rows.data, client);
+	else
+		r = fw_frame_put(&client->out, client->last,
+				 FW_PROTO_MAX_REPLY);
+	drop_rows(client);
+	return r < 0 ? r : 0;
+}
+
+/* Put the next frame of a list, or the one that ends it. */
 static int put_rows(struct fw_request *client)
 {
 	_cleanup_json_ json_t *frame = NULL;
@@ -158,13 +179,11 @@ static int put_rows(struct fw_request *client)
 		if (r < 0)
 			return r;
 	}
-	if (more)
-		return 0;
-	r = fw_frame_put(&client->out, client->last, FW_PROTO_MAX_REPLY);
-	if (r < 0)
-		return r;
-	drop_rows(client);
-	return 0;
+	if (!more)
+		return end_rows(client);
+	client->is_waiting = more == FW_ROWS_LATER;
+	return client->is_waiting ? fw_timer_arm(client->timer, LATER_MS, 0)
+				  : 0;
 }
 
 /* All is written: there may be more now. 1: it waits, if only for news. */
@@ -177,16 +196,21 @@ static int go_on_streaming(struct fw_request *client)
 /* What the loop is to tell of a client. */
 static uint32_t events_of(const struct fw_request *client)
 {
+	bool is_idle = is_streaming(client) || client->is_waiting;
+
 	if (!client->is_replying)
 		return EPOLLIN;
 	/* That it hangs up is told anyway. */
-	return is_streaming(client) && !fw_buf_used(&client->out) ? 0
-								  : EPOLLOUT;
+	return is_idle && !fw_buf_used(&client->out) ? 0 : EPOLLOUT;
 }
 
-/* Go on writing; 0 when the reply is through, 1 if it waits for the client. */
+/*
+ * Go on writing; 0 when the reply is through, 1 if it waits for the client, or for
+ * those who have been waiting while a piece of a list was made.
+ */
 static int go_on(struct fw_request *client)
 {
+	bool was_turn = false;
 	int r;
 
 	for (;;) {
@@ -199,10 +223,20 @@ static int go_on(struct fw_request *client)
 			return go_on_streaming(client);
 		if (!client->rows.next)
 			return 0;
+		if (was_turn)
+			return 1;
 		r = put_rows(client);
 		if (r < 0)
 			return r;
+		was_turn = true;
 	}
+}
+
+static void reply_done(struct fw_request *client)
+{
+	client->is_replying = false;
+	client->is_patient = false;
+	(void)be_patient(client);
 }
 
 static const struct fw_verb *find_verb(const struct fw_control *control,
@@ -281,7 +315,7 @@ static int serve(struct fw_request *client)
 		r = go_on(client);
 		if (r != 0)
 			return r;
-		client->is_replying = false;
+		reply_done(client);
 		if (client->is_closing)
 			return -ECONNRESET;
 	}
@@ -364,7 +398,7 @@ static void on_client(void *data, uint32_t events)
 		}
 		r = go_on(client);
 		if (r == 0)
-			client->is_replying = false;
+			reply_done(client);
 		if (r == 0 && client->is_closing)
 			r = -ECONNRESET;
 	} else {
@@ -383,6 +417,12 @@ static void on_timeout(void *data)
 {
 	struct fw_request *client = data;
 
+	if (client->is_waiting) {
+		client->is_waiting = false;
+		(void)be_patient(client);
+		on_client(client, 0);
+		return;
+	}
 	log_debug("a client neither reads nor writes, disconnecting it");
 	client_free(client);
 }
@@ -527,6 +567,12 @@ void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
 {
 	json_t *last = NULL;
 
+	if (rows->end) {
+		request->rows = *rows;
+		request->is_patient = rows->is_patient;
+		(void)be_patient(request);
+		return;
+	}
 	if (result &&
 	    fw_json_set(result, "list", json_string(rows->list)) == 0) {
 		last = json_pack("{s:i, s:i, s:O}", "version", FW_PROTO_VERSION,
@@ -807,7 +853,7 @@ static void close_listener(struct fw_control *control)
 		(void)unlink(control->path);
 }
 
-/* They would never be served. */
+/* They would never be served, or take their time. */
 static void end_streams(struct fw_control *control)
 {
 	struct fw_request *next;
@@ -816,6 +862,8 @@ static void end_streams(struct fw_control *control)
 		next = c->next;
 		if (is_streaming(c))
 			fw_stream_end(c, FW_EXIT_NO_DAEMON, "fwctld has ended");
+		else if (c->is_patient)
+			(void)be_patient(c);
 	}
 }
 

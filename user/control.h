@@ -91,14 +91,25 @@ void fw_reply_error(struct fw_request *request, enum fw_exit status,
 void fw_reply_refusal(struct fw_request *request, enum fw_exit status,
 		      const char *text, json_t *more);
 
-/* The rows of a long list, made while the client reads. */
+/*
+ * The rows of a long list, made while the client reads: some in a turn of the loop, when
+ * those before have been sent.
+ */
 struct fw_rows {
 	const char *list; /* what they are called in the result */
-	/* Append up to FW_PROTO_ROWS to `items`; 1: more to come, 0, or -errno */
+	/*
+	 * Append up to FW_PROTO_ROWS to `items`, or none; 1: more to come, FW_ROWS_LATER,
+	 * 0, or -errno
+	 */
 	int (*next)(void *data, json_t *items);
+	/* After the last row: replies with what is known then; NULL: the result is */
+	void (*end)(void *data, struct fw_request *request);
 	void (*free)(void *data);
 	void *data; /* taken */
+	bool is_patient; /* as long as the client is connected, he may take any time */
 };
+
+#define FW_ROWS_LATER 2 /* nothing yet: ask again in some ms */
 
 /*
  * A reply without an end: frames of items, as they come. Who does not read them
@@ -128,7 +139,7 @@ int fw_stream_put(struct fw_request *request, json_t *item);
 void fw_stream_end(struct fw_request *request, enum fw_exit status,
 		   const char *text);
 
-/** @brief Reply with a list, then with `result`, which is taken. */
+/** @brief Reply with a list, then with `result`, which is taken; NULL: `end` does. */
 void fw_reply_rows(struct fw_request *request, const struct fw_rows *rows,
 		   json_t *result);
 

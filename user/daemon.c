@@ -158,6 +158,7 @@ int fw_daemon_open(struct fw_daemon *daemon,
 		return r;
 	}
 	free(take_ptr(daemon->open_error));
+	daemon->openings++;
 	/* A crash may have left the table behind, somebody have removed it. */
 	daemon->may_hold_hooks = true;
 	(void)fw_daemon_follow_option(daemon);

@@ -44,6 +44,9 @@ struct fw_daemon {
 	struct fw_budgets *budgets;
 	struct fw_explainer *explainer; /* NULL until somebody asks */
 
+	uint64_t openings;     /* how often they were opened */
+	unsigned int listings; /* of flows, that clients are reading */
+
 	struct fw_control *control;
 	struct fw_rulelog *rulelog;
 	struct fw_monitors *monitors;

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -542,50 +543,64 @@ static uint64_t both(const __u64 *counts)
 	return counts[0] + counts[1];
 }
 
-static int compare_numbers(uint64_t a, uint64_t b)
+/* Two texts are in the order of these numbers. */
+static int number_order(char **ret, uint64_t number, const char *tuple)
 {
-	return (a > b) - (a < b);
+	return asprintf(ret, "%016llx%s", (unsigned long long)number, tuple);
 }
 
-int fw_flow_compare(enum fw_flow_sort sort, const struct fw_flow *a,
-		    const struct fw_flow *b)
+static void print_hex(const void *data, size_t n, char *ret)
 {
-	int order = 0;
+	const uint8_t *bytes = data;
 
+	*ret = '\0';
+	for (size_t i = 0; i < n; i++)
+		(void)snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+}
+
+char *fw_flow_order(enum fw_flow_sort sort, const struct fw_flow *flow,
+		    const char *label)
+{
+	/* the same order each time: a tuple begins with where it is from */
+	char tuple[2 * sizeof(flow->orig) + 1];
+	char addr[2 * sizeof(flow->orig.daddr) + 1];
+	char *order = NULL;
+	int r = -1;
+
+	print_hex(&flow->orig, sizeof(flow->orig), tuple);
 	switch (sort) {
 	case FW_FLOW_SORT_AGE: /* what is older than we are has no age: oldest */
-		order = compare_numbers(a->opened_ns, b->opened_ns);
+		r = number_order(&order, flow->opened_ns, tuple);
 		break;
 	case FW_FLOW_SORT_TIMEOUT:
-		order = compare_numbers(a->expires_ns, b->expires_ns);
+		r = number_order(&order, flow->expires_ns, tuple);
 		break;
 	case FW_FLOW_SORT_PROTO:
-		order = compare_numbers(a->orig.proto, b->orig.proto);
+		r = number_order(&order, flow->orig.proto, tuple);
 		break;
 	case FW_FLOW_SORT_TO:
-		order = memcmp(&a->orig.daddr, &b->orig.daddr,
-			       sizeof(a->orig.daddr));
+		print_hex(&flow->orig.daddr, sizeof(flow->orig.daddr), addr);
+		r = asprintf(&order, "%s%s", addr, tuple);
 		break;
 	case FW_FLOW_SORT_PORT:
-		order = compare_numbers(ntohs(a->orig.dport),
-					ntohs(b->orig.dport));
+		r = number_order(&order, ntohs(flow->orig.dport), tuple);
 		break;
-	case FW_FLOW_SORT_STATE:
-		order = strcmp(fw_flow_state(a), fw_flow_state(b));
+	case FW_FLOW_SORT_STATE: /* what ends a text is below all that goes on */
+		r = asprintf(&order, "%s\x01%s", fw_flow_state(flow), tuple);
+		break;
+	case FW_FLOW_SORT_RULE:
+		r = asprintf(&order, "%s\x01%s", label ? label : "", tuple);
 		break;
 	case FW_FLOW_SORT_PACKETS:
-		order = compare_numbers(both(b->counts.packets),
-					both(a->counts.packets));
+		r = number_order(&order, ~both(flow->counts.packets), tuple);
 		break;
 	case FW_FLOW_SORT_BYTES:
-		order = compare_numbers(both(b->counts.bytes),
-					both(a->counts.bytes));
+		r = number_order(&order, ~both(flow->counts.bytes), tuple);
 		break;
 	case FW_FLOW_SORT_FROM:
-	case FW_FLOW_SORT_RULE:
 	case FW_FLOW_SORT_NONE:
+		r = asprintf(&order, "%s", tuple);
 		break;
 	}
-	/* the same order each time: a tuple begins with where it is from */
-	return order ? order : memcmp(&a->orig, &b->orig, sizeof(a->orig));
+	return r < 0 ? NULL : order;
 }

@@ -79,6 +79,11 @@ bool fw_flow_query_matches(const struct fw_flow_query *query,
 /** @brief The state of a flow in a word: "ESTABLISHED", "UNREPLIED"; static. */
 const char *fw_flow_state(const struct fw_flow *flow);
 
-/** @brief Order of two flows, as qsort() wants it; not for FW_FLOW_SORT_RULE. */
-int fw_flow_compare(enum fw_flow_sort sort, const struct fw_flow *a,
-		    const struct fw_flow *b);
+/**
+ * @brief Where a flow is in an order: a text; strcmp() of two says which comes first.
+ *
+ * @param label  of its rule, or NULL
+ * @return to be freed; NULL without memory
+ */
+char *fw_flow_order(enum fw_flow_sort sort, const struct fw_flow *flow,
+		    const char *label);

@@ -70,7 +70,8 @@ struct fw_mirror {
 	unsigned int attempt; /* of the running dump, from 1 */
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
-	bool is_tightened;    /* since the dump began: another one is due */
+	bool is_congested;  /* events get lost in silence, see read_events() */
+	bool is_tightened;  /* since the dump began: another one is due */
 	bool is_completing; /* a dump is whole, what it did not show goes away */
 	int flow_info_fd;
 	int xflows_fds[XFLOW_MAPS];
@@ -344,18 +345,27 @@ static bool read_records(struct fw_mirror *mirror)
 static void lose_events(struct fw_mirror *mirror)
 {
 	mirror->stats.overruns++;
+	mirror->is_congested = true;
 	set_stale(mirror);
 }
 
-/* True if there may be more. */
+/*
+ * True if there may be more. The kernel says once that it has lost events, and nothing
+ * of what it loses after that until all that waits has been read: a dump that has begun
+ * before is not the whole truth.
+ */
 static bool read_events(struct fw_mirror *mirror)
 {
 	int r;
 
 	mirror->now_ns = fw_now_ns();
 	r = fw_ctnl_read_events(mirror->ctnl, EVENTS_PER_TURN, on_ct, mirror);
-	if (r < 0)
+	if (r < 0) {
 		lose_events(mirror);
+	} else if (r < (int)EVENTS_PER_TURN && mirror->is_congested) {
+		mirror->is_congested = false;
+		set_stale(mirror);
+	}
 	return r < 0 || r == (int)EVENTS_PER_TURN;
 }
 
@@ -532,7 +542,7 @@ static void complete_dump(struct fw_mirror *mirror)
 	mirror->stats.last_sync_ns = fw_now_ns();
 	note_duration(&mirror->stats,
 		      mirror->stats.last_sync_ns - mirror->begin_ns);
-	mirror->stats.in_sync = !mirror->is_lossy;
+	mirror->stats.in_sync = !mirror->is_lossy && !mirror->is_congested;
 	keep_away(mirror,
 		  max_u64(OVERRUN_GAP_MS * NS_PER_MS,
 			  mirror->stats.last_duration_ns * OVERRUN_SHARE));

@@ -9,15 +9,9 @@
 #include "user/client.h"
 #include "user/flowquery.h"
 #include "user/json.h"
+#include "user/rowout.h"
 #include "user/table.h"
 #include "user/util.h"
-
-#define _cleanup_table_ __attribute__((cleanup(table_freep)))
-
-static void table_freep(struct fw_table **table)
-{
-	fw_table_free(*table);
-}
 
 /* One list of rows as a table. */
 struct list {
@@ -33,63 +27,59 @@ struct list {
 
 struct output {
 	const struct list *list;
-	struct fw_table **table;
+	struct fw_table *table;
 	bool has_more;
 };
 
 /* The first row says which columns there are. */
-static void add_row(void *data, json_t *row)
+static void add_row(void *data, const json_t *row)
 {
 	struct output *output = data;
 	const struct list *list = output->list;
 
-	if (!*output->table) {
+	if (!output->table) {
 		output->has_more = list->has_more && list->has_more(row);
-		*output->table = fw_table_new(
+		output->table = fw_table_new(
 			output->has_more ? list->more_columns : list->columns);
 	}
-	list->row(*output->table, row);
+	list->row(output->table, row);
 	if (output->has_more)
-		list->more(*output->table, row);
+		list->more(output->table, row);
 }
 
-/* `args` are taken; NULL: none. */
-static enum fw_exit show_some(struct fw_cli *cli, const struct list *list,
-			      json_t *args)
+static void take_row(void *data, json_t *row)
 {
-	_cleanup_table_ struct fw_table *table = NULL;
-	_cleanup_json_ json_t *result = NULL;
-	struct fw_call call = { .verb = list->verb,
-				.args = args,
-				.start = FW_START_IF_PINNED };
-	struct output output = { .list = list, .table = &table };
-	enum fw_exit status;
+	add_row(data, row);
+}
 
-	if (!cli->json) {
-		call.row = add_row;
-		call.data = &output;
-	}
-	status = fw_client_call(cli, &call, &result);
-	if (status != FW_EXIT_OK)
-		return status;
-	if (cli->json)
-		return fw_print_json(result);
-	if (json_is_true(json_object_get(result, "stale"))) {
-		fw_complain(
-			"warning: the flow table is not in sync with the kernel's");
-	}
-	if (json_object_get(result, "count"))
-		(void)printf("%lld\n", fw_json_get(result, "count"));
-	else if (table)
-		fw_table_print(table, stdout);
-	else
-		(void)puts(list->empty);
-	return FW_EXIT_OK;
+static void print_rows(void *data)
+{
+	struct output *output = data;
+
+	fw_table_flush(output->table, stdout);
 }
 
 static enum fw_exit show(struct fw_cli *cli, const struct list *list)
 {
-	return show_some(cli, list, NULL);
+	_cleanup_json_ json_t *result = NULL;
+	struct output output = { .list = list };
+	struct fw_call call = { .verb = list->verb,
+				.start = FW_START_IF_PINNED };
+	enum fw_exit status;
+
+	if (!cli->json) {
+		call.row = take_row;
+		call.data = &output;
+	}
+	status = fw_client_call(cli, &call, &result);
+	if (status == FW_EXIT_OK && cli->json)
+		status = fw_print_json(result);
+	else if (status == FW_EXIT_OK && !output.table)
+		(void)puts(list->empty);
+	else if (status == FW_EXIT_OK)
+		print_rows(&output);
+	fw_table_free(output.table);
+	return status;
 }
 
 /* ---- rules ------------------------------------------------------------------------ */
@@ -275,6 +265,51 @@ static json_t *flow_args(const struct fw_cli *cli, struct fw_flow_query *ret,
 	return args;
 }
 
+/* What is left to say when all flows are printed. */
+static void end_list(const struct fw_cli *cli, const struct output *output,
+		     const json_t *result)
+{
+	if (json_is_true(json_object_get(result, "stale"))) {
+		fw_complain(
+			"warning: the flow table is not in sync with the kernel's");
+	}
+	if (!json_object_get(result, "count")) {
+		if (!output->table && !cli->json)
+			(void)puts(output->list->empty);
+	} else if (cli->json) {
+		(void)json_dumpf(result, stdout, JSON_COMPACT);
+		(void)putchar('\n');
+	} else {
+		(void)printf("%lld\n", fw_json_get(result, "count"));
+	}
+}
+
+/* `args` are taken. */
+static enum fw_exit list_flows(struct fw_cli *cli, const struct list *list,
+			       const struct fw_flow_query *query, json_t *args)
+{
+	const struct fw_call call = { .verb = list->verb,
+				      .args = args,
+				      .start = FW_START_IF_PINNED };
+	struct output output = { .list = list };
+	const struct fw_rowout out = {
+		.is_json = cli->json,
+		.is_sorted = query->sort != FW_FLOW_SORT_NONE && !query->count,
+		.is_reverse = query->reverse,
+		.add = add_row,
+		.flush = print_rows,
+		.data = &output,
+	};
+	_cleanup_json_ json_t *result = NULL;
+	enum fw_exit status;
+
+	status = fw_rowout_call(cli, &call, &out, &result);
+	if (status == FW_EXIT_OK && result)
+		end_list(cli, &output, result);
+	fw_table_free(output.table);
+	return status;
+}
+
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
 {
 	static const struct list narrow =
@@ -284,15 +319,17 @@ enum fw_exit fw_cmd_show_flows(struct fw_cli *cli)
 	static const struct list some =
 		FLOW_LIST(FLOW_COLUMNS, "no flow matches", flow_row);
 	struct fw_flow_query query;
-	const struct list *list;
 	enum fw_exit status;
 	json_t *args;
 
 	args = flow_args(cli, &query, &status);
 	if (!args)
 		return status;
-	list = cli->wide ? &wide : query.has_terms ? &some : &narrow;
-	return show_some(cli, list, args);
+	return list_flows(cli,
+			  cli->wide	    ? &wide
+			  : query.has_terms ? &some
+					    : &narrow,
+			  &query, args);
 }
 
 static void print_killed(const json_t *result)

@@ -18,6 +18,7 @@ struct fw_table {
 	size_t n_columns;
 	char **cells;
 	size_t n, size;
+	bool has_head; /* it has been printed */
 };
 
 struct fw_table *fw_table_new(const char *columns)
@@ -109,8 +110,19 @@ void fw_table_print(const struct fw_table *table, FILE *out)
 {
 	if (!table || !table->n)
 		return;
-	print_row(table, table->heading, out);
+	if (!table->has_head)
+		print_row(table, table->heading, out);
 	for (size_t i = 0; i + table->n_columns <= table->n;
 	     i += table->n_columns)
 		print_row(table, table->cells + i, out);
+}
+
+void fw_table_flush(struct fw_table *table, FILE *out)
+{
+	fw_table_print(table, out);
+	if (!table || !table->n)
+		return;
+	table->has_head = true;
+	while (table->n)
+		free(table->cells[--table->n]);
 }

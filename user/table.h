@@ -21,6 +21,13 @@ void fw_table_free(struct fw_table *table);
 void fw_table_cell(struct fw_table *table, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/**
+ * @brief Print the rows that there are, with headings the first time, and forget them.
+ *
+ * For lists that are shown while they arrive: columns only get wider.
+ */
+void fw_table_flush(struct fw_table *table, FILE *out);
+
 size_t fw_table_rows(const struct fw_table *table);
 
 /** @brief Print it with its headings; nothing if it has no rows. */

@@ -61,6 +61,11 @@ class Result:
         """Standard output as JSON."""
         return json.loads(self.out)
 
+    @property
+    def rows(self):
+        """Standard output that is a JSON object a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
     def __repr__(self):
         return f"exit {self.exit}\n{self.out}{self.err}"
 
@@ -258,7 +263,7 @@ class Lab:
 
     def flows(self):
         """The flows that fwctld knows."""
-        return self.show("flows")["flows"]
+        return self.fwctl("show", "flows", "--json").rows
 
     def show(self, what):
         """`fwctl show WHAT --json`."""

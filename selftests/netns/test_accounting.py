@@ -142,7 +142,7 @@ def test_shown_and_sorted(lab):
                 assert udp_try(lab.client, SERVER[family], 7, size=size, source=("", port)) == "ok"
 
         def order(*words):
-            flows = lab.fwctl("show", "flows", "proto", "udp", *words, "--json").json["flows"]
+            flows = lab.fwctl("show", "flows", "proto", "udp", *words, "--json").rows
             return [f["original"]["source_port"] - 20000 for f in flows]
         assert order("sort", "bytes") == [1, 3, 2]
         assert order("sort", "packets") == [2, 3, 1]

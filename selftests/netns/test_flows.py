@@ -20,7 +20,7 @@ RULES = ("default in drop\ndefault out drop\ndefault forward drop\n"
 
 def shown(lab, *words):
     """Flows that a filter picks."""
-    return lab.fwctl("show", "flows", *words, "--json").json["flows"]
+    return lab.fwctl("show", "flows", *words, "--json").rows
 
 
 def count(lab, *words):

@@ -258,13 +258,19 @@ def test_only_loopback(used):
         http(used.firewall, "/metrics", address="192.0.2.1")
 
 
-@pytest.mark.parametrize("argv", [["status"], ["show", "rules"], ["show", "flows"],
-                                  ["show", "sets"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("argv", [["status"], ["show", "rules"], ["show", "sets"], ["doctor"]],
+                         ids=" ".join)
 def test_json_and_text(used, argv):
     """Each view as JSON and as text."""
     document = used.fwctl(*argv, "--json").json
     assert isinstance(document, dict) and document
     assert used.fwctl(*argv).out.strip()
+
+
+def test_flows_as_json(used):
+    """An object a line; how many there are is one as well."""
+    assert all("original" in flow for flow in used.fwctl("show", "flows", "--json").rows)
+    assert set(used.fwctl("show", "flows", "count", "--json").json) == {"count", "stale"}
 
 
 def test_json_of_check_and_load(used):

@@ -68,6 +68,63 @@ static void handle_rows(void *data, struct fw_request *request,
 	fw_reply_array(request, "rows", rows, json_pack("{s:b}", "done", 1));
 }
 
+/* ---- a list that people read, of which the server knows one ---- */
+
+static struct {
+	int i, looks;
+	bool is_open; /* there are rows now */
+} list;
+
+/* Nothing yet, then nothing that matters, then rows. */
+static int list_next(void *data, json_t *items)
+{
+	(void)data;
+	list.looks++;
+	if (!list.is_open)
+		return list.looks % 2 ? 1 : FW_ROWS_LATER;
+	for (int n = 0; n < 100 && list.i < ROWS; n++, list.i++)
+		(void)json_array_append_new(
+			items, json_pack("{s:i, s:s}", "i", list.i, "text",
+					 "a row of a list that is long"));
+	return list.i < ROWS;
+}
+
+static void list_end(void *data, struct fw_request *request)
+{
+	(void)data;
+	fw_reply(request, json_pack("{s:s, s:i}", "list", "rows", "n", list.i));
+}
+
+static void list_free(void *data)
+{
+	(void)data;
+	list.is_open = false;
+}
+
+static void handle_list(void *data, struct fw_request *request,
+			const json_t *args)
+{
+	(void)data;
+	(void)args;
+	list.i = list.looks = 0;
+	fw_reply_rows(request,
+		      &(struct fw_rows){ .next = list_next,
+					 .end = list_end,
+					 .free = list_free,
+					 .is_patient = true },
+		      NULL);
+}
+
+static void handle_open(void *data, struct fw_request *request,
+			const json_t *args)
+{
+	(void)data;
+	(void)args;
+	list.is_open = true;
+	fw_reply(request,
+		 json_pack("{s:i, s:i}", "looks", list.looks, "made", list.i));
+}
+
 /* What came along, up to its first NUL, and how much it was. */
 static void handle_file(void *data, struct fw_request *request,
 			const json_t *args)
@@ -191,7 +248,8 @@ static const struct fw_verb verbs[] = {
 	{ "rows", handle_rows },       { "file", handle_file },
 	{ "early", handle_early },     { "end", handle_end },
 	{ "stream", handle_stream },   { "put", handle_put },
-	{ "hang up", handle_hang_up },
+	{ "hang up", handle_hang_up }, { "list", handle_list },
+	{ "open", handle_open },
 };
 
 static unsigned int patience_ms; /* of the next server */
@@ -643,6 +701,60 @@ static void test_long_list(void **state)
 }
 
 /* Who asks and does not read holds nobody up, and is cut off. */
+static json_int_t ask_open(const struct fixture *fixture, const char *key)
+{
+	_cleanup_close_ int fd = dial(fixture);
+	_cleanup_json_ json_t *reply = NULL;
+	struct fw_buf in = { 0 };
+	json_int_t value;
+
+	send_json(fd, ask("open"));
+	reply = next(fd, &in);
+	value = json_integer_value(
+		json_object_get(json_object_get(reply, "result"), key));
+	fw_buf_done(&in);
+	return value;
+}
+
+/* Who is served last waits for one piece of it; who reads it may take his time. */
+static void test_list_that_takes_time(void **state)
+{
+	const struct fixture *fixture = *state;
+	_cleanup_close_ int fd = dial(fixture);
+	struct fw_buf in = { 0 };
+	json_int_t n = 0;
+
+	send_json(fd, ask("list"));
+	expect_works(fixture);
+	(void)usleep(200000);
+	assert_in_range(ask_open(fixture, "looks"), 2, 100);
+	/* Nobody reads: what the sockets hold has been made, and no more. */
+	(void)sleep(2); /* longer than this server's patience */
+	assert_in_range(ask_open(fixture, "made"), 100, ROWS / 2);
+	for (;;) {
+		_cleanup_json_ json_t *reply = next(fd, &in);
+		json_t *items, *row;
+		size_t i;
+
+		assert_non_null(reply);
+		items = json_object_get(reply, "items");
+		if (!items) {
+			json_t *result = json_object_get(reply, "result");
+
+			assert_int_equal(json_integer_value(
+						 json_object_get(result, "n")),
+					 ROWS);
+			break;
+		}
+		json_array_foreach(items, i, row) assert_true(
+			json_integer_value(json_object_get(row, "i")) == n++);
+	}
+	assert_int_equal(n, ROWS);
+	/* The reply is through: patience is as usual. */
+	assert_null(next(fd, &in));
+	fw_buf_done(&in);
+}
+
 static void test_slow_reader(void **state)
 {
 	const struct fixture *fixture = *state;
@@ -652,6 +764,7 @@ static void test_slow_reader(void **state)
 
 	send_json(slow, ask("rows"));
 	expect_works(fixture);
+	(void)usleep(300000); /* for all turns in which the sockets get full */
 	/* It came later: when it is cut off, the slow one has been before. */
 	idle = dial(fixture);
 	assert_null(next(idle, &in));
@@ -857,6 +970,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_file, start, stop),
 		cmocka_unit_test_setup_teardown(test_bad_files, start, stop),
 		cmocka_unit_test_setup_teardown(test_long_list, start, stop),
+		cmocka_unit_test_setup_teardown(test_list_that_takes_time,
+						start_impatient, stop),
 		cmocka_unit_test_setup_teardown(test_slow_reader, start, stop),
 		cmocka_unit_test_setup_teardown(test_hang_up_at_once, start,
 						stop),

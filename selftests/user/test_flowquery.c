@@ -192,6 +192,21 @@ static void test_states(void **state)
 	assert_false(matches("state UNREPLIED", udp));
 }
 
+static int compare(enum fw_flow_sort sort, const struct fw_flow *a,
+		   const struct fw_flow *b)
+{
+	char *one = fw_flow_order(sort, a, "x"), *two;
+	int order;
+
+	two = fw_flow_order(sort, b, "xy");
+	assert_non_null(one);
+	assert_non_null(two);
+	order = strcmp(one, two);
+	free(one);
+	free(two);
+	return order;
+}
+
 static void test_order(void **state)
 {
 	struct fw_flow a =
@@ -205,18 +220,21 @@ static void test_order(void **state)
 	b.opened_ns = 9;
 	a.expires_ns = 100;
 	b.expires_ns = 50;
-	assert_true(fw_flow_compare(FW_FLOW_SORT_AGE, &a, &b) < 0);
-	assert_true(fw_flow_compare(FW_FLOW_SORT_TIMEOUT, &a, &b) > 0);
-	assert_true(fw_flow_compare(FW_FLOW_SORT_PROTO, &a, &b) < 0);
-	assert_true(fw_flow_compare(FW_FLOW_SORT_FROM, &a, &b) > 0);
-	assert_true(fw_flow_compare(FW_FLOW_SORT_TO, &a, &b) < 0);
-	assert_true(fw_flow_compare(FW_FLOW_SORT_PORT, &a, &b) > 0);
-	assert_int_equal(fw_flow_compare(FW_FLOW_SORT_TO, &a, &a), 0);
+	assert_true(compare(FW_FLOW_SORT_AGE, &a, &b) < 0);
+	assert_true(compare(FW_FLOW_SORT_TIMEOUT, &a, &b) > 0);
+	assert_true(compare(FW_FLOW_SORT_PROTO, &a, &b) < 0);
+	assert_true(compare(FW_FLOW_SORT_FROM, &a, &b) > 0);
+	assert_true(compare(FW_FLOW_SORT_TO, &a, &b) < 0);
+	assert_true(compare(FW_FLOW_SORT_PORT, &a, &b) > 0);
+	assert_int_equal(compare(FW_FLOW_SORT_TO, &a, &a), 0);
 	/* both directions together, the most first */
 	a.counts = (struct fw_flow_counts){ { 5, 5 }, { 100, 1 } };
 	b.counts = (struct fw_flow_counts){ { 1, 8 }, { 1, 101 } };
-	assert_true(fw_flow_compare(FW_FLOW_SORT_PACKETS, &a, &b) < 0);
-	assert_true(fw_flow_compare(FW_FLOW_SORT_BYTES, &a, &b) > 0);
+	assert_true(compare(FW_FLOW_SORT_PACKETS, &a, &b) < 0);
+	assert_true(compare(FW_FLOW_SORT_BYTES, &a, &b) > 0);
+	/* "x" before "xy", whatever the tuples are */
+	assert_true(compare(FW_FLOW_SORT_RULE, &a, &b) < 0);
+	assert_true(compare(FW_FLOW_SORT_RULE, &b, &a) < 0);
 	assert_int_equal(parse("sort age reverse count", &query, NULL), 0);
 	assert_int_equal(query.sort, FW_FLOW_SORT_AGE);
 	assert_true(query.reverse && query.count && !query.has_terms);

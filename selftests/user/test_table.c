@@ -25,6 +25,18 @@ static void check(const struct fw_table *table, const char *wanted)
 	assert_string_equal(text, wanted);
 }
 
+static void check_flush(struct fw_table *table, const char *wanted)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	fw_table_flush(table, out);
+	assert_int_equal(fclose(out), 0);
+	assert_string_equal(text, wanted);
+}
+
 static void test_columns(void **state)
 {
 	struct fw_table *table = fw_table_new("NAME|>COUNT|TEXT");
@@ -46,10 +58,31 @@ static void test_columns(void **state)
 	fw_table_cell(NULL, "ignored");
 }
 
+/* Shown while it grows: one heading, columns that only get wider. */
+static void test_flush(void **state)
+{
+	struct fw_table *table = fw_table_new("NAME|>COUNT|TEXT");
+
+	(void)state;
+	fw_table_cell(table, "%s", "x");
+	fw_table_cell(table, "%d", 1);
+	fw_table_cell(table, "%s", "first");
+	check_flush(table, "NAME  COUNT  TEXT\nx         1  first\n");
+	check_flush(table, "");
+	fw_table_cell(table, "%s", "longer");
+	fw_table_cell(table, "%d", 2);
+	fw_table_cell(table, "%s", "second");
+	check_flush(table, "longer      2  second\n");
+	assert_int_equal(fw_table_rows(table), 0);
+	fw_table_flush(NULL, stdout);
+	fw_table_free(table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_columns),
+		cmocka_unit_test(test_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
