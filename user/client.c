@@ -304,8 +304,9 @@ static enum fw_exit reach(struct fw_cli *cli, const struct fw_call *call,
 			return FW_EXIT_NO_DAEMON;
 	}
 	if (fd < 0) {
-		fw_complain("cannot reach fwctld at '%s': %s",
-			    cli->paths.socket, strerror(-fd));
+		if (!call->silent)
+			fw_complain("cannot reach fwctld at '%s': %s",
+				    cli->paths.socket, strerror(-fd));
 		return FW_EXIT_NO_DAEMON;
 	}
 	*ret_fd = fd;
@@ -502,6 +503,8 @@ enum fw_exit fw_client_receive(struct fw_conversation *conversation,
 		*ret_result = NULL;
 		return FW_EXIT_OK;
 	}
+	if (r < 0 && r != -EMSGSIZE && call->silent)
+		return FW_EXIT_NO_DAEMON;
 	if (r == -EPIPE && call->wait) {
 		fw_complain("fwctld has ended");
 		return FW_EXIT_NO_DAEMON;

@@ -28,7 +28,7 @@ struct fw_call {
 	fw_row_fn row;	       /* NULL: rows are put into the result */
 	fw_refused_fn refused; /* NULL: "error" is printed */
 	void *data;
-	bool silent; /* do not complain, the caller does */
+	bool silent; /* do not complain that no daemon answers, the caller does */
 	/*
 	 * A reply without an end: called before each wait for more of it, with the
 	 * descriptor to wait on; true: enough. NULL: a reply comes in some minutes.

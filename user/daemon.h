@@ -46,6 +46,7 @@ struct fw_daemon {
 
 	uint64_t openings;     /* how often they were opened */
 	unsigned int listings; /* of flows, that clients are reading */
+	unsigned int tops;     /* who watch the busiest flows */
 
 	struct fw_control *control;
 	struct fw_rulelog *rulelog;

@@ -15,6 +15,7 @@
 #define TAKES_WIDE    0x8u
 #define TAKES_FILE    0x10u
 #define TAKES_FRAME   0x40u
+#define TAKES_TOP     0x40u /* --interval, --batch, --count */
 #define TAKES_WORDS   0x20u /* any number, from the operand on; none is fine */
 
 static const struct command {
@@ -38,6 +39,8 @@ static const struct command {
 	  "drops, flows or all, as they happen", fw_cmd_monitor },
 	{ "explain", "PACKET", TAKES_FRAME | TAKES_WORDS,
 	  "what would become of a packet now, and why", fw_cmd_explain },
+	{ "top", "[VIEW]", TAKES_WORDS | TAKES_TOP,
+	  "rates of rules, drops, flows ..., live", fw_cmd_top },
 	{ "flows kill", "FILTER", TAKES_WORDS, "end flows at once",
 	  fw_cmd_flows_kill },
 	{ "status", NULL, TAKES_ALL, "what runs where, and what it has done",
@@ -68,6 +71,8 @@ static const struct {
 	{ "--frame N", "explain: which one, from 1 on" },
 	{ "--all", "status: also what is zero and what is passed" },
 	{ "--wide", "show flows: state of replies, mark and table too" },
+	{ "--interval SEC", "top: between two looks (default 1)" },
+	{ "--batch", "top: print text, for scripts; --count N times" },
 	{ "-j, --json", "print JSON" },
 	{ "--run-dir DIR", "socket of the daemon (default /run/fwctl)" },
 	{ "--pin-dir DIR", "pins (default /sys/fs/bpf/fwctl)" },
@@ -218,6 +223,9 @@ enum {
 	OPT_HEX,
 	OPT_PCAP,
 	OPT_FRAME,
+	OPT_INTERVAL,
+	OPT_BATCH,
+	OPT_COUNT,
 	OPT_RUN_DIR,
 	OPT_PIN_DIR,
 	OPT_VERSION,
@@ -233,6 +241,9 @@ static const struct option long_options[] = {
 	{ "hex", required_argument, NULL, OPT_HEX },
 	{ "pcap", required_argument, NULL, OPT_PCAP },
 	{ "frame", required_argument, NULL, OPT_FRAME },
+	{ "interval", required_argument, NULL, OPT_INTERVAL },
+	{ "batch", no_argument, NULL, OPT_BATCH },
+	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
 	{ "pin-dir", required_argument, NULL, OPT_PIN_DIR },
 	{ "help", no_argument, NULL, 'h' },
@@ -270,6 +281,14 @@ static int take_option(int c, struct fw_cli *cli)
 		return -1;
 	case OPT_FRAME:
 		cli->frame = optarg;
+	case OPT_INTERVAL:
+		cli->interval = optarg;
+		return -1;
+	case OPT_BATCH:
+		cli->batch = true;
+		return -1;
+	case OPT_COUNT:
+		cli->count = optarg;
 		return -1;
 	case OPT_RUN_DIR:
 		cli->run_dir = optarg;
@@ -305,6 +324,9 @@ static bool check_options(const struct command *command,
 		{ cli->hex, TAKES_FRAME, "--hex" },
 		{ cli->pcap, TAKES_FRAME, "--pcap" },
 		{ cli->frame, TAKES_FRAME, "--frame" },
+		{ cli->interval, TAKES_TOP, "--interval" },
+		{ cli->batch, TAKES_TOP, "--batch" },
+		{ cli->count, TAKES_TOP, "--count" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {

@@ -28,6 +28,9 @@ struct fw_cli {
 	const char *const
 		*words; /* all of them, of a command that takes several */
 	size_t n_words;
+	const char *interval; /* of top, as it was written; NULL: not given */
+	const char *count;    /* likewise */
+	bool batch;
 };
 
 /* Subcommands; each returns the exit status. */
@@ -38,6 +41,7 @@ enum fw_exit fw_cmd_set_replace(struct fw_cli *cli);
 enum fw_exit fw_cmd_status(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_rules(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_flows(struct fw_cli *cli);
+enum fw_exit fw_cmd_top(struct fw_cli *cli);
 enum fw_exit fw_cmd_monitor(struct fw_cli *cli);
 enum fw_exit fw_cmd_explain(struct fw_cli *cli);
 enum fw_exit fw_cmd_flows_kill(struct fw_cli *cli);

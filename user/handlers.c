@@ -17,6 +17,7 @@
 #include "user/refusal.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
+#include "user/topserve.h"
 #include "user/util.h"
 
 const struct fw_verb fw_daemon_verbs[] = {
@@ -28,6 +29,8 @@ const struct fw_verb fw_daemon_verbs[] = {
 	{ "flows-kill", fw_handle_flows_kill },
 	{ "monitor", fw_handle_monitor },
 	{ "explain", fw_handle_explain },
+	{ "rule-counts", fw_handle_rule_counts },
+	{ "top-flows", fw_handle_top_flows },
 	{ "sets", fw_handle_sets },
 	{ "set-replace", fw_handle_set_replace },
 };
