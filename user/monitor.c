@@ -8,14 +8,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 
 #include "user/client.h"
 #include "user/json.h"
 #include "user/monitorquery.h"
+#include "user/stop.h"
 #include "user/util.h"
 
 static int stop_fd = -1; /* readable after a signal */
@@ -246,33 +245,6 @@ static bool on_wait(void *data, int fd)
 	return !flush(output) || await(output, fd, 0);
 }
 
-static void on_signal(int number)
-{
-	const uint64_t one = 1;
-	int error = errno;
-
-	(void)number;
-	/* fails only if it is readable already */
-	(void)!write(stop_fd, &one, sizeof(one));
-	errno = error;
-}
-
-static int catch_signals(void)
-{
-	const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = on_signal };
-
-	stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (stop_fd < 0)
-		return -errno;
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		if (sigaction(numbers[i], &action, NULL) < 0)
-			return -errno;
-	}
-	action.sa_handler = SIG_IGN;
-	return sigaction(SIGPIPE, &action, NULL) < 0 ? -errno : 0;
-}
-
 static enum fw_exit watch(struct fw_cli *cli, json_t *args)
 {
 	struct output output = { .is_json = cli->json };
@@ -311,7 +283,7 @@ enum fw_exit fw_cmd_monitor(struct fw_cli *cli)
 		fw_complain("standard output is closed");
 		return FW_EXIT_REQUEST;
 	}
-	r = catch_signals();
+	r = stop_fd = fw_stop_catch(0);
 	if (r < 0) {
 		fw_complain("cannot wait for signals: %s", strerror(-r));
 		return FW_EXIT_REQUEST;

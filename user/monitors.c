@@ -17,8 +17,8 @@
 #include "user/daemon.h"
 #include "user/flowjson.h"
 #include "user/monitorjson.h"
-#include "user/monitorquery.h"
 #include "user/util.h"
+#include "user/watchquery.h"
 
 #define MAX_MONITORS 16u
 #define PER_SECOND   5000u /* events to all of them: a twentieth of a processor */
@@ -72,32 +72,6 @@ static void follow_wishes(struct fw_monitors *monitors)
 				monitors);
 }
 
-/* Of a flow, or of a packet as if it opened one. */
-static bool matches(const struct monitor *m, const struct fw_flow *flow,
-		    const char *label)
-{
-	const struct fw_daemon *daemon = m->monitors->daemon;
-	const struct fw_monitor_query *query = &m->query;
-	const struct fw_zone *zone;
-	const char *ifname;
-
-	if (!fw_flow_query_matches(&query->of, flow))
-		return false;
-	if (query->of.rule && (!label || strcmp(query->of.rule, label) != 0))
-		return false;
-	if (!query->interface && !query->of.zone)
-		return true;
-	ifname = fw_apply_ifname(daemon->apply, flow->ifindex);
-	if (!ifname ||
-	    (query->interface && strcmp(query->interface, ifname) != 0))
-		return false;
-	if (!query->of.zone)
-		return true;
-	/* New rules may have left it out. */
-	zone = fw_zone_find(daemon, query->of.zone);
-	return zone && fw_zone_has(zone, ifname);
-}
-
 static bool wants_event(const struct monitor *m, const struct fw_event *event,
 			const struct fw_flow *as_flow, const char *label)
 {
@@ -109,7 +83,7 @@ static bool wants_event(const struct monitor *m, const struct fw_event *event,
 		return false;
 	if (m->query.reasons && !(m->query.reasons >> event->reason & 1))
 		return false;
-	return matches(m, as_flow, label);
+	return fw_watch_matches(m->monitors->daemon, &m->query, as_flow, label);
 }
 
 /* ---- sending ------------------------------------------------------------------------ */
@@ -192,7 +166,9 @@ static void on_flow(void *data, const struct fw_flow *flow, bool is_open)
 	label = fw_flow_label(monitors->daemon, flow);
 	for (struct monitor *m = monitors->list; m; m = m->next) {
 		if (!(m->query.kinds & FW_MONITOR_FLOWS) || m->query.reasons ||
-		    !matches(m, flow, label) || !has_room(m))
+		    !fw_watch_matches(monitors->daemon, &m->query, flow,
+				      label) ||
+		    !has_room(m))
 			continue;
 		if (!json)
 			json = fw_flow_event_json(monitors->places, flow,
@@ -250,49 +226,6 @@ static void monitor_free(void *data)
 	free(monitor);
 }
 
-static int take_words(struct monitor *monitor, const json_t *args,
-		      char **reterr)
-{
-	const char *words[FW_MONITOR_WORDS];
-	size_t n;
-
-	monitor->words = json_deep_copy(json_object_get(args, "words"));
-	n = json_array_size(monitor->words);
-	if (n > FW_MONITOR_WORDS) {
-		fw_errorf(reterr, "more than %d words", FW_MONITOR_WORDS);
-		return -EINVAL;
-	}
-	for (size_t i = 0; i < n; i++) {
-		words[i] = json_string_value(json_array_get(monitor->words, i));
-		if (!words[i]) {
-			fw_errorf(reterr, "words are malformed");
-			return -EINVAL;
-		}
-	}
-	return fw_monitor_query_parse(words, n, &monitor->query, reterr);
-}
-
-/* What the words mean to the running rules. */
-static int check_names(const struct fw_daemon *daemon,
-		       const struct fw_flow_query *query, char **reterr)
-{
-	if (query->rule && !fw_label_exists(daemon, query->rule)) {
-		fw_errorf(
-			reterr,
-			"no rule is called '%s': rule takes a label, see fwctl show rules",
-			query->rule);
-		return -EINVAL;
-	}
-	if (query->zone && !fw_zone_find(daemon, query->zone)) {
-		fw_errorf(
-			reterr,
-			"no zone is called '%s': zone takes a name that 'interface' declares, see fwctl show interfaces",
-			query->zone);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int monitor_new(struct fw_monitors *monitors, struct fw_request *request,
 		       const json_t *args, struct monitor **ret, char **reterr)
 {
@@ -304,9 +237,8 @@ static int monitor_new(struct fw_monitors *monitors, struct fw_request *request,
 		return -ENOMEM;
 	monitor->monitors = monitors;
 	monitor->request = request;
-	r = take_words(monitor, args, reterr);
-	if (r == 0)
-		r = check_names(monitors->daemon, &monitor->query.of, reterr);
+	r = fw_watch_read(monitors->daemon, args, fw_monitor_query_parse,
+			  &monitor->words, &monitor->query, reterr);
 	if (r < 0) {
 		monitor_free(monitor);
 		return r;
