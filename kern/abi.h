@@ -29,6 +29,7 @@
 #define FW_MAX_IFACES	   2048 /* (interface, VLAN) pairs of one generation */
 #define FW_MAX_SELF	   4096 /* addresses of this host */
 #define FW_EVENTS_BYTES	   (1u << 22) /* ring buffer */
+#define FW_CAPTURES_BYTES  (1u << 20) /* the other one */
 #define FW_MAX_VLAN_TAGS   2
 #define FW_MAX_EXT_HEADERS 8
 
@@ -557,6 +558,45 @@ struct fw_log_budget {
 	__u64 suppressed; /* packets without a record, ever */
 };
 
+/* ---- captures (`captures` ring buffer) ------------------------------------ */
+
+/* `host`.watch: what somebody wants to see. */
+#define FW_WATCH_DROPS		 0x1 /* FW_EVENT_DROP of what is dropped */
+#define FW_WATCH_CAPTURE_DROPS	 0x2 /* and its bytes */
+#define FW_WATCH_CAPTURE_MATCHES 0x4 /* those of what rules with `log` decide */
+#define FW_WATCH_CAPTURES	 (FW_WATCH_CAPTURE_DROPS | FW_WATCH_CAPTURE_MATCHES)
+
+/* A packet as the hook sees it; behind it are the first of its bytes. */
+struct fw_capture {
+	/* LOG: by the rule with `log` that decided; DROP: for any other reason */
+	struct fw_event event;
+	__u32 rx_ifindex;  /* of the device the hook is on */
+	__u32 wire_len;	   /* bytes of the packet */
+	__u32 len;	   /* of these, behind */
+	__be16 vlan_proto; /* of a tag that the kernel keeps beside; 0: none */
+	__u16 vlan_tci;
+	__u8 flags; /* FW_CAPTURE_* */
+	__u8 iface; /* row of `stats`, below FW_MAX_IFSLOTS */
+	__u8 pad[6];
+};
+
+#define FW_CAPTURE_HAS_L2 0x01 /* it begins with an Ethernet header */
+#define FW_CAPTURE_LOGGED 0x02 /* a rule with `log` decided about it */
+
+/* Records have room for so many bytes, the least that suffices. */
+#define FW_CAPTURE_SMALL  256
+#define FW_CAPTURE_MEDIUM 2048
+#define FW_CAPTURE_MAX	  16384 /* and more is never captured */
+
+/* `capture_budget`: so many records a CPU makes, 100 000 a second. */
+#define FW_CAPTURE_INTERVAL_NS 10000ull
+#define FW_CAPTURE_BURST_NS    1000000000ull
+
+struct fw_capture_budget {
+	__u64 tat_ns; /* GCRA: theoretical arrival time of the next one */
+	__u64 lost[FW_MAX_IFSLOTS]; /* packets without a record, ever */
+};
+
 /* ---- metadata that XDP leaves for TC ------------------------------------- */
 
 /*
@@ -581,6 +621,7 @@ _Static_assert(sizeof(struct fw_tuple) == 40, "fw_tuple");
 _Static_assert(sizeof(struct fw_key) == 64, "fw_key");
 _Static_assert(sizeof(struct fw_image_head) == 160, "fw_image_head");
 _Static_assert(sizeof(struct fw_event) == 80, "fw_event");
+_Static_assert(sizeof(struct fw_capture) == 104, "fw_capture");
 _Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
 _Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");
 _Static_assert(FW_REASON_MAX <= FW_STATS_REASONS, "too many reasons");

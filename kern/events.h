@@ -47,6 +47,29 @@ event_flow(const struct pkt *p, const enum fw_hook hook,
 	bpf_ringbuf_submit(e, 0);
 }
 
+/* All that is known of a packet. */
+static __always_inline void event_fill(struct fw_event *e, struct pkt *p,
+				       __u64 now, __u32 type, __u32 hook,
+				       __u32 reason, __u32 gen)
+{
+	__builtin_memset(e, 0, sizeof(*e));
+	tuple_from_pkt(&e->tuple, p);
+	if (p->key.flags & FW_KEY_ICMP)
+		e->tuple.icmp_type = (__u8)(p->key.icmp >> 8);
+	e->time_ns = now;
+	e->type = type;
+	e->ifindex = p->ifindex;
+	e->slot = p->res.slot;
+	e->rule = p->res.rule;
+	e->gen = gen;
+	e->len = p->len;
+	e->hook = (__u8)hook;
+	e->dir = p->key.dir;
+	e->reason = (__u8)reason;
+	e->verdict = p->res.verdict;
+	e->tcp_flags = p->tcp_flags;
+}
+
 /*
  * A packet that a rule logs, or that is dropped while somebody watches. A function
  * that the verifier walks once, and not for each end of a path.
@@ -75,22 +98,7 @@ __noinline int event_packet(struct pkt *p, __u32 type, __u32 hook, __u32 reason,
 		b->suppressed++;
 		return -1;
 	}
-	__builtin_memset(e, 0, sizeof(*e));
-	tuple_from_pkt(&e->tuple, p);
-	if (p->key.flags & FW_KEY_ICMP)
-		e->tuple.icmp_type = (__u8)(p->key.icmp >> 8);
-	e->time_ns = now;
-	e->type = type;
-	e->ifindex = p->ifindex;
-	e->slot = p->res.slot;
-	e->rule = p->res.rule;
-	e->gen = gen;
-	e->len = p->len;
-	e->hook = (__u8)hook;
-	e->dir = p->key.dir;
-	e->reason = (__u8)reason;
-	e->verdict = p->res.verdict;
-	e->tcp_flags = p->tcp_flags;
+	event_fill(e, p, now, type, hook, reason, gen);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }

@@ -35,6 +35,8 @@
 
 #include "kern/classify.h"
 #include "kern/events.h"
+
+#include "kern/capture.h"
 #include "kern/pressure.h"
 #include "kern/tcp.h"
 #include "kern/verdict.h"
@@ -125,7 +127,7 @@ static __always_inline int finish_unread(struct pkt *p, void *ctx,
 {
 	receive(p, ctx, hook);
 	p->ifindex = p->rx_ifindex;
-	return finish(p, hook, reason);
+	return finish(p, ctx, hook, reason);
 }
 
 /* Stateless rules drop it, before anything else is known. */
@@ -152,20 +154,20 @@ int fw_xdp(struct xdp_md *ctx)
 	if (unlikely(!find_rules(&r, &reason)))
 		return finish_unread(p, ctx, FW_HOOK_XDP, reason);
 	if (r.head->has_stateless && drops_first(p, &r, ctx))
-		return finish(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
+		return finish(p, ctx, FW_HOOK_XDP, FW_REASON_DROP_RULE);
 	reason = filter(p, &r, ctx, FW_HOOK_XDP);
 	if (reason == FW_REASON_DROP_REJECT) {
 		/* TC builds the answer; without metadata it judges again */
 		(void)meta_write(ctx, p, reason, r.gen);
-		return finish(p, FW_HOOK_XDP, FW_REASON_UNDECIDED);
+		return finish(p, ctx, FW_HOOK_XDP, FW_REASON_UNDECIDED);
 	}
 	if (reason_is_drop(reason))
-		return finish(p, FW_HOOK_XDP, reason);
+		return finish(p, ctx, FW_HOOK_XDP, reason);
 	if (reason != FW_REASON_UNDECIDED && reason != FW_REASON_UNCOVERED &&
 	    reason != FW_REASON_NON_IP && meta_write(ctx, p, reason, r.gen) &&
 	    unlikely(p->flow.counts))
 		account_frame(p);
-	return finish(p, FW_HOOK_XDP, reason);
+	return finish(p, ctx, FW_HOOK_XDP, reason);
 }
 
 static __always_inline int tc_hook(struct __sk_buff *skb,
@@ -180,7 +182,7 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 		return action(hook, true);
 	if (skb->tc_index == TC_INDEX_OWN) {
 		p->len = skb->len;
-		return finish(p, hook, FW_REASON_OWN_REPLY);
+		return finish(p, skb, hook, FW_REASON_OWN_REPLY);
 	}
 	if (unlikely(!find_rules(&r, &reason)))
 		return finish_unread(p, skb, hook, reason);
@@ -188,13 +190,14 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 	if (unlikely(p->flow.counts))
 		account_skb(skb, p);
 	if (reason != FW_REASON_DROP_REJECT)
-		return finish(p, hook, reason);
+		return finish(p, skb, hook, reason);
 	if (!may_answer(p))
-		return finish(p, hook, FW_REASON_DROP_REJECT_LIMIT);
+		return finish(p, skb, hook, FW_REASON_DROP_REJECT_LIMIT);
+	/* while it is not its answer yet */
+	drop = finish(p, skb, hook, FW_REASON_DROP_REJECT);
 	if (is_dry)
-		return finish(p, hook, FW_REASON_DROP_REJECT);
+		return drop;
 	answer = reject(skb, p, hook);
-	drop = finish(p, hook, FW_REASON_DROP_REJECT);
 	return answer < 0 ? drop : answer;
 }
 

@@ -67,12 +67,18 @@ static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 	return &host.ifaces[*pick % FW_HOST_TABLES];
 }
 
-/* Somebody wants to see what is dropped. */
-static __always_inline bool is_watched(void)
+/* FW_WATCH_*: what somebody wants to see. */
+static __always_inline __u8 watched(void)
 {
 	const volatile __u8 *watch = &host.watch;
 
 	return *watch;
+}
+
+/* Somebody wants to see what is dropped, or what rules log. */
+static __always_inline bool is_watched(void)
+{
+	return watched() != 0;
 }
 
 static __always_inline const struct fw_self_table *self_table(void)

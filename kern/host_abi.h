@@ -84,8 +84,8 @@ struct fw_host {
 	 */
 	__u8 iface_pick[FW_HOST_PICKS];
 	__u8 self_pick;
-	__u8 watch; /* somebody looks at drops: records of them, please */
-	__u8 pad[2];
+	__u8 watch; /* FW_WATCH_*: records of that, please */
+	__u16 snap; /* so many bytes of a packet at most: FW_CAPTURE_MAX or less */
 	struct fw_iface_table ifaces[FW_HOST_TABLES];
 	struct fw_self_table selves[FW_HOST_TABLES];
 };

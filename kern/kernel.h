@@ -69,6 +69,7 @@ struct sk_buff {
 	unsigned long _nfct; /* struct nf_conn * | enum ip_conntrack_info */
 	__u8 ip_summed : 2;
 	__u16 network_header;
+	__u16 mac_header;
 	unsigned char *head;
 } FROM_KERNEL;
 

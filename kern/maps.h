@@ -108,6 +108,20 @@ struct {
 	__uint(max_entries, FW_EVENTS_BYTES);
 } events SEC(".maps");
 
+/* Packets for the daemon (struct fw_capture). */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, FW_CAPTURES_BYTES);
+} captures SEC(".maps");
+
+/* How many more of them this CPU may make, and what it had no room for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_capture_budget);
+} capture_budget SEC(".maps");
+
 /* How full the connection table is; user space writes, programs count down. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -59,14 +59,34 @@ static __always_inline int action(const enum fw_hook hook, bool drop)
 	return drop ? TC_SHOT : TC_NEXT;
 }
 
-static __always_inline int finish(struct pkt *p, const enum fw_hook hook,
-				  enum fw_reason reason)
+/* Which FW_WATCH_* a packet is one of. */
+static __always_inline __u32 kinds_of(const struct pkt *p, bool drop)
+{
+	__u32 kinds = 0;
+
+	if (drop)
+		kinds |= FW_WATCH_CAPTURE_DROPS;
+	if (drop && !p->logged)
+		kinds |= FW_WATCH_DROPS;
+	if (p->logged)
+		kinds |= FW_WATCH_CAPTURE_MATCHES;
+	return kinds;
+}
+
+static __always_inline int
+finish(struct pkt *p, void *ctx, const enum fw_hook hook, enum fw_reason reason)
 {
 	bool drop = reason_is_drop(reason);
+	__u32 kinds;
 
 	count(p, hook, reason);
 	dry_finish(p, hook, reason);
-	if (!is_dry && unlikely(drop && is_watched()) && !p->logged)
-		(void)event_packet(p, FW_EVENT_DROP, hook, reason, 0);
+	if (!is_dry && unlikely(drop || p->logged) && unlikely(is_watched())) {
+		kinds = kinds_of(p, drop);
+		if (hook == FW_HOOK_XDP)
+			(void)show_xdp(ctx, p, kinds, reason);
+		else
+			(void)show_tc(ctx, p, hook, kinds, reason);
+	}
 	return action(hook, drop);
 }

@@ -843,7 +843,7 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 	if (r < 0)
 		return r;
 	/* Who watched the daemon before this one is gone. */
-	fw_apply_watch(apply, false);
+	fw_apply_watch(apply, UINT8_MAX, 0);
 	r = fw_cover_new(apply->dp, apply->tables, &apply->cover);
 	if (r < 0)
 		return r;
@@ -916,9 +916,14 @@ void fw_apply_set_move(struct fw_apply *apply, fw_apply_move_fn move,
 	}
 }
 
-void fw_apply_watch(const struct fw_apply *apply, bool on)
+void fw_apply_watch(const struct fw_apply *apply, uint8_t mask, uint8_t kinds)
 {
-	fw_hosttab_watch(apply->tables, on);
+	fw_hosttab_watch(apply->tables, mask, kinds);
+}
+
+void fw_apply_snap(const struct fw_apply *apply, uint16_t len)
+{
+	fw_hosttab_snap(apply->tables, len);
 }
 
 /* ---- questions ------------------------------------------------------------------------ */

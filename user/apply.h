@@ -164,8 +164,9 @@ const char *fw_apply_slot_label_at(const struct fw_apply *apply, uint32_t slot,
 const struct fw_apply_iface *fw_apply_ifaces(const struct fw_apply *apply,
 					     size_t *ret_n);
 
-/** @brief Have the programs send records of what they drop, or no longer. */
-void fw_apply_watch(const struct fw_apply *apply, bool on);
+/** @brief As fw_hosttab_watch() and fw_hosttab_snap(). */
+void fw_apply_watch(const struct fw_apply *apply, uint8_t mask, uint8_t kinds);
+void fw_apply_snap(const struct fw_apply *apply, uint16_t len);
 
 /** @brief Number of own addresses known. */
 size_t fw_apply_self_count(const struct fw_apply *apply);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "user/budgets.h"
+#include "user/captures.h"
 #include "user/cthooks.h"
 #include "user/explainer.h"
 #include "user/fill.h"
@@ -181,6 +182,7 @@ int fw_daemon_remove(struct fw_daemon *daemon, char **reterr)
 	int r;
 
 	fw_monitors_end(daemon->monitors, "the rules have been unloaded");
+	fw_captures_end(daemon->captures, "the rules have been unloaded");
 	stop_parts(daemon);
 	(void)fw_daemon_follow_option(daemon);
 	r = fw_datapath_remove(daemon->datapath);

@@ -19,6 +19,7 @@
 
 struct fw_budgets;
 struct fw_explainer;
+struct fw_captures;
 struct fw_fill;
 struct fw_loop;
 struct fw_metrics;
@@ -51,6 +52,7 @@ struct fw_daemon {
 	struct fw_control *control;
 	struct fw_rulelog *rulelog;
 	struct fw_monitors *monitors;
+	struct fw_captures *captures;
 	struct fw_metrics *metrics;
 	char *metrics_address; /* "127.0.0.1:9477", or NULL: switched off */
 	char *metrics_error;   /* why nobody listens there, or NULL */
@@ -110,6 +112,8 @@ void fw_handle_rules(void *data, struct fw_request *request,
 void fw_handle_flows(void *data, struct fw_request *request,
 		     const json_t *args);
 void fw_handle_monitor(void *data, struct fw_request *request,
+		       const json_t *args);
+void fw_handle_capture(void *data, struct fw_request *request,
 		       const json_t *args);
 void fw_handle_flows_kill(void *data, struct fw_request *request,
 			  const json_t *args);

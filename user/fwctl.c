@@ -14,9 +14,10 @@
 #define TAKES_ALL     0x4u
 #define TAKES_WIDE    0x8u
 #define TAKES_FILE    0x10u
-#define TAKES_FRAME   0x40u
-#define TAKES_TOP     0x40u /* --interval, --batch, --count */
-#define TAKES_WORDS   0x20u /* any number, from the operand on; none is fine */
+#define TAKES_WORDS   0x20u  /* any number, from the operand on; none is fine */
+#define TAKES_FRAME   0x40u  /* --hex, --pcap, --frame */
+#define TAKES_TOP     0x80u  /* --interval, --batch, --count */
+#define TAKES_CAPTURE 0x100u /* --reason, --count, --snaplen */
 
 static const struct command {
 	const char
@@ -41,6 +42,9 @@ static const struct command {
 	  "what would become of a packet now, and why", fw_cmd_explain },
 	{ "top", "[VIEW]", TAKES_WORDS | TAKES_TOP,
 	  "rates of rules, drops, flows ..., live", fw_cmd_top },
+	{ "capture", "FILE [FILTER]", TAKES_CAPTURE | TAKES_WORDS,
+	  "dropped packets, or those that rules log, as pcapng",
+	  fw_cmd_capture },
 	{ "flows kill", "FILTER", TAKES_WORDS, "end flows at once",
 	  fw_cmd_flows_kill },
 	{ "status", NULL, TAKES_ALL, "what runs where, and what it has done",
@@ -69,6 +73,9 @@ static const struct {
 	{ "--hex BYTES", "explain: a frame in place of a description" },
 	{ "--pcap FILE", "explain: a frame of a capture file" },
 	{ "--frame N", "explain: which one, from 1 on" },
+	{ "--reason NAME,...", "capture: only for these reasons" },
+	{ "--count N", "capture: end after so many packets" },
+	{ "--snaplen N", "capture: so many bytes of each" },
 	{ "--all", "status: also what is zero and what is passed" },
 	{ "--wide", "show flows: state of replies, mark and table too" },
 	{ "--interval SEC", "top: between two looks (default 1)" },
@@ -97,7 +104,7 @@ static void print_usage(FILE *out)
 			      option_help[i].help);
 	}
 	(void)fputs(
-		"\nFILE may be - for standard input. See fwctl(8) and fwctl.rules(5).\n",
+		"\nFILE may be - for standard input, of capture for standard output. See fwctl(8) and fwctl.rules(5).\n",
 		out);
 }
 
@@ -226,6 +233,8 @@ enum {
 	OPT_INTERVAL,
 	OPT_BATCH,
 	OPT_COUNT,
+	OPT_REASON,
+	OPT_SNAPLEN,
 	OPT_RUN_DIR,
 	OPT_PIN_DIR,
 	OPT_VERSION,
@@ -244,6 +253,8 @@ static const struct option long_options[] = {
 	{ "interval", required_argument, NULL, OPT_INTERVAL },
 	{ "batch", no_argument, NULL, OPT_BATCH },
 	{ "count", required_argument, NULL, OPT_COUNT },
+	{ "reason", required_argument, NULL, OPT_REASON },
+	{ "snaplen", required_argument, NULL, OPT_SNAPLEN },
 	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
 	{ "pin-dir", required_argument, NULL, OPT_PIN_DIR },
 	{ "help", no_argument, NULL, 'h' },
@@ -281,14 +292,21 @@ static int take_option(int c, struct fw_cli *cli)
 		return -1;
 	case OPT_FRAME:
 		cli->frame = optarg;
+		return -1;
 	case OPT_INTERVAL:
 		cli->interval = optarg;
 		return -1;
 	case OPT_BATCH:
 		cli->batch = true;
 		return -1;
+	case OPT_REASON:
+		cli->reasons = optarg;
+		return -1;
 	case OPT_COUNT:
 		cli->count = optarg;
+		return -1;
+	case OPT_SNAPLEN:
+		cli->snaplen = optarg;
 		return -1;
 	case OPT_RUN_DIR:
 		cli->run_dir = optarg;
@@ -326,7 +344,9 @@ static bool check_options(const struct command *command,
 		{ cli->frame, TAKES_FRAME, "--frame" },
 		{ cli->interval, TAKES_TOP, "--interval" },
 		{ cli->batch, TAKES_TOP, "--batch" },
-		{ cli->count, TAKES_TOP, "--count" },
+		{ cli->count, TAKES_TOP | TAKES_CAPTURE, "--count" },
+		{ cli->reasons, TAKES_CAPTURE, "--reason" },
+		{ cli->snaplen, TAKES_CAPTURE, "--snaplen" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {

@@ -20,17 +20,19 @@ struct fw_cli {
 	bool dry_run;
 	bool all;
 	bool wide;
-	const char *file; /* of --file; NULL: not given */
-	const char *hex;  /* of --hex, --pcap and --frame, the same */
+	bool batch;
+	const char *file; /* of --file; NULL: not given, as all that follow */
+	const char *hex;
 	const char *pcap;
 	const char *frame;
+	const char *reasons;
+	const char *snaplen;
+	const char *interval;
+	const char *count;
 	const char *operand; /* NULL: none was given */
 	const char *const
 		*words; /* all of them, of a command that takes several */
 	size_t n_words;
-	const char *interval; /* of top, as it was written; NULL: not given */
-	const char *count;    /* likewise */
-	bool batch;
 };
 
 /* Subcommands; each returns the exit status. */
@@ -44,6 +46,7 @@ enum fw_exit fw_cmd_show_flows(struct fw_cli *cli);
 enum fw_exit fw_cmd_top(struct fw_cli *cli);
 enum fw_exit fw_cmd_monitor(struct fw_cli *cli);
 enum fw_exit fw_cmd_explain(struct fw_cli *cli);
+enum fw_exit fw_cmd_capture(struct fw_cli *cli);
 enum fw_exit fw_cmd_flows_kill(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_sets(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli);

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "user/bpffs.h"
+#include "user/captures.h"
 #include "user/daemon.h"
 #include "user/log.h"
 #include "user/loop.h"
@@ -178,6 +179,17 @@ static int start_monitors(struct server *server)
 static void stop_monitors(struct server *server)
 {
 	fw_monitors_free(take_ptr(server->daemon.monitors));
+}
+
+static int start_captures(struct server *server)
+{
+	server->daemon.captures = fw_captures_new(&server->daemon);
+	return server->daemon.captures ? 0 : -ENOMEM;
+}
+
+static void stop_captures(struct server *server)
+{
+	fw_captures_free(take_ptr(server->daemon.captures));
 }
 
 static int start_metrics(struct server *server)
@@ -356,6 +368,7 @@ static const struct {
 	{ "signals", start_signals, stop_signals },
 	{ "log of rules", start_rulelog, stop_rulelog },
 	{ "monitors", start_monitors, stop_monitors },
+	{ "captures", start_captures, stop_captures },
 	{ "metrics", start_metrics, stop_metrics },
 	{ "datapath", start_datapath, stop_datapath },
 	{ "control socket", start_control, stop_control },

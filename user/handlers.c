@@ -31,6 +31,7 @@ const struct fw_verb fw_daemon_verbs[] = {
 	{ "explain", fw_handle_explain },
 	{ "rule-counts", fw_handle_rule_counts },
 	{ "top-flows", fw_handle_top_flows },
+	{ "capture", fw_handle_capture },
 	{ "sets", fw_handle_sets },
 	{ "set-replace", fw_handle_set_replace },
 };

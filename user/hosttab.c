@@ -350,11 +350,18 @@ int fw_hosttab_put_selves(struct fw_hosttab *tables,
 	return 0;
 }
 
-void fw_hosttab_watch(struct fw_hosttab *tables, bool on)
+void fw_hosttab_watch(struct fw_hosttab *tables, uint8_t mask, uint8_t kinds)
 {
 	volatile __u8 *watch = &tables->host->watch;
 
-	*watch = on;
+	*watch = (uint8_t)((*watch & ~mask) | (kinds & mask));
+}
+
+void fw_hosttab_snap(struct fw_hosttab *tables, uint16_t len)
+{
+	volatile __u16 *snap = &tables->host->snap;
+
+	*snap = len;
 }
 
 /* ---- reading -------------------------------------------------------------- */

@@ -58,8 +58,16 @@ int fw_hosttab_settle(struct fw_hosttab *tables);
 int fw_hosttab_get_ifaces(const struct fw_hosttab *tables, uint32_t gen,
 			  struct fw_iface_entry **ret_entries, size_t *ret_n);
 
-/** @brief Have the programs send records of what they drop, or no longer. */
-void fw_hosttab_watch(struct fw_hosttab *tables, bool on);
+/**
+ * @brief Have the programs send records of packets, or no longer.
+ *
+ * @param mask   which FW_WATCH_* to change
+ * @param kinds  those of them that are wanted
+ */
+void fw_hosttab_watch(struct fw_hosttab *tables, uint8_t mask, uint8_t kinds);
+
+/** @brief How many bytes of a packet are wanted, before captures are. */
+void fw_hosttab_snap(struct fw_hosttab *tables, uint16_t len);
 
 /** @brief The same for own addresses, of which there may be FW_MAX_SELF. */
 int fw_hosttab_put_selves(struct fw_hosttab *tables,

@@ -87,6 +87,13 @@ static const struct fw_ir_row *row_of(struct fw_places *places, uint32_t slot,
 	return strcmp(row->label, label) == 0 ? row : NULL;
 }
 
+const struct fw_ir_row *fw_places_row(struct fw_places *places,
+				      const struct fw_event *event)
+{
+	return row_of(places, event->slot,
+		      fw_event_label(places->daemon, event));
+}
+
 static void add_place(json_t *json, const struct fw_ir_row *row)
 {
 	(void)fw_json_set(json, "file", fw_json_name(row ? row->file : NULL));

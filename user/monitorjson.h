@@ -9,6 +9,7 @@
 #include "user/mirror.h"
 
 struct fw_daemon;
+struct fw_ir_row;
 struct fw_places;
 
 /** @brief Where the rules stand in their files; NULL without memory. */
@@ -17,6 +18,10 @@ void fw_places_free(struct fw_places *places);
 
 /** @brief Other rules may come under the same generation. */
 void fw_places_forget(struct fw_places *places);
+
+/** @brief The rule behind a packet, borrowed; NULL: none, or it is gone. */
+const struct fw_ir_row *fw_places_row(struct fw_places *places,
+				      const struct fw_event *event);
 
 /** @brief Label of the rule behind a packet, borrowed; NULL: no rule is. */
 const char *fw_event_label(const struct fw_daemon *daemon,

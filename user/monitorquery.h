@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * What is to be monitored: the words behind `monitor`, those of `show flows` among
- * them. Client and daemon read them with the same function.
+ * What is to be monitored or captured: the words behind `monitor` and `capture`,
+ * those of `show flows` among them. Client and daemon read them with the same function.
  */
 #pragma once
 
@@ -35,3 +35,15 @@ struct fw_monitor_query {
  */
 int fw_monitor_query_parse(const char *const *words, size_t n,
 			   struct fw_monitor_query *ret, char **reterr);
+
+/** @brief The same of `capture`: FW_MONITOR_DROPS and FW_MONITOR_LOGS, of any verdict. */
+int fw_capture_query_parse(const char *const *words, size_t n,
+			   struct fw_monitor_query *ret, char **reterr);
+
+/**
+ * @brief Read names of reasons with commas between them.
+ *
+ * @param ret  their bits are added
+ * @return 0 or -EINVAL, as fw_monitor_query_parse()
+ */
+int fw_reasons_parse(const char *list, uint64_t *ret, char **reterr);

@@ -63,8 +63,10 @@ static void follow_wishes(struct fw_monitors *monitors)
 	if (!monitors->list)
 		fw_places_forget(monitors->places);
 	if (daemon->apply)
-		fw_apply_watch(daemon->apply,
-			       is_wanted(monitors, FW_MONITOR_DROPS));
+		fw_apply_watch(daemon->apply, FW_WATCH_DROPS,
+			       is_wanted(monitors, FW_MONITOR_DROPS)
+				       ? FW_WATCH_DROPS
+				       : 0);
 	if (daemon->mirror)
 		fw_mirror_watch(daemon->mirror,
 				is_wanted(monitors, FW_MONITOR_FLOWS) ? on_flow

@@ -37,6 +37,8 @@ static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_EXPECTED] = "expected",
 	[FW_MAP_EXPECTS] = "expects",
 	[FW_MAP_LOG_BUDGETS] = "log_budgets",
+	[FW_MAP_CAPTURES] = "captures",
+	[FW_MAP_CAPTURE_BUDGET] = "capture_budget",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "user/captures.h"
 #include "user/ctsize.h"
 #include "user/daemon.h"
 #include "user/fill.h"
@@ -261,7 +262,7 @@ static json_t *mirror_json(const struct fw_daemon *daemon)
 static json_t *daemon_json(const struct fw_daemon *daemon)
 {
 	return json_pack(
-		"{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:I}",
+		"{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I}",
 		"version", FW_VERSION, "pid", (json_int_t)getpid(), "started",
 		time_text(daemon->started), "run_dir", daemon->paths.run_dir,
 		"pin_dir", daemon->paths.pin_dir, "metrics",
@@ -270,7 +271,8 @@ static json_t *daemon_json(const struct fw_daemon *daemon)
 		fw_json_u64(daemon->loads), "failed_loads",
 		fw_json_u64(daemon->failed_loads), "last_load_failed",
 		daemon->last_load_failed, "monitors",
-		(json_int_t)fw_monitors_count(daemon->monitors));
+		(json_int_t)fw_monitors_count(daemon->monitors), "captures",
+		(json_int_t)fw_captures_count(daemon->captures));
 }
 
 static json_t *refused_json(const struct fw_fill_stats *stats)

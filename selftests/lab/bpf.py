@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Programs of two instructions by bpf(2): what a kernel can do, and somebody else's program."""
+"""bpf(2): programs of two instructions, for what a kernel can do and for others', and maps."""
 
 import ctypes
+import mmap
 import os
 import platform
 import socket
 import struct
 
 SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
-PROG_LOAD, OBJ_PIN, PROG_GET_FD_BY_ID, LINK_CREATE = 5, 6, 13, 28
+PROG_LOAD, OBJ_PIN, OBJ_GET, PROG_GET_FD_BY_ID, LINK_CREATE = 5, 6, 7, 13, 28
 SCHED_CLS, XDP = 3, 6
 TCX_INGRESS = 46
 XDP_DRIVER = 4  # XDP_FLAGS_DRV_MODE
@@ -47,6 +48,17 @@ def pin(fd, path):
     """Pin a descriptor in a bpf file system."""
     name = ctypes.create_string_buffer(str(path).encode())
     _bpf(OBJ_PIN, struct.pack("<QI", ctypes.addressof(name), fd))
+
+
+def read_mapped(path, size):
+    """The first bytes of a pinned array that can be mapped."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    fd = _bpf(OBJ_GET, struct.pack("<QII", ctypes.addressof(name), 0, 0))
+    try:
+        with mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ) as mapped:
+            return mapped[:size]
+    finally:
+        os.close(fd)
 
 
 def attach_tcx(fd, iface):

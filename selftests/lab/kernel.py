@@ -182,6 +182,8 @@ FEATURES = {
     "dig": lambda: _programs("dig"),
     "traceroute": lambda: _programs("traceroute"),
     "tracepath": lambda: _programs("tracepath"),
+    "tun": lambda: os.close(os.open("/dev/net/tun", os.O_RDWR)),
+    "tshark": lambda: _programs("tshark"),
     "sctp": _sctp,  # sockets of it, on both families
     "bench": _bench,  # the generator of live traffic, GNU time: no virtual machine
 }

@@ -95,12 +95,95 @@ static void test_refused(void **state)
 	}
 }
 
+static void test_capture_kinds(void **state)
+{
+	static const struct {
+		const char *words;
+		unsigned int kinds;
+	} cases[] = {
+		{ "", FW_MONITOR_DROPS },
+		{ "drops", FW_MONITOR_DROPS },
+		{ "matches port 80", FW_MONITOR_LOGS },
+		{ "port 80 all", FW_MONITOR_DROPS | FW_MONITOR_LOGS },
+		{ "rule all matches", FW_MONITOR_LOGS },
+		{ "port 80 rule drops", FW_MONITOR_DROPS },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *words[MAX_WORDS];
+		size_t n = split_words(cases[i].words, words);
+		_cleanup_free_ char *error = NULL;
+		struct fw_monitor_query query;
+
+		assert_int_equal(
+			fw_capture_query_parse(words, n, &query, &error), 0);
+		assert_int_equal(query.kinds, cases[i].kinds);
+	}
+}
+
+static void test_capture_refused(void **state)
+{
+	static const struct {
+		const char *words, *error;
+	} cases[] = {
+		{ "flows", "says nothing about a flow" },
+		{ "drops matches", "says nothing about a flow" },
+		{ "drops all", "'all' once only" },
+		{ "state established", "only flows have a state" },
+		{ "count", "capture takes no sort" },
+		{ "reason marsian", "did you mean 'martian'" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *words[MAX_WORDS];
+		size_t n = split_words(cases[i].words, words);
+		_cleanup_free_ char *error = NULL;
+		struct fw_monitor_query query;
+
+		assert_int_equal(
+			fw_capture_query_parse(words, n, &query, &error),
+			-EINVAL);
+		if (!error || !strstr(error, cases[i].error))
+			fail_msg("'%s': %s", cases[i].words, error);
+	}
+}
+
+static void test_reasons(void **state)
+{
+	const uint64_t both =
+		1ull << FW_REASON_DROP_RULE | 1ull << FW_REASON_NEW;
+	static const char *const wrong[] = {
+		"", "rule,", ",rule", "rule-", "drop-new", "accept-rule"
+	};
+	uint64_t reasons = 0;
+
+	(void)state;
+	assert_int_equal(fw_reasons_parse("rule,new", &reasons, NULL), 0);
+	assert_true(reasons == both);
+	reasons = 0;
+	assert_int_equal(
+		fw_reasons_parse("accept-new,drop-rule", &reasons, NULL), 0);
+	assert_true(reasons == both);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		_cleanup_free_ char *error = NULL;
+
+		assert_int_equal(fw_reasons_parse(wrong[i], &reasons, &error),
+				 -EINVAL);
+		assert_non_null(strstr(error, "no reason is called '"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_terms),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_capture_kinds),
+		cmocka_unit_test(test_capture_refused),
+		cmocka_unit_test(test_reasons),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
