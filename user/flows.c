@@ -18,9 +18,9 @@
 #include "user/util.h"
 
 #define MAX_WORDS      32
-#define MAX_LISTS      16u   /* that are being read at a time */
-#define FLOWS_PER_TURN 4096u /* looked at, if few or none of them are meant */
-#define FEW_FLOWS      4096u /* a dump of them takes some ms */
+#define MAX_LISTS      16u    /* that are being read at a time */
+#define FLOWS_PER_TURN 4096u  /* looked at, if few or none of them are meant */
+#define FEW_FLOWS      32768u /* a dump of them takes some 50 ms */
 #define PATIENCE_NS    10000000000ull /* with the first dump of all */
 
 /* ---- what is asked for ---------------------------------------------------------- */
@@ -259,7 +259,8 @@ static void listing_free(void *data)
 
 /*
  * A small table is dumped for the answer, which is exact then. A large one would keep
- * all others waiting: what is known of it now is as old as the last dump at most.
+ * all others waiting: what is known of it now is as old as the last dump at most, and
+ * who asks again soon after gets a newer one.
  */
 static void bring_up_to_date(struct fw_daemon *daemon)
 {

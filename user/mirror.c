@@ -29,6 +29,7 @@
 #define TICK_MS		    1000ull
 #define DUMP_EVERY_MS	    5000ull /* while there are flows */
 #define DUMP_EVERY_EMPTY_MS 30000ull
+#define LEAST_REST_NS	    500000000ull /* between dumps, if somebody asks */
 #define DUMP_SHARE	    20ull /* dumps take at most this part of the time */
 #define RETRY_MS	    1000ull /* after a dump that failed */
 #define OVERRUN_GAP_MS	    200ull  /* between dumps that overruns ask for */
@@ -716,9 +717,15 @@ out:
 
 void fw_mirror_catch_up(struct fw_mirror *mirror)
 {
+	uint64_t rest_ns =
+		max_u64(LEAST_REST_NS, mirror->stats.last_duration_ns * 2);
+
 	(void)read_records(mirror);
 	(void)read_events(mirror);
-	resync_if_stale(mirror);
+	if (fw_now_ns() >= mirror->stats.last_sync_ns + rest_ns)
+		start_dump(mirror, 1);
+	else
+		resync_if_stale(mirror);
 }
 
 /* ---- a table that fills up -------------------------------------------------------- */

@@ -95,9 +95,10 @@ bool fw_mirror_find(const struct fw_mirror *mirror,
 int fw_mirror_refresh(struct fw_mirror *mirror);
 
 /**
- * @brief Merge what waits to be merged, some ms of it at most, and dump nothing.
+ * @brief Merge what waits to be merged, some ms of it at most, and begin a dump.
  *
- * The picture is as exact then as the last dump and what was said since.
+ * The picture is as exact then as the last dump and what was said since. No dump is begun
+ * soon after another one: that takes a third of the time at most.
  */
 void fw_mirror_catch_up(struct fw_mirror *mirror);
 

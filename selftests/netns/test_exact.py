@@ -130,8 +130,7 @@ def test_every_entry(own_lab, maker):
         if is_stopped:
             os.kill(pid, signal.SIGCONT)
         try:
-            # Of more than 4096 flows, what nobody told is found by the next dump.
-            wait_for(lambda: not any(difference(lab)), 7)
+            wait_for(lambda: not any(difference(lab)), 2)
         except AssertionError:
             theirs, shown = (list(entries)[:3] for entries in difference(lab))
             pytest.fail(f"seed {seed}, round {i}, {done}, stopped {is_stopped}: only the kernel "
