@@ -24,6 +24,7 @@
 #include "user/log.h"
 #include "user/loop.h"
 #include "user/util.h"
+#include "user/xflows.h"
 
 #define NS_PER_MS	    1000000ull
 #define TICK_MS		    1000ull
@@ -42,8 +43,6 @@
 #define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
 #define REFRESH_TIMEOUT_MS  10000
 #define SWEEP_PER_TURN	    4096u /* flows */
-#define XFLOW_MAPS	    2u	  /* of what is new, and of what was answered */
-#define XFLOWS_PER_READ	    512u
 
 struct fw_mirror {
 	struct fw_loop *loop;
@@ -75,7 +74,7 @@ struct fw_mirror {
 	bool is_tightened;  /* since the dump began: another one is due */
 	bool is_completing; /* a dump is whole, what it did not show goes away */
 	int flow_info_fd;
-	int xflows_fds[XFLOW_MAPS];
+	struct fw_xflows xflows;
 };
 
 const double fw_resync_bounds_s[FW_RESYNC_BUCKETS - 1] = {
@@ -372,80 +371,25 @@ static bool read_events(struct fw_mirror *mirror)
 
 /* ---- flows that only our maps know ----------------------------------------------- */
 
-static int merge_xflows(struct fw_mirror *mirror, const struct fw_tuple *tuples,
-			const struct fw_xflow *xflows, size_t n)
+static int merge_xflow(void *data, const struct fw_tuple *tuple,
+		       const struct fw_xflow *xflow)
 {
-	size_t i;
+	struct fw_mirror *mirror = data;
 	int r;
 
-	for (i = 0; i < n; i++) {
-		if (xflows[i].expires_ns <= mirror->now_ns)
-			continue;
-		r = fw_flowtab_xflow(mirror->tab, &tuples[i], &xflows[i]);
-		if (r < 0)
-			return r;
-		tell_new(mirror, fw_flowtab_find(mirror->tab, &tuples[i], 0));
-	}
+	if (xflow->expires_ns <= mirror->now_ns)
+		return 0;
+	r = fw_flowtab_xflow(mirror->tab, tuple, xflow);
+	if (r < 0)
+		return r;
+	tell_new(mirror, fw_flowtab_find(mirror->tab, tuple, 0));
 	return 0;
 }
 
-/* Reads a piece into room for `n`: 1 at the end, 0 if there is more. */
-static int read_piece(struct fw_mirror *mirror, int fd, void *in, void *out,
-		      struct fw_tuple *tuples, struct fw_xflow *xflows,
-		      uint32_t n)
-{
-	int end;
-	int r;
-
-	end = bpf_map_lookup_batch(fd, in, out, tuples, xflows, &n, NULL);
-	if (end < 0 && end != -ENOENT)
-		return end;
-	r = merge_xflows(mirror, tuples, xflows, n);
-	return r < 0 ? r : end == -ENOENT;
-}
-
-static int read_pieces(struct fw_mirror *mirror, int fd, uint32_t n)
-{
-	_cleanup_free_ struct fw_tuple *tuples = NULL;
-	_cleanup_free_ struct fw_xflow *xflows = NULL;
-	uint64_t cursor = 0; /* the kernel wants 32 bits of a hash map */
-	bool is_first = true;
-	int r;
-
-	tuples = calloc(n, sizeof(*tuples));
-	xflows = calloc(n, sizeof(*xflows));
-	if (!tuples || !xflows)
-		return -ENOMEM;
-	do {
-		r = read_piece(mirror, fd, is_first ? NULL : &cursor, &cursor,
-			       tuples, xflows, n);
-		is_first = false;
-	} while (r == 0);
-	return r < 0 ? r : 0;
-}
-
-static int read_map(struct fw_mirror *mirror, int fd)
-{
-	uint32_t n = XFLOWS_PER_READ;
-	int r;
-
-	/* A bucket that is fuller than a piece is read with larger ones. */
-	do {
-		r = read_pieces(mirror, fd, n);
-		n *= 4;
-	} while (r == -ENOSPC && n <= FW_MAX_XFLOWS);
-	return r;
-}
-
-/* Flows move from the first map to the second one: so none is missed. */
 static int read_xflows(struct fw_mirror *mirror)
 {
-	int r = 0;
-
 	mirror->now_ns = fw_now_ns();
-	for (size_t i = 0; i < XFLOW_MAPS && r == 0; i++)
-		r = read_map(mirror, mirror->xflows_fds[i]);
-	return r;
+	return fw_xflows_each(&mirror->xflows, merge_xflow, mirror);
 }
 
 /* ---- dumps --------------------------------------------------------------------- */
@@ -831,8 +775,7 @@ static int start_mirror(struct fw_mirror *mirror, struct fw_datapath *dp,
 	int r;
 
 	mirror->flow_info_fd = fw_datapath_map(dp, FW_MAP_FLOW_INFO);
-	mirror->xflows_fds[0] = fw_datapath_map(dp, FW_MAP_XFLOWS);
-	mirror->xflows_fds[1] = fw_datapath_map(dp, FW_MAP_XFLOWS_ANSWERED);
+	fw_xflows_open(&mirror->xflows, dp);
 	mirror->tab = fw_flowtab_new();
 	if (!mirror->tab)
 		return -ENOMEM;
@@ -898,23 +841,6 @@ static bool is_ours_alone(const struct fw_flow *flow)
 	       flow->orig.proto != IPPROTO_UDP;
 }
 
-/* In either table; what has expired may still be there, in the other one. */
-static bool look_up_xflow(const struct fw_mirror *mirror,
-			  const struct fw_tuple *orig, struct fw_xflow *ret)
-{
-	struct fw_xflow x;
-	bool is_there = false;
-
-	for (size_t i = 0; i < XFLOW_MAPS; i++) {
-		if (bpf_map_lookup_elem(mirror->xflows_fds[i], orig, &x) < 0 ||
-		    (is_there && x.expires_ns < ret->expires_ns))
-			continue;
-		*ret = x;
-		is_there = true;
-	}
-	return is_there;
-}
-
 /* ---- watching ---------------------------------------------------------------------- */
 
 void fw_mirror_watch(struct fw_mirror *mirror, fw_mirror_flow_fn fn, void *data)
@@ -950,8 +876,9 @@ uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
 	struct fw_xflow xflow;
 
 	if (is_ours_alone(flow))
-		return look_up_xflow(mirror, &flow->orig, &xflow) ? xflow.gen
-								  : 0;
+		return fw_xflows_find(&mirror->xflows, &flow->orig, &xflow)
+			       ? xflow.gen
+			       : 0;
 	return bpf_map_lookup_elem(mirror->flow_info_fd, &flow->orig, &info) < 0
 		       ? 0
 		       : info.gen;
@@ -1000,7 +927,8 @@ void fw_mirror_count(const struct fw_mirror *mirror, struct fw_flow *flow)
 	if (flow->is_counted)
 		return;
 	if (orig->proto != IPPROTO_TCP && orig->proto != IPPROTO_UDP) {
-		flow->is_counted = look_up_xflow(mirror, orig, &xflow);
+		flow->is_counted =
+			fw_xflows_find(&mirror->xflows, orig, &xflow);
 		if (flow->is_counted)
 			flow->counts = xflow.counts;
 	} else if (flow->mark &
@@ -1028,21 +956,6 @@ static void note_ended(struct fw_mirror *mirror, const struct fw_flow *flow)
 			  strerror(errno));
 }
 
-/* Deletes a flow of our own maps: how many there were, or an error. */
-static int delete_xflow(struct fw_mirror *mirror, const struct fw_tuple *tuple)
-{
-	int found = 0;
-	int r;
-
-	for (size_t i = 0; i < XFLOW_MAPS; i++) {
-		r = bpf_map_delete_elem(mirror->xflows_fds[i], tuple);
-		if (r < 0 && r != -ENOENT)
-			return r;
-		found |= r == 0;
-	}
-	return found;
-}
-
 /* The kernel's entry is only queued. */
 static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
 		     uint64_t *killed)
@@ -1052,7 +965,7 @@ static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
 	/* The kernel may track an echo as well, so it may be in both. */
 	if (flow->orig.proto != IPPROTO_TCP &&
 	    flow->orig.proto != IPPROTO_UDP) {
-		r = delete_xflow(mirror, &flow->orig);
+		r = fw_xflows_delete(&mirror->xflows, &flow->orig);
 		if (r < 0)
 			return r;
 		if (is_ours_alone(flow))
@@ -1103,49 +1016,6 @@ const struct fw_census *fw_mirror_census(const struct fw_mirror *mirror)
 	return fw_flowtab_census(mirror->tab);
 }
 
-/* Gives a flow that only our map knows another generation, or deletes it. */
-static int forget_xflow(int fd, const struct fw_tuple *tuple, uint32_t gen,
-			uint32_t heir)
-{
-	struct fw_xflow xflow;
-	int r;
-
-	if (bpf_map_lookup_elem(fd, tuple, &xflow) < 0 || xflow.gen != gen)
-		return 0;
-	/* A packet at this moment may lose its renewal, not more. */
-	xflow.gen = heir;
-	r = heir == gen ? bpf_map_delete_elem(fd, tuple)
-			: bpf_map_update_elem(fd, tuple, &xflow, BPF_EXIST);
-	return r == -ENOENT ? 0 : r;
-}
-
-/* The same of all of a generation; `heir` is `gen` itself to delete them. */
-static int forget_in_map(int fd, uint32_t gen, uint32_t heir)
-{
-	struct fw_tuple tuple;
-	struct fw_tuple next;
-	int r = 0;
-
-	if (bpf_map_get_next_key(fd, NULL, &next) < 0)
-		return 0;
-	do { /* a deleted key would begin from the first one again */
-		tuple = next;
-		if (bpf_map_get_next_key(fd, &tuple, &next) < 0)
-			return forget_xflow(fd, &tuple, gen, heir);
-		r = forget_xflow(fd, &tuple, gen, heir);
-	} while (r == 0);
-	return r;
-}
-
-static int forget_xflows(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < XFLOW_MAPS && r == 0; i++)
-		r = forget_in_map(mirror->xflows_fds[i], gen, heir);
-	return r;
-}
-
 static bool is_gen(uint32_t gen)
 {
 	return gen && gen <= FW_MARK_GEN_MAX;
@@ -1161,7 +1031,7 @@ int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
 			     FW_MARK_GEN_MASK, heir << FW_MARK_GEN_SHIFT, NULL);
 	if (r < 0)
 		return r;
-	return forget_xflows(mirror, gen, heir);
+	return fw_xflows_forget(&mirror->xflows, gen, heir);
 }
 
 int fw_mirror_forget_all(struct fw_mirror *mirror)
@@ -1180,7 +1050,7 @@ int fw_mirror_end_gen(struct fw_mirror *mirror, uint32_t gen)
 				FW_MARK_GEN_MASK, NULL);
 	if (r < 0)
 		return r;
-	return forget_xflows(mirror, gen, gen);
+	return fw_xflows_forget(&mirror->xflows, gen, gen);
 }
 
 /* ---- where our bits of a mark are ---------------------------------------------------- */

@@ -36,7 +36,7 @@ static void test_forget_gen(void **state)
 		other.mark = 7u << FW_MARK_GEN_SHIFT | 3;
 		make_silent(&other, 1);
 	}
-	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[0], &tuple,
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows.fds[0], &tuple,
 					     &x, BPF_ANY),
 			 0);
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 0), 0);
@@ -57,7 +57,7 @@ static void test_forget_gen(void **state)
 		assert_int_equal(flow.mark, 3);
 	}
 	assert_int_equal(
-		bpf_map_lookup_elem(f->mirror->xflows_fds[0], &tuple, &x), 0);
+		bpf_map_lookup_elem(f->mirror->xflows.fds[0], &tuple, &x), 0);
 	assert_int_equal(x.gen, 0);
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 0), 0);
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 0, 1), -EINVAL);
@@ -79,7 +79,7 @@ static struct fw_tuple make_generations(struct fixture *f)
 		want.mark = (6u + i % 3) << FW_MARK_GEN_SHIFT | 5;
 		make_silent(&want, 1);
 	}
-	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[1], &tuple,
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows.fds[1], &tuple,
 					     &x, BPF_ANY),
 			 0);
 	return tuple;
@@ -124,7 +124,7 @@ static void test_heir(void **state)
 	assert_int_equal(fw_mirror_forget_gen(f->mirror, 7, 8), 0);
 	assert_generations(f, 0, 100, 0, 201);
 	assert_int_equal(
-		bpf_map_lookup_elem(f->mirror->xflows_fds[1], &tuple, &x), 0);
+		bpf_map_lookup_elem(f->mirror->xflows.fds[1], &tuple, &x), 0);
 	assert_int_equal(x.gen, 8);
 }
 
@@ -137,7 +137,7 @@ static void test_end_gen(void **state)
 	assert_int_equal(fw_mirror_end_gen(f->mirror, 7), 0);
 	assert_generations(f, 0, 100, 0, 100);
 	assert_int_equal(
-		bpf_map_lookup_elem(f->mirror->xflows_fds[1], &tuple, &x),
+		bpf_map_lookup_elem(f->mirror->xflows.fds[1], &tuple, &x),
 		-ENOENT);
 	assert_int_equal(fw_mirror_end_gen(f->mirror, 0), -EINVAL);
 }
@@ -147,7 +147,7 @@ static void test_forget_all(void **state)
 	struct fixture *f = *state;
 	struct fw_tuple tuple = make_generations(f);
 
-	assert_int_equal(bpf_map_delete_elem(f->mirror->xflows_fds[1], &tuple),
+	assert_int_equal(bpf_map_delete_elem(f->mirror->xflows.fds[1], &tuple),
 			 0);
 	assert_int_equal(fw_mirror_forget_all(f->mirror), 0);
 	assert_generations(f, 300, 0, 0, 0);
@@ -275,10 +275,10 @@ static void test_kill(void **state)
 	uint64_t killed = 0;
 
 	make_silent(zoo, ARRAY_SIZE(zoo));
-	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[0], &tuple,
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows.fds[0], &tuple,
 					     &x, BPF_ANY),
 			 0);
-	assert_int_equal(bpf_map_update_elem(f->mirror->xflows_fds[1],
+	assert_int_equal(bpf_map_update_elem(f->mirror->xflows.fds[1],
 					     &answered, &x, BPF_ANY),
 			 0);
 	refresh(f);
@@ -293,10 +293,10 @@ static void test_kill(void **state)
 	assert_int_equal(fw_flowtab_count(f->mirror->tab), 0);
 	assert_int_equal(read_sysctl("nf_conntrack_count"), 0);
 	assert_int_equal(
-		bpf_map_lookup_elem(f->mirror->xflows_fds[0], &tuple, &x),
+		bpf_map_lookup_elem(f->mirror->xflows.fds[0], &tuple, &x),
 		-ENOENT);
 	assert_int_equal(
-		bpf_map_lookup_elem(f->mirror->xflows_fds[1], &answered, &x),
+		bpf_map_lookup_elem(f->mirror->xflows.fds[1], &answered, &x),
 		-ENOENT);
 	/* again: nothing is there, and nothing is wrong */
 	assert_int_equal(

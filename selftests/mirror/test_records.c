@@ -96,7 +96,7 @@ static void test_maps(void **state)
 		tuple.sport = htons((uint16_t)(2 + i));
 		x.expires_ns = fw_now_ns() + (i & 1 ? 0 : 60000000000ull);
 		assert_int_equal(
-			bpf_map_update_elem(f->mirror->xflows_fds[i / 2 & 1],
+			bpf_map_update_elem(f->mirror->xflows.fds[i / 2 & 1],
 					    &tuple, &x, BPF_ANY),
 			0);
 	}
@@ -115,7 +115,7 @@ static void test_maps(void **state)
 	for (i = 0; i < 3000; i++) {
 		tuple.sport = htons((uint16_t)(2 + i));
 		assert_int_equal(
-			bpf_map_delete_elem(f->mirror->xflows_fds[i / 2 & 1],
+			bpf_map_delete_elem(f->mirror->xflows.fds[i / 2 & 1],
 					    &tuple),
 			0);
 	}

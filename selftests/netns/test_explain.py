@@ -102,8 +102,15 @@ def agree(lab, data, iface="fw-wan"):
     sender = lab.client if iface == "fw-wan" else lab.server
     sender.send_raw("eth0", [data])
     expected = told(lab, said.counts)
+    met = {k[:2] for k in expected}
+
+    def is_as_said(gained):
+        counts = told(lab, of_packet(gained, iface))
+        # What this host says late about a packet before is none of this one's doing: had
+        # this one come that far, the hooks before would have counted otherwise, too.
+        return {k: v for k, v in counts.items() if k[1] != "egress" or k[:2] in met} == expected
     try:
-        gained = lab.gain(before, lambda c: told(lab, of_packet(c, iface)) == expected)
+        gained = lab.gain(before, is_as_said)
     except AssertionError as error:
         raise AssertionError(f"{data.hex()}: {error}\n{said}") from None
     assert gained is not None

@@ -23,7 +23,7 @@ PACKAGES = ("bash", "dash", "coreutils", "util-linux", "mount", "procps", "grep"
             "conntrack", "nftables", "iperf3", "curl", "openssh-client", "dropbear-bin",
             "traceroute", "iputils-tracepath", "netbase", "bpftool", "ncurses-base",
             "libc-bin", "libcap2-bin")
-PYTHON = ("python3-pytest", "python3-scapy")
+PYTHON = ("python3-pytest", "python3-scapy", "python3-pyte", "python3-wcwidth")
 BORING = re.compile(r"/usr/share/(doc|man|info|locale|lintian|bug|bash-completion|menu|"
                     r"initramfs-tools|perl5|pixmaps|applications)/|/etc/(init\.d|cron)|"
                     r"/usr/lib/(systemd|x86_64-linux-gnu/perl)|/test/|/tests/|/idlelib/|/lib2to3/")
