@@ -26,7 +26,7 @@ static void on_signal(int number)
 
 int fw_stop_catch(int flags)
 {
-	const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+	const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	struct sigaction action = { .sa_handler = on_signal,
 				    .sa_flags = flags };
 

@@ -4,7 +4,7 @@
 #pragma once
 
 /**
- * @brief Have SIGINT, SIGTERM and SIGHUP noted, and SIGPIPE ignored.
+ * @brief Have SIGINT, SIGTERM, SIGHUP and SIGQUIT noted, and SIGPIPE ignored.
  *
  * @param flags  of sigaction()
  * @return a descriptor that is readable once one of them has come, and stays so, or

@@ -8,12 +8,11 @@
 #include <errno.h>
 #include <locale.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "user/client.h"
+#include "user/stop.h"
 #include "user/topfeed.h"
 #include "user/topmodel.h"
 #include "user/topview.h"
@@ -192,33 +191,6 @@ static bool await(struct top *top, int fd, uint64_t until_ns)
 static bool on_wait(void *data, int fd)
 {
 	return await(data, fd, 0);
-}
-
-static void on_signal(int number)
-{
-	const uint64_t one = 1;
-	int error = errno;
-
-	(void)number;
-	/* fails only if it is readable already */
-	(void)!write(stop_fd, &one, sizeof(one));
-	errno = error;
-}
-
-static int catch_signals(void)
-{
-	const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-	struct sigaction action = { .sa_handler = on_signal };
-
-	stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (stop_fd < 0)
-		return -errno;
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		if (sigaction(numbers[i], &action, NULL) < 0)
-			return -errno;
-	}
-	action.sa_handler = SIG_IGN;
-	return sigaction(SIGPIPE, &action, NULL) < 0 ? -errno : 0;
 }
 
 /* ---- looking ---------------------------------------------------------------------------- */
@@ -504,7 +476,8 @@ enum fw_exit fw_cmd_top(struct fw_cli *cli)
 	top.screen.summary = top.summary;
 	top.screen.note = top.note;
 	(void)setlocale(LC_CTYPE, "");
-	r = catch_signals();
+	stop_fd = fw_stop_catch(0);
+	r = stop_fd < 0 ? stop_fd : 0;
 	if (r == 0)
 		r = change_view(&top);
 	if (r == 0 && !top.is_batch)
