@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Records for the daemon. A full ring loses records, never packets. */
+/* Records for the daemon. A full ring loses records, and counts those of flows; never packets. */
 #pragma once
 
 /*
@@ -29,8 +29,10 @@ event_flow(const struct pkt *p, const enum fw_hook hook,
 	if (is_dry)
 		return;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	if (!e)
+	if (unlikely(!e)) { /* the daemon looks for the flow then */
+		__sync_fetch_and_add(&host.lost_records, 1);
 		return;
+	}
 	__builtin_memset(e, 0, sizeof(*e));
 	e->time_ns = bpf_ktime_get_ns();
 	e->tuple = *orig;

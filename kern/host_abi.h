@@ -88,6 +88,9 @@ struct fw_host {
 	__u16 snap; /* so many bytes of a packet at most: FW_CAPTURE_MAX or less */
 	struct fw_iface_table ifaces[FW_HOST_TABLES];
 	struct fw_self_table selves[FW_HOST_TABLES];
+	/* Records of flows that `events` had no room for, ever; programs write. */
+	__u64 lost_records
+		__attribute__((aligned(64))); /* away from what packets read */
 };
 
 static inline __u64 fw_iface_word(__u32 ifindex, __u16 vlan)

@@ -217,7 +217,11 @@ static void write_resyncs(struct fw_metric_out *out,
 {
 	static const struct fw_metric overruns = {
 		"fwctl_mirror_overruns_total", "counter",
-		"Times that events were lost; each leads to a dump."
+		"Times that the flow table was found stale, by what was missed; each leads to a dump."
+	};
+	static const struct fw_metric lost = {
+		"fwctl_mirror_records_lost_total", "counter",
+		"Records of flows that the programs in the kernel found no room for."
 	};
 	static const struct fw_metric resyncs = {
 		"fwctl_mirror_resyncs_total", "counter",
@@ -236,7 +240,13 @@ static void write_resyncs(struct fw_metric_out *out,
 		"When the last dump was completed; 0: never."
 	};
 
-	fw_metric_one(out, &overruns, stats->overruns);
+	fw_metric_begin(out, &overruns);
+	for (int i = 0; i < FW_MISSED_MAX; i++)
+		fw_metric_put(
+			out, &overruns,
+			FW_LABELS("cause", fw_missed_name((enum fw_missed)i)),
+			stats->missed[i]);
+	fw_metric_one(out, &lost, stats->lost_records);
 	fw_metric_one(out, &resyncs, stats->resyncs);
 	fw_metric_histogram(out, &durations, fw_resync_bounds_s,
 			    stats->by_duration, ARRAY_SIZE(fw_resync_bounds_s),

@@ -15,9 +15,11 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 
 #include <linux/netfilter/nf_conntrack_common.h>
 
+#include "kern/host_abi.h"
 #include "user/ctmark.h"
 #include "user/ctnl.h"
 #include "user/flowtab.h"
@@ -73,6 +75,9 @@ struct fw_mirror {
 	bool is_congested;  /* events get lost in silence, see read_events() */
 	bool is_tightened;  /* since the dump began: another one is due */
 	bool is_completing; /* a dump is whole, what it did not show goes away */
+	const struct fw_host *host; /* shared with the programs */
+	uint64_t
+		lost_known; /* of its lost records: seen, and the picture stale */
 	int flow_info_fd;
 	struct fw_xflows xflows;
 };
@@ -88,6 +93,13 @@ static void set_stale(struct fw_mirror *mirror)
 {
 	mirror->is_lossy = true;
 	mirror->stats.in_sync = false;
+}
+
+static void miss(struct fw_mirror *mirror, enum fw_missed what)
+{
+	mirror->stats.missed[what]++;
+	mirror->stats.stale_by = what;
+	set_stale(mirror);
 }
 
 static void ask_info(struct fw_mirror *mirror, struct fw_entry *entry)
@@ -257,7 +269,7 @@ static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 	if (msg != FW_CT_DUMPED)
 		mirror->stats.events[msg - FW_CT_NEW]++;
 	if (fw_flowtab_ct(mirror->tab, msg, ct, mirror->now_ns, &entry) < 0) {
-		set_stale(mirror);
+		miss(mirror, FW_MISSED_MEMORY);
 		return;
 	}
 	if (!entry)
@@ -292,7 +304,7 @@ static void merge_record(struct fw_mirror *mirror, const struct fw_event *event)
 	if (event->type == FW_EVENT_FLOW_END)
 		end_fixed(mirror, &event->tuple);
 	if (fw_flowtab_record(mirror->tab, event, &entry) < 0)
-		set_stale(mirror);
+		miss(mirror, FW_MISSED_MEMORY);
 	else if (entry && !entry->opened_ns)
 		ask_info(mirror, entry);
 	if (entry)
@@ -331,6 +343,26 @@ static int on_record(void *data, void *record, size_t size)
 	return --mirror->budget ? 0 : -EAGAIN;
 }
 
+static uint64_t lost_records(const struct fw_mirror *mirror)
+{
+	return __atomic_load_n(&mirror->host->lost_records, __ATOMIC_RELAXED);
+}
+
+/*
+ * Asked at each turn, and before the picture is called right. What the ring had no room
+ * for, a dump that begins from now on shows.
+ */
+static void notice_lost_records(struct fw_mirror *mirror)
+{
+	uint64_t lost = lost_records(mirror);
+
+	if (lost == mirror->lost_known)
+		return;
+	mirror->stats.lost_records += lost - mirror->lost_known;
+	mirror->lost_known = lost;
+	miss(mirror, FW_MISSED_RECORDS);
+}
+
 /* True if there may be more. */
 static bool read_records(struct fw_mirror *mirror)
 {
@@ -339,14 +371,14 @@ static bool read_records(struct fw_mirror *mirror)
 	mirror->budget = RECORDS_PER_TURN;
 	r = ring_buffer__consume(mirror->ring);
 	flush_writes(mirror);
+	notice_lost_records(mirror);
 	return r == -EAGAIN;
 }
 
 static void lose_events(struct fw_mirror *mirror)
 {
-	mirror->stats.overruns++;
 	mirror->is_congested = true;
-	set_stale(mirror);
+	miss(mirror, FW_MISSED_EVENTS);
 }
 
 /*
@@ -483,6 +515,7 @@ static void begin_completion(struct fw_mirror *mirror)
 static void complete_dump(struct fw_mirror *mirror)
 {
 	mirror->is_completing = false;
+	notice_lost_records(mirror);
 	mirror->stats.resyncs++;
 	mirror->stats.last_sync_ns = fw_now_ns();
 	note_duration(&mirror->stats,
@@ -503,9 +536,8 @@ static int end_dump(struct fw_mirror *mirror, int r)
 		begin_completion(mirror);
 		return 0;
 	}
-	mirror->stats.overruns++;
 	give_up_generation(mirror);
-	set_stale(mirror);
+	miss(mirror, FW_MISSED_DUMP);
 	keep_away(mirror, RETRY_MS * NS_PER_MS);
 	if (r != -EINTR) {
 		log_debug("conntrack dump failed: %s", strerror(-r));
@@ -746,6 +778,8 @@ static void on_tick(void *data)
 		end_stuck_dump(mirror);
 	else if (fw_now_ns() >= mirror->next_ns)
 		start_dump(mirror, 1); /* unless one is being completed */
+	else
+		resync_if_stale(mirror);
 }
 
 static int start_watching(struct fw_mirror *mirror)
@@ -769,11 +803,34 @@ static int start_watching(struct fw_mirror *mirror)
 	return fw_timer_arm(mirror->timer, TICK_MS, TICK_MS);
 }
 
+/* What was lost before this daemon came, its first dump shows. */
+static int map_host(struct fw_mirror *mirror, const struct fw_datapath *dp)
+{
+	void *host = mmap(NULL, sizeof(*mirror->host), PROT_READ, MAP_SHARED,
+			  fw_datapath_map(dp, FW_MAP_HOST), 0);
+
+	if (host == MAP_FAILED)
+		return -errno;
+	mirror->host = host;
+	mirror->lost_known = lost_records(mirror);
+	mirror->stats.stale_by = FW_MISSED_MAX;
+	return 0;
+}
+
+static void unmap_host(const struct fw_host *host)
+{
+	if (host)
+		(void)munmap((void *)host, sizeof(*host));
+}
+
 static int start_mirror(struct fw_mirror *mirror, struct fw_datapath *dp,
 			char **reterr)
 {
 	int r;
 
+	r = map_host(mirror, dp);
+	if (r < 0)
+		return r;
 	mirror->flow_info_fd = fw_datapath_map(dp, FW_MAP_FLOW_INFO);
 	fw_xflows_open(&mirror->xflows, dp);
 	mirror->tab = fw_flowtab_new();
@@ -832,6 +889,7 @@ void fw_mirror_free(struct fw_mirror *mirror)
 	ring_buffer__free(mirror->ring);
 	fw_ctnl_free(mirror->ctnl);
 	fw_flowtab_free(mirror->tab);
+	unmap_host(mirror->host);
 	free(mirror);
 }
 
@@ -1009,6 +1067,22 @@ void fw_mirror_stats(const struct fw_mirror *mirror,
 {
 	*ret = mirror->stats;
 	ret->flows = fw_flowtab_count(mirror->tab);
+	if (lost_records(mirror) != mirror->lost_known) { /* a moment ago */
+		ret->in_sync = false;
+		ret->stale_by = FW_MISSED_RECORDS;
+	}
+}
+
+const char *fw_missed_name(enum fw_missed missed)
+{
+	static const char *const names[FW_MISSED_MAX] = {
+		[FW_MISSED_EVENTS] = "events",
+		[FW_MISSED_RECORDS] = "records",
+		[FW_MISSED_DUMP] = "dump",
+		[FW_MISSED_MEMORY] = "memory",
+	};
+
+	return missed < FW_MISSED_MAX ? names[missed] : NULL;
 }
 
 const struct fw_census *fw_mirror_census(const struct fw_mirror *mirror)

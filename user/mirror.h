@@ -45,16 +45,27 @@ struct fw_flow {
 #define FW_RESYNC_BUCKETS 9
 extern const double fw_resync_bounds_s[FW_RESYNC_BUCKETS - 1];
 
+/* What has gone missing, so that the picture was stale until the next dump. */
+enum fw_missed {
+	FW_MISSED_EVENTS,  /* the kernel had no room for events of ctnetlink */
+	FW_MISSED_RECORDS, /* our programs had none for records in the ring */
+	FW_MISSED_DUMP,	   /* a dump was interrupted, or broke off */
+	FW_MISSED_MEMORY,  /* the daemon had none for a flow */
+	FW_MISSED_MAX,
+};
+
 struct fw_mirror_stats {
 	bool in_sync;
 	uint64_t flows;
 	uint64_t events[3];		/* ctnetlink: new, update, destroy */
 	uint64_t records[FW_EVENT_MAX]; /* ring buffer, by enum fw_event_type */
-	uint64_t overruns;     /* ENOBUFS, truncation, interrupted dump */
-	uint64_t resyncs;      /* dumps completed */
-	uint64_t state_writes; /* what was written back to conntrack */
-	uint64_t shortened;    /* lives of flows, see fw_mirror_tighten() */
-	uint64_t last_sync_ns; /* CLOCK_MONOTONIC; 0: never */
+	uint64_t missed[FW_MISSED_MAX]; /* how often that was noticed */
+	enum fw_missed stale_by; /* the last of them; FW_MISSED_MAX: none yet */
+	uint64_t lost_records;	 /* of flows, since the daemon started */
+	uint64_t resyncs;	 /* dumps completed */
+	uint64_t state_writes;	 /* what was written back to conntrack */
+	uint64_t shortened;	 /* lives of flows, see fw_mirror_tighten() */
+	uint64_t last_sync_ns;	 /* CLOCK_MONOTONIC; 0: never */
 	uint64_t last_duration_ns;
 	uint64_t durations_ns;			 /* of all dumps together */
 	uint64_t by_duration[FW_RESYNC_BUCKETS]; /* each dump once */
@@ -144,6 +155,9 @@ uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
 
 void fw_mirror_stats(const struct fw_mirror *mirror,
 		     struct fw_mirror_stats *ret);
+
+/** @brief A word for what was missed: "events", "records", "dump", "memory". */
+const char *fw_missed_name(enum fw_missed missed);
 
 /** @brief Flows by protocol and state, borrowed; no walk, however many there are. */
 const struct fw_census *fw_mirror_census(const struct fw_mirror *mirror);

@@ -95,6 +95,26 @@ static void print_pressure(const json_t *conntrack)
 	}
 }
 
+/* What the flow table has missed, if that is why it is stale. */
+static const char *why_stale(const json_t *mirror)
+{
+	static const char *const words[][2] = {
+		{ "events",
+		  "stale (events of conntrack were lost), being read again" },
+		{ "records",
+		  "stale (records of the programs were lost), being read again" },
+		{ "dump", "stale (a dump was interrupted), being read again" },
+		{ "memory", "stale (out of memory), being read again" },
+	};
+	const char *by = fw_json_get_text(mirror, "stale_by", "");
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(words[i][0], by) == 0)
+			return words[i][1];
+	}
+	return "stale, being read again";
+}
+
 static void print_tables(const json_t *result)
 {
 	const json_t *conntrack = json_object_get(result, "conntrack");
@@ -109,7 +129,7 @@ static void print_tables(const json_t *result)
 	(void)printf("\nflow table  %s, %lld flows\n",
 		     json_is_true(json_object_get(mirror, "in_sync"))
 			     ? "in sync"
-			     : "stale, being read again",
+			     : why_stale(mirror),
 		     fw_json_get(mirror, "flows"));
 }
 

@@ -240,6 +240,17 @@ static json_t *rules_json(const struct fw_daemon *daemon,
 			 "timeouts", fw_timeouts_json(program));
 }
 
+static json_t *missed_json(const struct fw_mirror_stats *stats)
+{
+	json_t *missed = json_object();
+
+	for (int i = 0; missed && i < FW_MISSED_MAX; i++)
+		(void)json_object_set_new(missed,
+					  fw_missed_name((enum fw_missed)i),
+					  fw_json_u64(stats->missed[i]));
+	return missed;
+}
+
 static json_t *mirror_json(const struct fw_daemon *daemon)
 {
 	struct fw_mirror_stats stats = { 0 };
@@ -250,9 +261,14 @@ static json_t *mirror_json(const struct fw_daemon *daemon)
 		      ? json_real((double)(fw_now_ns() - stats.last_sync_ns) /
 				  1e9)
 		      : json_null();
-	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:f}", "in_sync",
-			 stats.in_sync, "flows", fw_json_u64(stats.flows),
-			 "overruns", fw_json_u64(stats.overruns), "resyncs",
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f}",
+			 "in_sync", stats.in_sync, "stale_by",
+			 text_or_null(stats.in_sync
+					      ? NULL
+					      : fw_missed_name(stats.stale_by)),
+			 "flows", fw_json_u64(stats.flows), "missed",
+			 missed_json(&stats), "lost_records",
+			 fw_json_u64(stats.lost_records), "resyncs",
 			 fw_json_u64(stats.resyncs), "state_writes",
 			 fw_json_u64(stats.state_writes), "lives_shortened",
 			 fw_json_u64(stats.shortened), "last_sync_age", age,

@@ -15,6 +15,7 @@
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
 
+#include "kern/host_abi.h"
 #include "user/util.h"
 
 #include "flow_row.h"
@@ -150,8 +151,13 @@ static void on_log(void *data, const struct fw_event *event)
 
 static int make_maps(struct fw_datapath *dp)
 {
+	LIBBPF_OPTS(bpf_map_create_opts, mapped, .map_flags = BPF_F_MMAPABLE);
+
 	dp->map[FW_MAP_EVENTS] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "events",
 						0, 0, 1 << 18, NULL);
+	dp->map[FW_MAP_HOST] =
+		bpf_map_create(BPF_MAP_TYPE_ARRAY, "host", sizeof(uint32_t),
+			       sizeof(struct fw_host), 1, &mapped);
 	dp->map[FW_MAP_FLOW_INFO] = bpf_map_create(
 		BPF_MAP_TYPE_LRU_HASH, "flow_info", sizeof(struct fw_tuple),
 		sizeof(struct fw_flow_info), 4096, NULL);
@@ -161,8 +167,9 @@ static int make_maps(struct fw_datapath *dp)
 	dp->map[FW_MAP_XFLOWS_ANSWERED] = bpf_map_create(
 		BPF_MAP_TYPE_LRU_HASH, "xflows_answered",
 		sizeof(struct fw_tuple), sizeof(struct fw_xflow), 4096, NULL);
-	if (dp->map[FW_MAP_EVENTS] < 0 || dp->map[FW_MAP_FLOW_INFO] < 0 ||
-	    dp->map[FW_MAP_XFLOWS] < 0 || dp->map[FW_MAP_XFLOWS_ANSWERED] < 0)
+	if (dp->map[FW_MAP_EVENTS] < 0 || dp->map[FW_MAP_HOST] < 0 ||
+	    dp->map[FW_MAP_FLOW_INFO] < 0 || dp->map[FW_MAP_XFLOWS] < 0 ||
+	    dp->map[FW_MAP_XFLOWS_ANSWERED] < 0)
 		return -errno;
 	return 0;
 }
@@ -199,6 +206,7 @@ int teardown(void **state)
 	fw_loop_free(f->loop);
 	(void)close(f->emitter);
 	(void)close(f->dp.map[FW_MAP_EVENTS]);
+	(void)close(f->dp.map[FW_MAP_HOST]);
 	(void)close(f->dp.map[FW_MAP_FLOW_INFO]);
 	(void)close(f->dp.map[FW_MAP_XFLOWS]);
 	(void)close(f->dp.map[FW_MAP_XFLOWS_ANSWERED]);

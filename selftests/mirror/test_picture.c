@@ -169,7 +169,7 @@ static void test_overrun(void **state)
 		assert_int_equal(entry_delete(&want), 0);
 	}
 	assert_true(run_until(f, is_in_sync_and_equal));
-	assert_true(f->mirror->stats.overruns > 0);
+	assert_true(f->mirror->stats.missed[FW_MISSED_EVENTS] > 0);
 	assert_true(f->mirror->stats.events[0] < 500);
 	assert_int_equal(fw_flowtab_count(f->mirror->tab), 401);
 
@@ -221,6 +221,7 @@ static void test_broken_dump_is_repeated(void **state)
 	stop_watching(f->mirror);
 	assert_int_equal(end_dump(f->mirror, -ENOBUFS), -ENOBUFS);
 	assert_false(f->mirror->stats.in_sync);
+	assert_int_equal(f->mirror->stats.stale_by, FW_MISSED_DUMP);
 	assert_int_equal(fw_flowtab_count(f->mirror->tab), ARRAY_SIZE(zoo));
 	assert_true(run_until(f, is_in_sync_and_equal));
 }

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
 
 static bool has_logged(struct fixture *f)
 {
@@ -123,12 +124,78 @@ static void test_maps(void **state)
 	assert_int_equal(fw_flowtab_count(f->mirror->tab), 1);
 }
 
+static bool is_synced_and_equal(struct fixture *f)
+{
+	return is_synced(f) && is_equal(f);
+}
+
+/* As a program does that finds the ring full. */
+static void lose_records(struct fixture *f, uint64_t n)
+{
+	struct fw_host *host = mmap(NULL, sizeof(*host), PROT_READ | PROT_WRITE,
+				    MAP_SHARED, f->dp.map[FW_MAP_HOST], 0);
+
+	assert_true(host != MAP_FAILED);
+	host->lost_records += n;
+	assert_int_equal(munmap(host, sizeof(*host)), 0);
+}
+
+static void test_lost_records(void **state)
+{
+	const struct want want = { .proto = IPPROTO_UDP,
+				   .number = 1,
+				   .timeout_s = 100 };
+	struct fw_mirror_stats stats;
+	struct fixture *f = *state;
+	struct fw_event event;
+
+	assert_true(run_until(f, is_synced));
+	f->mirror->next_ns = UINT64_MAX; /* the usual dump is not what helps */
+	make_silent(&want, 1);
+	lose_records(f, 7);
+	/* stale for who asks now, though nothing has been read yet */
+	fw_mirror_stats(f->mirror, &stats);
+	assert_false(stats.in_sync);
+	assert_int_equal(stats.stale_by, FW_MISSED_RECORDS);
+	/* what the ring had room for wakes it up */
+	event = record_of(&want, FW_EVENT_LOG, FW_TCP_NONE);
+	assert_int_equal(emit(f->emitter, &event), 0);
+	assert_true(run_until(f, is_synced_and_equal));
+	fw_mirror_stats(f->mirror, &stats);
+	assert_true(stats.in_sync);
+	assert_int_equal(stats.flows, 1);
+	assert_int_equal(stats.lost_records, 7);
+	assert_int_equal(stats.missed[FW_MISSED_RECORDS], 1);
+}
+
+/* Of entries that a dump has passed already: it ends, and is not enough. */
+static void test_lost_records_during_a_dump(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t resyncs;
+
+	assert_true(run_until(f, is_synced));
+	resyncs = f->mirror->stats.resyncs;
+	start_dump(f->mirror, 1);
+	lose_records(f, 1);
+	while (f->mirror->dump_watch)
+		on_dump(f->mirror, EPOLLIN);
+	while (f->mirror->is_completing)
+		on_sweep(f->mirror);
+	assert_int_equal(f->mirror->stats.resyncs, resyncs + 1);
+	assert_false(f->mirror->stats.in_sync);
+	assert_true(run_until(f, is_synced));
+	assert_true(f->mirror->stats.resyncs > resyncs + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_records),
 		TEST(test_record_cuts_entries_of_fixed_life),
 		TEST(test_maps),
+		TEST(test_lost_records),
+		TEST(test_lost_records_during_a_dump),
 	};
 
 	lab_enter();
