@@ -154,7 +154,7 @@ int fw_xdp(struct xdp_md *ctx)
 	if (unlikely(!find_rules(&r, &reason)))
 		return finish_unread(p, ctx, FW_HOOK_XDP, reason);
 	if (r.head->has_stateless && drops_first(p, &r, ctx))
-		return finish(p, ctx, FW_HOOK_XDP, FW_REASON_DROP_RULE);
+		return finish_unseen(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
 	reason = filter(p, &r, ctx, FW_HOOK_XDP);
 	if (reason == FW_REASON_DROP_REJECT) {
 		/* TC builds the answer; without metadata it judges again */

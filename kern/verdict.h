@@ -73,6 +73,19 @@ static __always_inline __u32 kinds_of(const struct pkt *p, bool drop)
 	return kinds;
 }
 
+/*
+ * Dropped before it was known who sent it, for nobody watched: it counts, but is shown to
+ * nobody, not even to who has begun to watch meanwhile.
+ */
+static __always_inline int finish_unseen(const struct pkt *p,
+					 const enum fw_hook hook,
+					 enum fw_reason reason)
+{
+	count(p, hook, reason);
+	dry_finish(p, hook, reason);
+	return action(hook, true);
+}
+
 static __always_inline int
 finish(struct pkt *p, void *ctx, const enum fw_hook hook, enum fw_reason reason)
 {

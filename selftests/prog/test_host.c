@@ -291,6 +291,7 @@ struct reader {
 	const char *src;
 	uint32_t n_runs, n_wrong;
 	uint32_t wanted; /* what the program has to return */
+	int repeat;	 /* in one system call; 0: once */
 };
 
 static void make_frame(uint8_t frame[60], const char *src)
@@ -316,7 +317,7 @@ static void *read_tables(void *data)
 	uint8_t frame[60];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
 		    .data_size_in = sizeof(frame), .ctx_in = &xdp,
-		    .ctx_size_in = sizeof(xdp), .repeat = 1);
+		    .ctx_size_in = sizeof(xdp), .repeat = reader->repeat);
 	int fd = bpf_program__fd(h.skel->progs.fw_xdp);
 
 	make_frame(frame, reader->src);
@@ -388,6 +389,61 @@ static void no_packet_meets_half_a_table(void **state)
 	assert_true(n > 10);
 }
 
+/* ---- somebody begins to watch under packets ---------------------------------- */
+
+struct seen {
+	uint32_t n, n_blank;
+};
+
+static int see_record(void *data, void *record, size_t size)
+{
+	const struct fw_event *event = record;
+	struct seen *seen = data;
+
+	assert_true(size >= sizeof(*event));
+	seen->n++;
+	seen->n_blank += !event->tuple.family || !event->tuple.dport;
+	return 0;
+}
+
+/* XDP has judged by what it needed, and learned no more: nobody is shown that. */
+static void who_begins_to_watch_sees_whole_packets(void **state)
+{
+	struct reader reader = { .src = "198.51.100.9",
+				 .wanted = 1,
+				 .repeat = 1000 };
+	int fd = bpf_map__fd(h.skel->maps.events);
+	struct ring_buffer *ring;
+	struct seen seen = { 0 };
+	time_t end = time(NULL) + SECONDS;
+
+	(void)state;
+	assert_int_equal(
+		harness_rules(
+			&h, "interface wan = if0\n"
+			    "drop stateless in on wan proto udp to port 53\n"),
+		0);
+	ring = ring_buffer__new(fd, see_record, &seen, NULL);
+	assert_non_null(ring);
+	is_over = false;
+	assert_int_equal(
+		pthread_create(&reader.thread, NULL, read_tables, &reader), 0);
+	while (time(NULL) < end) {
+		fw_hosttab_watch(h.tables, FW_WATCH_DROPS, FW_WATCH_DROPS);
+		fw_hosttab_watch(h.tables, FW_WATCH_DROPS, 0);
+		assert_true(ring_buffer__consume(ring) >= 0);
+	}
+	is_over = true;
+	(void)pthread_join(reader.thread, NULL);
+	assert_true(ring_buffer__consume(ring) >= 0);
+	ring_buffer__free(ring);
+	print_message("%u records of %u packets, %u blank\n", seen.n,
+		      reader.n_runs, seen.n_blank);
+	assert_int_equal(reader.n_wrong, 0);
+	assert_int_equal(seen.n_blank, 0);
+	assert_true(seen.n > 0);
+}
+
 /* ---- missing ------------------------------------------------------------------ */
 
 static void expect_reason(enum fw_reason reason)
@@ -429,6 +485,7 @@ int main(void)
 		cmocka_unit_test(two_generations_have_tables),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(no_packet_meets_half_a_table),
+		cmocka_unit_test(who_begins_to_watch_sees_whole_packets),
 		cmocka_unit_test(without_tables_nothing_passes),
 	};
 
