@@ -116,6 +116,18 @@ static __always_inline bool addrset_find(const void *base, __u32 off,
 	return false; /* not an image of ours */
 }
 
+/* Is an IPv4 address, as it lies in memory, in a set that has such a hash? */
+static __always_inline bool
+addrset_has_few(const void *base, const struct fw_addrset_hash *h, __be32 addr)
+{
+	__u64 product = addr * h->seed;
+	__u32 at = h->shifts + (__u32)(product >> (h->bucket & 63));
+	__u64 place = (product >> (h->place & 63)) + *image_at(base, at, __u8);
+
+	at = h->places + 4 * ((__u32)place & h->mask);
+	return *image_at(base, at, __be32) == addr;
+}
+
 /*
  * Is key->daddr (dst) or key->saddr in the set at an offset of the image?
  * Offset 0: no address is. By address only: whoever asks knows of `self`.

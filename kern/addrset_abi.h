@@ -41,6 +41,23 @@ struct fw_addrset {
 };
 
 /*
+ * All IPv4 addresses of a set that has few: a hash without collisions. A byte by the
+ * first bits of the product says how far those that share them are shifted. A place
+ * that is nobody's has another member in it.
+ */
+struct fw_addrset_hash {
+	__u64 seed;   /* is multiplied by the address as it lies in memory */
+	__u32 shifts; /* offset in the image: __u8 by product >> bucket */
+	__u32 places; /* __be32 by (product >> place) + the shift; 0: no hash */
+	__u32 mask;   /* of places */
+	__u8 bucket;
+	__u8 place;
+	__u8 pad[2];
+};
+
+#define FW_ADDRSET_FEW 8192 /* addresses: the places are 64 KiB at most */
+
+/*
  * An entry: words of 8 bytes between the set and the leaf or node, how many
  * words the leaf has, and its kind. Entry i is for addresses that go on with i
  * after what is common.

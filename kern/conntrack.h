@@ -306,10 +306,10 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
  * hooks are gone: nobody else would refresh it, or see its end. NONE: it is the
  * kernel's, or dies soon. Looked at where it makes a difference.
  */
-static __noinline __u8 ct_orphan_state(const struct pkt *p, void *ctx,
-				       const enum fw_hook hook,
-				       struct nf_conn *ct,
-				       const struct fw_timeouts *t)
+static __always_inline __u8 ct_orphan_state(const struct pkt *p, void *ctx,
+					    const enum fw_hook hook,
+					    struct nf_conn *ct,
+					    const struct fw_timeouts *t)
 {
 	bool tcp = p->key.proto == IPPROTO_TCP;
 	bool answered = ct->status & IPS_SEEN_REPLY;

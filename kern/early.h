@@ -25,6 +25,7 @@ static __always_inline const void *early_l3(struct pkt *p, void *ctx,
 	} *eth = ctx_data(ctx, FW_HOOK_XDP) + 10, *tag = eth + 1;
 
 	receive(p, ctx, FW_HOOK_XDP);
+	p->vlan = 0;
 	*ret_proto = 0;
 	if (unlikely((const void *)(tag + 1) > end))
 		return tag;

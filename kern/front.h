@@ -4,99 +4,93 @@
  * XDP only: a flood from addresses that a stateless rule drops, whatever they send. Known by
  * Ethernet and IP headers alone, with at most one tag: all else takes the long way, and
  * is dropped there by the same rule. What is asked here is not asked again: the answer
- * goes into p->io.member.
+ * is in the match_member returned. Nothing of `p` is cleared yet.
  */
 #pragma once
 
 /* A member came in, in this direction: count the rule that drops it, if there is one. */
 static __always_inline bool front_decide(struct pkt *p, const struct run *r,
-					 const struct fw_match_head *h,
-					 const bool is_v6, bool to_us)
+					 const struct fw_match_front *f,
+					 bool to_us)
 {
-	const __u32 in = FW_MATCH_CHAIN(1, is_v6, FW_DIR_IN);
-	const __u32 forward = FW_MATCH_CHAIN(1, is_v6, FW_DIR_FORWARD);
-	__u32 chain = to_us ? h->chain[in] : h->chain[forward];
-	const struct fw_match_split *c = image_at(
-		r->head, chain & ~FW_CHAIN_SPLIT, struct fw_match_split);
+	__u32 slot = to_us ? f->slot[0] : f->slot[1];
+	__u64 zones = to_us ? f->zones[0] : f->zones[1];
 
-	if (!(chain & FW_CHAIN_SPLIT) || !c->is_drop)
+	if (!slot || !find_iface(p, r) || (zones && !(zones & p->zones)))
 		return false;
-	if (!find_iface(p, r) || (c->zones && !(c->zones & p->zones)))
-		return false;
-	count_rule(p, c->slot, false);
+	count_rule(p, slot, false);
 	return true;
 }
 
-/* The address that the set is asked for is a member; and it is known that it is. */
-static __always_inline bool front_asks(struct pkt *p, const void *base,
-				       __u32 set, __u32 node, __u64 hi,
-				       __u64 lo)
+/* IPv4: is the address that the set is asked for a member? */
+static __always_inline bool
+front_has(const void *base, const struct fw_match_front *f, __be32 addr)
 {
-	bool has = addrset_find(base, set, node, hi, lo);
-
-	p->io.member = has ? MATCH_MEMBER : MATCH_OTHER;
-	return has;
+	if (likely(f->few.places))
+		return addrset_has_few(base, &f->few, addr);
+	return addrset_find(base, f->set,
+			    f->set + offsetof(struct fw_addrset, v4),
+			    bpf_ntohl(addr), 0);
 }
 
 static __always_inline bool front_ipv4(struct pkt *p, const struct run *r,
-				       const struct fw_match_head *h,
-				       const struct iphdr *ip, const void *end)
+				       const struct fw_match_front *f,
+				       const struct iphdr *ip, const void *end,
+				       __u32 *ret_member)
 {
-	const struct fw_match_split *c =
-		image_at(r->head, h->front[0], struct fw_match_split);
-	const struct fw_addr *d = &p->key.daddr;
 	const struct udphdr *uh = (const void *)(ip + 1);
 	bool to_us;
 
-	if (!h->front[0] || (const void *)(ip + 1) > end ||
+	if (!f->set || (const void *)(ip + 1) > end ||
 	    *(const __u8 *)ip != 0x45)
 		return false;
-	if (!front_asks(p, r->head, c->set,
-			c->set + offsetof(struct fw_addrset, v4),
-			bpf_ntohl(c->is_dst ? ip->daddr : ip->saddr), 0))
+	if (!front_has(r->head, f, f->is_dst ? ip->daddr : ip->saddr)) {
+		*ret_member = MATCH_OTHER;
 		return false;
-	addr_from_v4(&p->key.daddr, ip->daddr);
+	}
+	*ret_member = MATCH_MEMBER;
 	to_us = self4_find(&self_table()->v4, ip->daddr) ||
-		addr_is_multicast(d, FW_AF_IPV4);
+		v4_is_multicast(ip->daddr) || ip->daddr == 0xffffffff;
 	if (!to_us &&
 	    ((ip->protocol == IPPROTO_UDP && /* offers_address()? */
 	      ((const void *)(uh + 1) > end || uh->source == bpf_htons(67))) ||
-	     addr_is_loopback(d, FW_AF_IPV4)))
+	     v4_is_loopback(ip->daddr)))
 		return false;
-	return front_decide(p, r, h, false, to_us);
+	return front_decide(p, r, f, to_us);
 }
 
 static __always_inline bool front_ipv6(struct pkt *p, const struct run *r,
-				       const struct fw_match_head *h,
+				       const struct fw_match_front *f,
 				       const struct ipv6hdr *ip,
-				       const void *end)
+				       const void *end, __u32 *ret_member)
 {
-	const struct fw_match_split *c =
-		image_at(r->head, h->front[1], struct fw_match_split);
 	const struct fw_addr *d = (const void *)&ip->daddr, *a;
 	bool to_us;
 
-	if (!h->front[1] || (const void *)(ip + 1) > end || ip->version != 6)
+	if (!f->set || (const void *)(ip + 1) > end || ip->version != 6)
 		return false;
-	a = c->is_dst ? d : (const void *)&ip->saddr;
-	if (!front_asks(p, r->head, c->set,
-			c->set + offsetof(struct fw_addrset, v6),
-			match_word(&a->w[0], &a->w[1]),
-			match_word(&a->w[2], &a->w[3])))
+	a = f->is_dst ? d : (const void *)&ip->saddr;
+	if (!addrset_find(r->head, f->set,
+			  f->set + offsetof(struct fw_addrset, v6),
+			  match_word(&a->w[0], &a->w[1]),
+			  match_word(&a->w[2], &a->w[3]))) {
+		*ret_member = MATCH_OTHER;
 		return false;
+	}
+	*ret_member = MATCH_MEMBER;
 	to_us = self6_find(&self_table()->v6, d) ||
 		addr_is_multicast(d, FW_AF_IPV6);
 	if (!to_us && addr_is_loopback(d, FW_AF_IPV6))
 		return false;
-	return front_decide(p, r, h, true, to_us);
+	return front_decide(p, r, f, to_us);
 }
 
 /*
- * True: dropped, and counted for its rule. False: nothing has happened. A call, for what
- * it has learned is none of the verifier's business behind it.
+ * True: dropped, and counted for its rule. False: nothing has happened, but that it may be
+ * known whether the packet is a member (enum match_member).
  */
-static __noinline bool front_drops(struct pkt *p, const struct run *r,
-				   void *ctx)
+static __always_inline bool front_drops(struct pkt *p, const struct run *r,
+					void *ctx, __u32 *ret_member)
 {
 	const void *end = ctx_data_end(ctx, FW_HOOK_XDP);
 	const struct fw_match_head *h =
@@ -106,8 +100,8 @@ static __noinline bool front_drops(struct pkt *p, const struct run *r,
 
 	l3 = early_l3(p, ctx, end, &proto);
 	if (likely(proto == bpf_htons(ETH_P_IP)))
-		return front_ipv4(p, r, h, l3, end);
+		return front_ipv4(p, r, &h->front[0], l3, end, ret_member);
 	if (likely(proto == bpf_htons(ETH_P_IPV6)))
-		return front_ipv6(p, r, h, l3, end);
+		return front_ipv6(p, r, &h->front[1], l3, end, ret_member);
 	return false;
 }

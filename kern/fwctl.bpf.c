@@ -105,19 +105,22 @@ _Static_assert(offsetof(struct pkt, base) + sizeof(struct fw_base) ==
 		       sizeof(struct pkt),
 	       "where user space writes it");
 
-static __always_inline struct pkt *work_get(const enum fw_hook hook)
+/* Not cleared. */
+static __always_inline struct pkt *work_of(const enum fw_hook hook)
 {
-	__u32 index = hook;
-	struct pkt *p = bpf_map_lookup_elem(&work, &index);
+	static const __u32 keys[FW_HOOK_MAX] = { FW_HOOK_XDP, FW_HOOK_INGRESS,
+						 FW_HOOK_EGRESS };
 
-	if (!p)
-		return NULL;
-	/* not what is written before it is read: addresses, the walk's state, tuples */
+	return bpf_map_lookup_elem(&work, &keys[hook]);
+}
+
+/* All but what is written before it is read: addresses, the walk's state, tuples. */
+static __always_inline void work_clear(struct pkt *p)
+{
 	p->tuple.family = 0;
 	clear(p, offsetof(struct pkt, key.sport),
 	      offsetof(struct pkt, io.state));
 	clear(p, offsetof(struct pkt, flow.gen), offsetof(struct pkt, zones));
-	return p;
 }
 
 /* Nothing to judge by: the packet counts all the same, with its length. */
@@ -130,56 +133,77 @@ static __always_inline int finish_unread(struct pkt *p, void *ctx,
 	return finish(p, ctx, hook, reason);
 }
 
-/* Stateless rules drop it, before anything else is known. */
-static __always_inline bool drops_first(struct pkt *p, const struct run *r,
-					struct xdp_md *ctx)
+static __noinline int xdp_unread(struct xdp_md *ctx, struct pkt *p,
+				 enum fw_reason reason)
 {
-	const __u32 has = r->head->has_stateless;
+	work_clear(p);
+	return finish_unread(p, ctx, FW_HOOK_XDP, reason);
+}
 
-	if (unlikely(is_watched())) /* who sent it is to be known */
-		return false;
-	return (unlikely(has & FW_STATELESS_FRONT) && front_drops(p, r, ctx)) ||
-	       (likely(has & FW_STATELESS_EARLY) && early_drops(p, r, ctx));
+/* TC goes on where XDP ends. */
+static __always_inline bool concerns_tc(enum fw_reason reason)
+{
+	return reason == FW_REASON_DROP_REJECT ||
+	       (!reason_is_drop(reason) && reason != FW_REASON_UNDECIDED &&
+		reason != FW_REASON_UNCOVERED && reason != FW_REASON_NON_IP);
+}
+
+/*
+ * What no stateless rule has dropped before. A call: the verifier walks it once, whatever
+ * was found out.
+ */
+static __noinline int xdp_filter(struct xdp_md *ctx, struct pkt *p,
+				 struct run *r)
+{
+	enum fw_reason reason;
+
+	reason = filter(p, r, ctx, FW_HOOK_XDP);
+	if (concerns_tc(reason) && meta_write(ctx, p, reason, r->gen) &&
+	    unlikely(p->flow.counts))
+		account_frame(p);
+	/* TC builds the answer; without metadata it judges again */
+	if (reason == FW_REASON_DROP_REJECT)
+		reason = FW_REASON_UNDECIDED;
+	return finish(p, ctx, FW_HOOK_XDP, reason);
 }
 
 SEC("xdp.frags")
 int fw_xdp(struct xdp_md *ctx)
 {
-	struct pkt *p = work_get(FW_HOOK_XDP);
+	struct pkt *p = work_of(FW_HOOK_XDP);
 	enum fw_reason reason;
 	struct run r = {};
+	__u32 member = MATCH_ASK_SET;
 
 	if (!p)
 		return action(FW_HOOK_XDP, true);
 	if (unlikely(!find_rules(&r, &reason)))
-		return finish_unread(p, ctx, FW_HOOK_XDP, reason);
-	if (r.head->has_stateless && drops_first(p, &r, ctx))
+		return xdp_unread(ctx, p, reason);
+	if (is_dry) /* it tells more than is counted */
+		work_clear(p);
+	/* to who watches, who sent it is to be known */
+	if (r.head->has_stateless & FW_STATELESS_FRONT && !is_watched() &&
+	    front_drops(p, &r, ctx, &member))
 		return finish_unseen(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
-	reason = filter(p, &r, ctx, FW_HOOK_XDP);
-	if (reason == FW_REASON_DROP_REJECT) {
-		/* TC builds the answer; without metadata it judges again */
-		(void)meta_write(ctx, p, reason, r.gen);
-		return finish(p, ctx, FW_HOOK_XDP, FW_REASON_UNDECIDED);
-	}
-	if (reason_is_drop(reason))
-		return finish(p, ctx, FW_HOOK_XDP, reason);
-	if (reason != FW_REASON_UNDECIDED && reason != FW_REASON_UNCOVERED &&
-	    reason != FW_REASON_NON_IP && meta_write(ctx, p, reason, r.gen) &&
-	    unlikely(p->flow.counts))
-		account_frame(p);
-	return finish(p, ctx, FW_HOOK_XDP, reason);
+	work_clear(p);
+	p->io.member = member;
+	if (r.head->has_stateless & FW_STATELESS_EARLY && !is_watched() &&
+	    early_drops(p, &r, ctx))
+		return finish_unseen(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
+	return xdp_filter(ctx, p, &r);
 }
 
 static __always_inline int tc_hook(struct __sk_buff *skb,
 				   const enum fw_hook hook)
 {
-	struct pkt *p = work_get(hook);
+	struct pkt *p = work_of(hook);
 	enum fw_reason reason;
 	struct run r = {};
 	int answer, drop;
 
 	if (!p)
 		return action(hook, true);
+	work_clear(p);
 	if (skb->tc_index == TC_INDEX_OWN) {
 		p->len = skb->len;
 		return finish(p, skb, hook, FW_REASON_OWN_REPLY);

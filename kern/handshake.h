@@ -14,10 +14,10 @@
 #define HANDSHAKE_ROOM (1u << 20)
 
 /* What is known of the flow; if that was evicted, nothing but what follows. */
-static __noinline struct fw_flow_info *info_of(const struct fw_tuple *orig)
+static __always_inline struct fw_flow_info *info_of(const struct fw_tuple *orig)
 {
+	static const struct fw_flow_info none; /* not on the stack */
 	struct fw_flow_info *info = bpf_map_lookup_elem(&flow_info, orig);
-	struct fw_flow_info none = {};
 
 	if (info)
 		return info;
@@ -35,7 +35,7 @@ __noinline int handshake_next(struct pkt *p, __u32 seq, __u32 ack, __u32 state,
 			      __u32 next)
 {
 	struct fw_flow_info *info;
-	struct fw_tuple orig;
+	struct fw_tuple orig; /* on the stack: 6.1 takes no other key here */
 
 	if (!p)
 		return FW_TCP_NONE;

@@ -112,24 +112,23 @@ static __always_inline bool xflow_lives(const struct fw_tuple *t,
 }
 
 /* An echo reply is quoted by the flow of its request. */
-static __always_inline bool icmp_xflow(const struct fw_tuple *quoted,
+static __always_inline bool icmp_xflow(struct fw_tuple *t,
 				       const struct fw_image_head *head)
 {
-	struct fw_tuple turned, t = *quoted;
 	bool answer =
-		t.icmp_type == 0 || t.icmp_type == 14 || t.icmp_type == 129;
-	bool echo = t.proto == IPPROTO_ICMP || t.proto == IPPROTO_ICMPV6;
+		t->icmp_type == 0 || t->icmp_type == 14 || t->icmp_type == 129;
+	bool echo = t->proto == IPPROTO_ICMP || t->proto == IPPROTO_ICMPV6;
 
 	if (echo && answer)
-		t.icmp_type = t.icmp_type == 0	  ? 8
-			      : t.icmp_type == 14 ? 13
-						  : 128;
-	if ((!echo || !answer) && xflow_lives(&t, head))
+		t->icmp_type = t->icmp_type == 0    ? 8
+			       : t->icmp_type == 14 ? 13
+						    : 128;
+	if ((!echo || !answer) && xflow_lives(t, head))
 		return true;
 	if (echo && !answer)
 		return false;
-	tuple_reverse(&turned, &t);
-	return xflow_lives(&turned, head);
+	tuple_turn(t);
+	return xflow_lives(t, head);
 }
 
 /* True if the error in `p` is about a flow that we or the kernel know and no load has ended. */
@@ -137,7 +136,7 @@ static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
 				     const enum fw_hook hook,
 				     const struct fw_image_head *head)
 {
-	struct fw_tuple about = {}, turned;
+	struct fw_tuple about = {};
 	bool reply = false, v4 = p->key.family == FW_AF_IPV4;
 	__u32 off = p->l4_off + 8;
 	struct nf_conn *ct;
@@ -153,8 +152,8 @@ static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
 	if (about.proto != IPPROTO_TCP && about.proto != IPPROTO_UDP)
 		return icmp_xflow(&about, head);
 	/* ct_lookup() turns at egress; the quoted packet went the other way */
-	tuple_reverse(&turned, &about);
-	ct = ct_lookup(ctx, hook, &turned, &reply);
+	tuple_turn(&about);
+	ct = ct_lookup(ctx, hook, &about, &reply);
 	if (!ct)
 		return false;
 	gen = mark_gen(head, mark_now(head, ct->mark));

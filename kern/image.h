@@ -13,7 +13,7 @@
 #include "kern/abi.h"
 
 /* Nothing read from one image_at() on is larger: the entries of a step are not. */
-#define FW_IMAGE_SLACK 512
+#define FW_IMAGE_SLACK 1024
 
 #ifdef __bpf__
 /*

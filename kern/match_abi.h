@@ -18,6 +18,7 @@
 #pragma once
 
 #include "kern/abi.h"
+#include "kern/addrset_abi.h"
 
 #define FW_MATCH_CHAINS 12
 #define FW_MATCH_CHAIN(is_stateless, is_v6, dir) \
@@ -26,6 +27,20 @@
 
 /* Ways to ask for the entering interface; entries name each by a bit. */
 #define FW_MATCH_MAX_ZONES 16
+
+/*
+ * What kern/front.h asks first of all: one set splits the stateless chains of what comes
+ * in and of what is forwarded, or one of them, and its members are dropped. In [0] what
+ * comes in, in [1] what is forwarded.
+ */
+struct fw_match_front {
+	__u32 set;    /* struct fw_addrset; 0: not so */
+	__u32 is_dst; /* of destinations */
+	__u32 slot
+		[2]; /* counter of the rule that drops a member; 0: none does */
+	__u64 zones[2];		    /* that it has to come in by; 0: any */
+	struct fw_addrset_hash few; /* IPv4, if there is one */
+};
 
 struct fw_match_head {
 	/* struct fw_match_table[], or FW_CHAIN_SPLIT; 0: no rule */
@@ -38,13 +53,8 @@ struct fw_match_head {
 	__u32 n_in_zones;
 	__u32 in_wanted; /* FW_MATCH_ZONES_SHIFT: ways that are not negated */
 	__u64 in_zones[FW_MATCH_MAX_ZONES];
-	__u8 classes[256]; /* bit of FW_MATCH_CLASS, by protocol */
-	/*
-	 * IPv4, IPv6: struct fw_match_split of the stateless chain of what comes in, or
-	 * else of what is forwarded, if members are dropped and no other set splits
-	 * either chain; 0: not so
-	 */
-	__u32 front[2];
+	__u8 classes[256];		/* bit of FW_MATCH_CLASS, by protocol */
+	struct fw_match_front front[2]; /* IPv4, IPv6 */
 };
 
 /* In the offset of a chain: it is that of a struct fw_match_split. */
@@ -234,7 +244,7 @@ static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
 }
 
 #ifndef __cplusplus
-_Static_assert(sizeof(struct fw_match_head) == 472, "fw_match_head");
+_Static_assert(sizeof(struct fw_match_head) == 576, "fw_match_head");
 _Static_assert(sizeof(struct fw_match_row) == 12, "fw_match_row");
 _Static_assert(sizeof(struct fw_match_table) == 48, "fw_match_table");
 _Static_assert(sizeof(struct fw_match_v4) == 32, "fw_match_v4");

@@ -22,13 +22,14 @@ static __always_inline void meta_fill(struct fw_meta *m, __u32 hash,
 static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 				       enum fw_reason reason, __u32 gen)
 {
-	__u32 hash = pkt_hash(p);
 	struct fw_meta *m;
+	__u64 hash = pkt_hash(p);
 
+	asm volatile("" : "+r"(hash)); /* now: what it is made of is not kept */
 	if (is_dry) {
 		m = dry_meta();
 		if (m)
-			meta_fill(m, hash, p, reason, gen);
+			meta_fill(m, (__u32)hash, p, reason, gen);
 		return m;
 	}
 	/* a driver without metadata */
@@ -37,7 +38,7 @@ static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 	m = (void *)(long)xdp->data_meta;
 	if ((void *)(m + 1) > (void *)(long)xdp->data)
 		return false;
-	meta_fill(m, hash, p, reason, gen);
+	meta_fill(m, (__u32)hash, p, reason, gen);
 	return true;
 }
 

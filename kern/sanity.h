@@ -8,6 +8,11 @@ static __always_inline bool v4_is_multicast(__be32 a)
 	return (a & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
 }
 
+static __always_inline bool v4_is_loopback(__be32 a)
+{
+	return (a & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+}
+
 static __always_inline bool addr_is_multicast(const struct fw_addr *a,
 					      __u8 family)
 {
@@ -27,8 +32,7 @@ static __always_inline bool addr_is_loopback(const struct fw_addr *a,
 					     __u8 family)
 {
 	if (family == FW_AF_IPV4)
-		return (a->w[3] & bpf_htonl(0xff000000)) ==
-		       bpf_htonl(0x7f000000);
+		return v4_is_loopback(a->w[3]);
 	return !(a->w[0] | a->w[1] | a->w[2]) && a->w[3] == bpf_htonl(1);
 }
 

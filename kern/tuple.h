@@ -49,6 +49,24 @@ static __always_inline void tuple_reverse(struct fw_tuple *to,
 	to->pad = 0;
 }
 
+/* The same, in place. */
+static __always_inline void tuple_turn(struct fw_tuple *t)
+{
+	fw_addr_half *s = (void *)&t->saddr, *d = (void *)&t->daddr, half;
+	__be16 port;
+
+	for (int i = 0; i < 2; i++) {
+		half = s[i];
+		s[i] = d[i];
+		d[i] = half;
+	}
+	if (t->icmp_type)
+		return;
+	port = t->sport;
+	t->sport = t->dport;
+	t->dport = port;
+}
+
 /*
  * Hash for the metadata: of what the verdict depends on, and of nothing that
  * differs between packets of one flow (GRO). Not for tables.

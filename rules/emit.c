@@ -46,7 +46,8 @@ static uint32_t has_front(const struct fw_bytes *bytes, uint32_t match)
 {
 	const struct fw_match_head *head = fw_bytes_at(bytes, match);
 
-	return head->front[0] || head->front[1] ? FW_STATELESS_FRONT : 0;
+	return head->front[0].set || head->front[1].set ? FW_STATELESS_FRONT
+							: 0;
 }
 
 static int add_annex(const struct fw_program *program, struct fw_bytes *bytes,

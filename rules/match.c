@@ -125,9 +125,8 @@ static int write_chains(struct fw_match_builder *b, struct fw_match_head *head)
 		if (r < 0)
 			return r;
 	}
-	head->front[0] = fw_match_front(b, head, false);
-	head->front[1] = fw_match_front(b, head, true);
-	return 0;
+	r = fw_match_add_front(b, head, false, &head->front[0]);
+	return r < 0 ? r : fw_match_add_front(b, head, true, &head->front[1]);
 }
 
 static int build(struct fw_match_builder *b, struct fw_match_head *head)

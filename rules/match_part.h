@@ -135,13 +135,14 @@ int fw_match_add_chain(struct fw_match_builder *b, bool is_v6,
 		       const struct fw_match_chain *chain, uint32_t *ret_off);
 
 /**
- * @brief The split that kern/front.h asks for a family, see struct fw_match_head.
+ * @brief What kern/front.h asks for a family.
  *
  * @param head  with all chains
- * @return its offset, or 0
+ * @return 0, or -ENOMEM
  */
-uint32_t fw_match_front(const struct fw_match_builder *b,
-			const struct fw_match_head *head, bool is_v6);
+int fw_match_add_front(struct fw_match_builder *b,
+		       const struct fw_match_head *head, bool is_v6,
+		       struct fw_match_front *ret);
 
 /* ---- match_table.c ---- */
 

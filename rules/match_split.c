@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addrhash.h"
 #include "match_part.h"
 #include "mem.h"
 
@@ -221,8 +222,32 @@ static const struct fw_match_split *split_at(const struct fw_match_builder *b,
 		       : NULL;
 }
 
-uint32_t fw_match_front(const struct fw_match_builder *b,
-			const struct fw_match_head *head, bool is_v6)
+/* Members are dropped in this direction. */
+static void add_front(struct fw_match_front *front, int direction,
+		      const struct fw_match_split *s)
+{
+	if (!s || !s->is_drop)
+		return;
+	front->set = s->set;
+	front->is_dst = s->is_dst;
+	front->slot[direction] = s->slot;
+	front->zones[direction] = s->zones;
+}
+
+/* A hash of a set, if it is of few IPv4 addresses. */
+static int add_hash(struct fw_match_builder *b, uint32_t set,
+		    struct fw_addrset_hash *ret)
+{
+	size_t i = 0;
+
+	while (b->sets[i] != set)
+		i++;
+	return fw_addrhash_build(&b->program->sets[i].v4, b->bytes, ret);
+}
+
+int fw_match_add_front(struct fw_match_builder *b,
+		       const struct fw_match_head *head, bool is_v6,
+		       struct fw_match_front *ret)
 {
 	uint32_t in = head->chain[FW_MATCH_CHAIN(1, is_v6, FW_DIR_IN)];
 	uint32_t forward =
@@ -230,9 +255,10 @@ uint32_t fw_match_front(const struct fw_match_builder *b,
 	const struct fw_match_split *i = split_at(b, in);
 	const struct fw_match_split *f = split_at(b, forward);
 
+	*ret = (struct fw_match_front){ .set = 0 };
 	if (i && f && (i->set != f->set || i->is_dst != f->is_dst))
 		return 0;
-	if (i && (i->is_drop || (f && f->is_drop)))
-		return in & ~FW_CHAIN_SPLIT;
-	return f && f->is_drop ? forward & ~FW_CHAIN_SPLIT : 0;
+	add_front(ret, 0, i);
+	add_front(ret, 1, f);
+	return ret->set && !is_v6 ? add_hash(b, ret->set, &ret->few) : 0;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "kern/addrset.h"
+#include "rules/addrhash.h"
 #include "rules/mem.h"
 #include "rules/ranges.h"
 #include "rules_helper.h"
@@ -551,6 +552,80 @@ static void test_no_memory(void **state)
 	done(&f);
 }
 
+/* ---- few addresses --------------------------------------------------------- */
+
+/* What fw_addrhash_build() makes of `n` addresses, or of neighbours; true: there is one. */
+static bool has_hash(size_t n, bool neighbours, struct fw_bytes *bytes,
+		     struct fw_ranges *v4, struct fw_addrset_hash *ret)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t a = neighbours ? 0xc0000200 + i : (uint32_t)rnd();
+		struct fw_u128 at = { 0, a };
+
+		assert_int_equal(fw_ranges_add(v4, at, at), 0);
+	}
+	fw_ranges_merge(v4);
+	assert_int_equal(fw_bytes_reserve(bytes, 64, 64), 0);
+	assert_int_equal(fw_addrhash_build(v4, bytes, ret), 0);
+	return ret->places != 0;
+}
+
+static bool is_found(const struct fw_bytes *bytes,
+		     const struct fw_addrset_hash *hash, uint64_t addr)
+{
+	return addrset_has_few(bytes->data, hash,
+			       __builtin_bswap32((uint32_t)addr));
+}
+
+/* All members are found, their neighbours and others only if they are members, too. */
+static void test_hash(void **state)
+{
+	const size_t sizes[] = { 1, 2, 3, 7, 64, 1000, 4097, FW_ADDRSET_FEW };
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		struct fw_ranges v4 = { 0 };
+		struct fw_bytes bytes = { 0 };
+		struct fw_addrset_hash hash;
+
+		assert_true(has_hash(sizes[i / 2], i & 1, &bytes, &v4, &hash));
+		for (size_t k = 0; k < v4.n; k++) {
+			uint64_t first = v4.r[k].first_lo, a;
+
+			for (a = first; a <= v4.r[k].last_lo; a++)
+				assert_true(is_found(&bytes, &hash, a));
+			assert_int_equal(
+				is_found(&bytes, &hash, first - 1),
+				fw_ranges_has(&v4, (struct fw_u128){
+							   0, (uint32_t)(first -
+									 1) }));
+		}
+		for (size_t k = 0; k < 100000; k++) {
+			const uint64_t a = (uint32_t)rnd();
+
+			assert_int_equal(
+				is_found(&bytes, &hash, a),
+				fw_ranges_has(&v4, (struct fw_u128){ 0, a }));
+		}
+		fw_ranges_done(&v4);
+		fw_bytes_done(&bytes);
+	}
+}
+
+static void test_no_hash(void **state)
+{
+	struct fw_ranges v4 = { 0 };
+	struct fw_bytes bytes = { 0 };
+	struct fw_addrset_hash hash;
+
+	(void)state;
+	assert_false(has_hash(0, false, &bytes, &v4, &hash));
+	fw_bytes_done(&bytes);
+	assert_false(has_hash(FW_ADDRSET_FEW + 1, true, &bytes, &v4, &hash));
+	fw_ranges_done(&v4);
+	fw_bytes_done(&bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -559,6 +634,8 @@ int main(void)
 		cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_single),
 		cmocka_unit_test(test_few),
+		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_no_hash),
 		cmocka_unit_test(test_clusters),
 		cmocka_unit_test(test_alternating),
 		cmocka_unit_test(test_chain),
