@@ -23,6 +23,7 @@
 #include "user/ctmark.h"
 #include "user/ctnl.h"
 #include "user/flowtab.h"
+#include "user/lives.h"
 #include "user/log.h"
 #include "user/loop.h"
 #include "user/util.h"
@@ -66,9 +67,7 @@ struct fw_mirror {
 	uint64_t next_ns;     /* when the next one is due */
 	uint64_t earliest_ns; /* before that nothing may start one */
 	uint64_t reap_ns; /* likewise, for walks that free expired entries */
-	uint32_t half_open_s; /* life of unanswered flows at most; 0: any */
-	uint32_t short_s;     /* the longest that was ever written as such */
-	struct fw_timeouts timeouts;
+	struct fw_lives lives;
 	unsigned int attempt; /* of the running dump, from 1 */
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
@@ -134,102 +133,6 @@ static void write_state(struct fw_mirror *mirror, struct fw_entry *entry)
 	entry->flags |= FW_ENTRY_OURS;
 }
 
-static void write_life(struct fw_mirror *mirror, const struct fw_entry *entry,
-		       uint32_t seconds)
-{
-	/* What fails is found again by the next dump, or renewed by a packet. */
-	(void)fw_ctnl_queue_timeout(mirror->ctnl, &entry->orig, seconds);
-}
-
-/*
- * Flows that nobody has answered, made when there was room, live too long now. One
- * whose progress is newer than the dump is none of them any more.
- */
-static void shorten_life(struct fw_mirror *mirror, const struct fw_ct *ct,
-			 struct fw_entry *entry)
-{
-	uint32_t seconds = mirror->half_open_s;
-
-	if (!seconds || !(ct->has & FW_CT_HAS_TIMEOUT) || ct->zone ||
-	    ct->timeout_s <= seconds || !fw_entry_is_half_open(entry) ||
-	    entry->flags & FW_ENTRY_MOVED)
-		return;
-	write_life(mirror, entry, seconds);
-	entry->flags |= FW_ENTRY_SHORT;
-	entry->flags &= (uint8_t)~FW_ENTRY_LIVES;
-	mirror->stats.shortened++;
-}
-
-/* The life that its state has in the rules; 0: not known, or nobody judged it. */
-static uint32_t life_of(const struct fw_mirror *mirror,
-			const struct fw_entry *entry)
-{
-	uint32_t state = entry->mark >> FW_MARK_TCP_SHIFT & (FW_TCP_STATES - 1);
-
-	if (!(entry->mark & FW_MARK_GEN_MASK))
-		return 0;
-	if (entry->orig.proto != IPPROTO_TCP)
-		state = FW_LIFE_UDP_STREAM; /* it has been answered */
-	return mirror->timeouts.seconds[state];
-}
-
-/* Where a RST leads to, which never makes a life longer: kern/tcp.h. */
-static bool is_reset(const struct fw_entry *entry)
-{
-	uint32_t state = entry->mark >> FW_MARK_TCP_SHIFT & (FW_TCP_STATES - 1);
-
-	return state == FW_TCP_CLOSE || state == FW_TCP_CLOSE_ORIG ||
-	       state == FW_TCP_CLOSE_REPLY || state == FW_TCP_REFUSED ||
-	       state == FW_TCP_REOPEN;
-}
-
-static void give_life(struct fw_mirror *mirror, struct fw_entry *entry,
-		      uint32_t seconds)
-{
-	if (!seconds)
-		return;
-	write_life(mirror, entry, seconds);
-	if (is_reset(entry))
-		entry->flags &= (uint8_t)~FW_ENTRY_LIVES;
-	else
-		entry->flags |= FW_ENTRY_LIVES;
-}
-
-/*
- * It moved on, maybe while its life was being shortened, or while that of the state
- * before was being given back: what we wrote came last, so the right one is written
- * after it. After a RST only if it would be too long.
- */
-static void restore_life(struct fw_mirror *mirror, struct fw_entry *entry)
-{
-	if (!(entry->flags & FW_ENTRY_SHORT) || fw_entry_is_half_open(entry))
-		return;
-	if (is_reset(entry) && !(entry->flags & FW_ENTRY_LIVES))
-		return;
-	give_life(mirror, entry, life_of(mirror, entry));
-}
-
-/*
- * The same if the record was lost, or our write crossed another one. What a dump shows
- * to be as it should needs no more care.
- */
-static void check_life(struct fw_mirror *mirror, const struct fw_ct *ct,
-		       struct fw_entry *entry)
-{
-	uint32_t seconds = life_of(mirror, entry);
-	bool is_short;
-
-	if (!(entry->flags & FW_ENTRY_SHORT) || fw_entry_is_half_open(entry) ||
-	    !(ct->has & FW_CT_HAS_TIMEOUT) || entry->flags & FW_ENTRY_MOVED)
-		return;
-	is_short = ct->timeout_s <= mirror->short_s &&
-		   ct->timeout_s < seconds && !is_reset(entry);
-	if (is_short || (seconds && ct->timeout_s > seconds))
-		give_life(mirror, entry, seconds);
-	else
-		entry->flags &= (uint8_t)~(FW_ENTRY_SHORT | FW_ENTRY_LIVES);
-}
-
 static void flush_writes(struct fw_mirror *mirror)
 {
 	int r;
@@ -279,8 +182,8 @@ static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 	/* An event is the kernel's own news; it needs no advice from us. */
 	if (msg == FW_CT_DUMPED) {
 		write_state(mirror, entry);
-		shorten_life(mirror, ct, entry);
-		check_life(mirror, ct, entry);
+		fw_lives_shorten(&mirror->lives, ct, entry);
+		fw_lives_check(&mirror->lives, ct, entry);
 	}
 }
 
@@ -311,7 +214,7 @@ static void merge_record(struct fw_mirror *mirror, const struct fw_event *event)
 		tell_new(mirror, entry);
 	if (entry && event->type == FW_EVENT_FLOW_STATE) {
 		write_state(mirror, entry);
-		restore_life(mirror, entry);
+		fw_lives_restore(&mirror->lives, entry);
 	}
 }
 
@@ -724,16 +627,14 @@ bool fw_mirror_reap(struct fw_mirror *mirror)
 void fw_mirror_set_timeouts(struct fw_mirror *mirror,
 			    const struct fw_timeouts *timeouts)
 {
-	mirror->timeouts = *timeouts;
+	mirror->lives.timeouts = *timeouts;
 }
 
 void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s)
 {
-	mirror->half_open_s = half_open_s;
+	fw_lives_limit(&mirror->lives, half_open_s);
 	if (!half_open_s)
 		return;
-	if (mirror->short_s < half_open_s)
-		mirror->short_s = half_open_s;
 	/* A dump that runs has missed some. */
 	mirror->is_tightened = is_dumping(mirror);
 	start_dump(mirror, 1);
@@ -840,6 +741,7 @@ static int start_mirror(struct fw_mirror *mirror, struct fw_datapath *dp,
 	r = fw_ctnl_new(&mirror->ctnl, reterr);
 	if (r < 0)
 		return r;
+	mirror->lives.ctnl = mirror->ctnl;
 	mirror->ring = ring_buffer__new(fw_datapath_map(dp, FW_MAP_EVENTS),
 					on_record, mirror, NULL);
 	if (!mirror->ring)
@@ -1067,6 +969,7 @@ void fw_mirror_stats(const struct fw_mirror *mirror,
 {
 	*ret = mirror->stats;
 	ret->flows = fw_flowtab_count(mirror->tab);
+	ret->shortened = mirror->lives.shortened;
 	if (lost_records(mirror) != mirror->lost_known) { /* a moment ago */
 		ret->in_sync = false;
 		ret->stale_by = FW_MISSED_RECORDS;

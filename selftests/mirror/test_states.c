@@ -253,7 +253,7 @@ static void shorten(struct fixture *f)
 	refresh(f);
 	tighten(f);
 	assert_true(run_until(f, is_synced));
-	assert_int_equal(f->mirror->stats.shortened, ARRAY_SIZE(half_open));
+	assert_int_equal(f->mirror->lives.shortened, ARRAY_SIZE(half_open));
 	for (unsigned int i = 1; i <= ARRAY_SIZE(half_open); i++)
 		assert_true(left_of(i) <= 20);
 }
@@ -310,9 +310,9 @@ static void test_unanswered_lives_are_shortened(void **state)
 	assert_true(run_until(f, is_synced));
 	for (uint16_t i = 1; i <= ARRAY_SIZE(want); i++)
 		assert_true(i <= 3 ? left_of(i) <= 20 : left_of(i) > 900);
-	assert_int_equal(f->mirror->stats.shortened, 3);
+	assert_int_equal(f->mirror->lives.shortened, 3);
 	refresh(f);
-	assert_int_equal(f->mirror->stats.shortened, 3);
+	assert_int_equal(f->mirror->lives.shortened, 3);
 
 	/* the handshake was over when that was written: it lives on */
 	one = want[1];
@@ -339,7 +339,7 @@ static void test_news_of_a_dump_are_not_shortened(void **state)
 	event = record_of(&want, FW_EVENT_FLOW_STATE, FW_TCP_ESTABLISHED);
 	merge_record(f->mirror, &event);
 	assert_true(run_until(f, is_synced));
-	assert_int_equal(f->mirror->stats.shortened, 0);
+	assert_int_equal(f->mirror->lives.shortened, 0);
 	assert_true(left_of(1) > 900);
 }
 
