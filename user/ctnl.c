@@ -27,7 +27,7 @@
 #include "user/log.h"
 #include "user/util.h"
 
-#define EVENT_RCVBUF	(8 << 20)
+#define EVENT_RCVBUF	(32 << 20) /* some 50 000 events; taken when they wait */
 #define DUMP_RCVBUF	(1 << 20)
 #define RECV_SIZE	(64u << 10) /* the kernel builds pieces of up to 32 KiB */
 #define BATCH_SIZE	(16u << 10)

@@ -26,7 +26,7 @@
 #define MOVES_PER_FLOW	 4u /* chains; one would do to be done in time */
 #define NS_PER_S	 1000000000ull
 #define OFFLOADED_LIFE_S 86400u	 /* the kernel shows none; it renews a day */
-#define RECORDS_SLACK	 262144u /* see fw_flowtab_record() */
+#define CROWD_SLACK	 262144u /* flows that may be more than are expected */
 #define SAME_OPENING_NS	 (NS_PER_S / 100) /* `flow_info` and its record */
 
 _Static_assert(sizeof(struct fw_entry) <= 144, "flows take more memory");
@@ -44,7 +44,7 @@ struct fw_flowtab {
 	uint64_t swept;	   /* the first hash that the sweep has not come to */
 	size_t n;	   /* alive */
 	size_t n_dead;
-	size_t n_swept;	   /* alive after the last sweep */
+	size_t expected; /* alive after the last sweep, or as somebody knows */
 	uint64_t begin_ns; /* of the open generation */
 	uint64_t swept_ns; /* begin of the last one that was swept */
 	uint64_t key[2];
@@ -582,7 +582,7 @@ static void end_sweep(struct fw_flowtab *tab)
 {
 	tab->is_sweeping = false;
 	if (tab->sweeps) {
-		tab->n_swept = tab->n;
+		tab->expected = tab->n;
 		give_room_back(tab);
 	}
 }
@@ -881,6 +881,22 @@ static uint8_t source_of(const struct fw_tuple *tuple)
 		       : FW_SOURCE_XFLOW;
 }
 
+/* Whether it has far more flows than are expected, or `times` as many as that. */
+static bool exceeds(const struct fw_flowtab *tab, size_t times)
+{
+	return tab->n + tab->n_dead > times * (2 * tab->expected + CROWD_SLACK);
+}
+
+bool fw_flowtab_is_crowded(const struct fw_flowtab *tab)
+{
+	return exceeds(tab, 1);
+}
+
+void fw_flowtab_expect(struct fw_flowtab *tab, size_t n)
+{
+	tab->expected = n;
+}
+
 int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 		      struct fw_entry **ret)
 {
@@ -899,7 +915,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	/* Had it still been there, the sweep would have left it. */
 	if (is_fresh && event->time_ns < tab->swept_ns)
 		return 0;
-	if (!entry && tab->n + tab->n_dead > 2 * tab->n_swept + RECORDS_SLACK)
+	if (!entry && exceeds(tab, 2))
 		return -ENOSPC;
 	if (!entry)
 		entry = add(tab, &event->tuple, 0);

@@ -134,11 +134,21 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
  * A record has no expiry: until a dump tells it, FW_RECORD_LIFE_NS is assumed.
  *
  * @param ret  as for fw_flowtab_ct()
- * @return 0, -ENOMEM, or -ENOSPC if there are far more flows than the last
- *         sweep left, so that only a dump can tell which of them are alive
+ * @return 0, -ENOMEM, or -ENOSPC if there are twice as many flows as make a crowd
  */
 int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 		      struct fw_entry **ret);
+
+/**
+ * @brief Are there so many flows that most of them may have ended in silence?
+ *
+ * More than twice as many as are expected, those that the last sweep has left unless
+ * fw_flowtab_expect() knows better, and some more. Then it is time for a dump.
+ */
+bool fw_flowtab_is_crowded(const struct fw_flowtab *tab);
+
+/** @brief So many flows there are, somebody has counted; until the next sweep. */
+void fw_flowtab_expect(struct fw_flowtab *tab, size_t n);
 
 /** @brief A flow was deleted, from wherever it was; fine if it is unknown. */
 void fw_flowtab_end(struct fw_flowtab *tab, const struct fw_tuple *orig,

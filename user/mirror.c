@@ -22,6 +22,7 @@
 #include "kern/host_abi.h"
 #include "user/ctmark.h"
 #include "user/ctnl.h"
+#include "user/ctsize.h"
 #include "user/flowtab.h"
 #include "user/lives.h"
 #include "user/log.h"
@@ -37,11 +38,11 @@
 #define DUMP_SHARE	    20ull /* dumps take at most this part of the time */
 #define RETRY_MS	    1000ull /* after a dump that failed */
 #define OVERRUN_GAP_MS	    200ull  /* between dumps that overruns ask for */
-#define OVERRUN_SHARE	    3ull /* and as many times the length of the last */
+#define OVERRUN_SHARE	    3u /* and so many times the length of the last, at most */
 #define DUMP_LIMIT_MS	    60000ull
 #define DUMP_ATTEMPTS	    3u /* of dumps that are interrupted */
 #define DUMP_PIECES	    8u /* read in one turn of the loop, 32 KiB each */
-#define EVENTS_PER_TURN	    256u
+#define EVENTS_PER_TURN	    1024u
 #define RECORDS_PER_TURN    4096u
 #define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
 #define REFRESH_TIMEOUT_MS  10000
@@ -69,6 +70,7 @@ struct fw_mirror {
 	uint64_t reap_ns; /* likewise, for walks that free expired entries */
 	struct fw_lives lives;
 	unsigned int attempt; /* of the running dump, from 1 */
+	unsigned int vain;    /* dumps in a row while which more was missed */
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
 	bool is_congested;  /* events get lost in silence, see read_events() */
@@ -266,6 +268,21 @@ static void notice_lost_records(struct fw_mirror *mirror)
 	miss(mirror, FW_MISSED_RECORDS);
 }
 
+/*
+ * Records bring flows, and nothing says when those of BPF end. Where there are far more
+ * than the last dump left, the kernel is asked how many it has. If not so many, it is
+ * time for a dump: resync_if_stale().
+ */
+static void size_up_crowd(struct fw_mirror *mirror)
+{
+	struct fw_ctsize size;
+
+	if (!fw_flowtab_is_crowded(mirror->tab))
+		return;
+	fw_ctsize_read(&size);
+	fw_flowtab_expect(mirror->tab, size.entries);
+}
+
 /* True if there may be more. */
 static bool read_records(struct fw_mirror *mirror)
 {
@@ -275,6 +292,7 @@ static bool read_records(struct fw_mirror *mirror)
 	r = ring_buffer__consume(mirror->ring);
 	flush_writes(mirror);
 	notice_lost_records(mirror);
+	size_up_crowd(mirror);
 	return r == -EAGAIN;
 }
 
@@ -424,9 +442,14 @@ static void complete_dump(struct fw_mirror *mirror)
 	note_duration(&mirror->stats,
 		      mirror->stats.last_sync_ns - mirror->begin_ns);
 	mirror->stats.in_sync = !mirror->is_lossy && !mirror->is_congested;
+	/* The first that is missed is made good at once; a dump in vain is a rest. */
+	if (mirror->stats.in_sync)
+		mirror->vain = 0;
+	else if (mirror->vain < OVERRUN_SHARE)
+		mirror->vain++;
 	keep_away(mirror,
 		  max_u64(OVERRUN_GAP_MS * NS_PER_MS,
-			  mirror->stats.last_duration_ns * OVERRUN_SHARE));
+			  mirror->stats.last_duration_ns * mirror->vain));
 }
 
 /*
@@ -470,15 +493,29 @@ static void start_dump(struct fw_mirror *mirror, unsigned int attempt)
 		(void)end_dump(mirror, -errno);
 }
 
-/* Dumps soon after events were lost, but not one dump after the other. */
+/* A dump as soon as one may begin. */
+static void start_dump_soon(struct fw_mirror *mirror)
+{
+	uint64_t now_ns = fw_now_ns();
+
+	if (is_dumping(mirror))
+		return;
+	if (now_ns >= mirror->earliest_ns) {
+		start_dump(mirror, 1);
+	} else if (mirror->next_ns > mirror->earliest_ns) {
+		mirror->next_ns = mirror->earliest_ns;
+		(void)fw_timer_arm(mirror->timer,
+				   (mirror->earliest_ns - now_ns) / NS_PER_MS +
+					   1,
+				   TICK_MS);
+	}
+}
+
+/* Dumps soon after something was missed, but not one dump after the other. */
 static void resync_if_stale(struct fw_mirror *mirror)
 {
-	if (!mirror->is_lossy || is_dumping(mirror))
-		return;
-	if (fw_now_ns() >= mirror->earliest_ns)
-		start_dump(mirror, 1);
-	else if (mirror->next_ns > mirror->earliest_ns)
-		mirror->next_ns = mirror->earliest_ns;
+	if (mirror->is_lossy || fw_flowtab_is_crowded(mirror->tab))
+		start_dump_soon(mirror);
 }
 
 static void on_dump(void *data, uint32_t events)

@@ -211,6 +211,37 @@ static void test_events_during_a_dump(void **state)
 	assert_true(is_equal(f));
 }
 
+/* What is missed soon after a dump is made good at once, unless dumps are in vain. */
+static void test_resyncs_begin_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_mirror *mirror = f->mirror;
+
+	assert_true(run_until(f, is_in_sync_and_equal));
+	mirror->begin_ns = fw_now_ns() - 60 * 1000 * NS_PER_MS;
+	complete_dump(mirror);
+	assert_true(mirror->earliest_ns <=
+		    fw_now_ns() + OVERRUN_GAP_MS * NS_PER_MS);
+	mirror->next_ns = UINT64_MAX;
+	miss(mirror, FW_MISSED_EVENTS);
+	resync_if_stale(mirror);
+	assert_true(run_until(f, is_in_sync_and_equal));
+
+	/* a dump that went on for a minute, while more was lost, and once more */
+	for (unsigned int i = 1; i < 6; i++) {
+		mirror->begin_ns = fw_now_ns() - 60 * 1000 * NS_PER_MS;
+		set_stale(mirror);
+		complete_dump(mirror);
+		assert_int_equal(mirror->vain, i < 3 ? i : 3);
+		assert_true(mirror->earliest_ns >=
+			    fw_now_ns() + mirror->vain * 59 * 1000 * NS_PER_MS);
+	}
+	mirror->earliest_ns = 0;
+	resync_if_stale(mirror);
+	assert_true(run_until(f, is_in_sync_and_equal));
+	assert_int_equal(mirror->vain, 0);
+}
+
 static void test_broken_dump_is_repeated(void **state)
 {
 	struct fixture *f = *state;
@@ -236,6 +267,7 @@ int main(void)
 		TEST(test_aged_without_a_dump),
 		TEST(test_overrun),
 		TEST(test_events_during_a_dump),
+		TEST(test_resyncs_begin_at_once),
 		TEST(test_broken_dump_is_repeated),
 	};
 

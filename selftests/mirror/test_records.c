@@ -188,6 +188,37 @@ static void test_lost_records_during_a_dump(void **state)
 	assert_true(f->mirror->stats.resyncs > resyncs + 1);
 }
 
+static bool is_synced_and_empty(struct fixture *f)
+{
+	return is_synced(f) && !fw_flowtab_count(f->mirror->tab);
+}
+
+/* Flows of BPF end in silence: what their records leave behind is tidied up in time. */
+static void test_crowd_of_records(void **state)
+{
+	const struct want want = { .proto = IPPROTO_UDP, .number = 1 };
+	struct fixture *f = *state;
+	struct fw_event event;
+	uint32_t i;
+
+	assert_true(run_until(f, is_synced));
+	f->mirror->next_ns = UINT64_MAX; /* the usual dump is not what helps */
+	event = record_of(&want, FW_EVENT_FLOW_NEW, FW_TCP_SYN_SENT);
+	for (i = 0; !fw_flowtab_is_crowded(f->mirror->tab); i++) {
+		assert_true(i < 1000000);
+		event.tuple.saddr.w[3] = i;
+		assert_int_equal(emit(f->emitter, &event), 0);
+		if (i % 1000 == 0)
+			(void)read_records(f->mirror);
+	}
+	assert_true(i > 100000);
+	assert_int_equal(emit(f->emitter, &event), 0);
+	assert_true(run_until(f, is_synced_and_empty));
+	/* and nobody was told that the picture is wrong */
+	assert_int_equal(f->mirror->stats.missed[FW_MISSED_MEMORY], 0);
+	assert_int_equal(f->mirror->vain, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +226,7 @@ int main(void)
 		TEST(test_record_cuts_entries_of_fixed_life),
 		TEST(test_maps),
 		TEST(test_lost_records),
+		TEST(test_crowd_of_records),
 		TEST(test_lost_records_during_a_dump),
 	};
 
