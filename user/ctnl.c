@@ -272,26 +272,49 @@ static int error_of(const struct nlmsghdr *nlh)
 	return error;
 }
 
+/* What has been read and not been told. */
 struct reader {
 	struct fw_ctnl *ctnl;
 	fw_ctnl_fn fn;
 	void *data;
+	size_t n;
+	enum fw_ct_msg msgs[FW_CTNL_BATCH];
+	struct fw_ct cts[FW_CTNL_BATCH];
 };
 
-static void tell(const struct reader *reader, enum fw_ct_msg msg,
-		 const struct nlmsghdr *nlh)
+/* Its arrays are left as they are. */
+static void reader_init(struct reader *reader, struct fw_ctnl *ctnl,
+			fw_ctnl_fn fn, void *data)
 {
-	struct fw_ct ct;
+	reader->ctnl = ctnl;
+	reader->fn = fn;
+	reader->data = data;
+	reader->n = 0;
+}
 
-	if (fw_ctnl_decode(nlh, &ct) < 0)
+static void tell(struct reader *reader)
+{
+	if (reader->n)
+		reader->fn(reader->data, reader->msgs, reader->cts, reader->n);
+	reader->n = 0;
+}
+
+static void read_one(struct reader *reader, enum fw_ct_msg msg,
+		     const struct nlmsghdr *nlh)
+{
+	struct fw_ct *ct = &reader->cts[reader->n];
+
+	if (fw_ctnl_decode(nlh, ct) < 0)
 		return;
-	ct.mark = fw_mark_turn(ct.mark, reader->ctnl->shift);
-	reader->fn(reader->data, msg, &ct);
+	ct->mark = fw_mark_turn(ct->mark, reader->ctnl->shift);
+	reader->msgs[reader->n++] = msg;
+	if (reader->n == FW_CTNL_BATCH)
+		tell(reader);
 }
 
 static int on_event(void *data, const struct nlmsghdr *nlh)
 {
-	const struct reader *reader = data;
+	struct reader *reader = data;
 	enum fw_ct_msg msg;
 
 	if (nlh->nlmsg_type == NLMSG_OVERRUN)
@@ -304,14 +327,14 @@ static int on_event(void *data, const struct nlmsghdr *nlh)
 		msg = FW_CT_NEW;
 	else
 		msg = FW_CT_UPDATED;
-	tell(reader, msg, nlh);
+	read_one(reader, msg, nlh);
 	return 0;
 }
 
-int fw_ctnl_read_events(struct fw_ctnl *ctnl, unsigned int budget,
-			fw_ctnl_fn fn, void *data)
+/* Reads until nothing waits: as many datagrams, or a negative errno. */
+static int read_events(struct reader *reader, unsigned int budget)
 {
-	struct reader reader = { .ctnl = ctnl, .fn = fn, .data = data };
+	struct fw_ctnl *ctnl = reader->ctnl;
 	unsigned int i;
 	ssize_t n;
 	int r;
@@ -322,11 +345,23 @@ int fw_ctnl_read_events(struct fw_ctnl *ctnl, unsigned int budget,
 			break;
 		if (n < 0)
 			return (int)n;
-		r = walk(ctnl->buf, (size_t)n, on_event, &reader);
+		r = walk(ctnl->buf, (size_t)n, on_event, reader);
 		if (r < 0)
 			return r;
 	}
 	return (int)i;
+}
+
+int fw_ctnl_read_events(struct fw_ctnl *ctnl, unsigned int budget,
+			fw_ctnl_fn fn, void *data)
+{
+	struct reader reader;
+	int r;
+
+	reader_init(&reader, ctnl, fn, data);
+	r = read_events(&reader, budget);
+	tell(&reader);
+	return r;
 }
 
 /* ---- dumps -------------------------------------------------------------------- */
@@ -393,7 +428,7 @@ static int dump_control(const struct mnl_socket *socket, uint32_t seq,
 
 static int on_dumped(void *data, const struct nlmsghdr *nlh)
 {
-	const struct reader *reader = data;
+	struct reader *reader = data;
 	struct fw_ctnl *ctnl = reader->ctnl;
 	int r;
 
@@ -403,27 +438,35 @@ static int on_dumped(void *data, const struct nlmsghdr *nlh)
 		return r;
 	if (nlh->nlmsg_seq == ctnl->dump_seq &&
 	    is_ct_message(nlh, IPCTNL_MSG_CT_NEW))
-		tell(reader, FW_CT_DUMPED, nlh);
+		read_one(reader, FW_CT_DUMPED, nlh);
 	return 0;
+}
+
+static int read_dump(struct reader *reader, unsigned int budget)
+{
+	struct fw_ctnl *ctnl = reader->ctnl;
+	ssize_t n;
+	int r = 0;
+
+	for (unsigned int i = 0; i < budget && !r; i++) {
+		n = receive(ctnl->dump, ctnl->buf, sizeof(ctnl->buf));
+		if (n < 0)
+			return (int)n;
+		r = walk(ctnl->buf, (size_t)n, on_dumped, reader);
+	}
+	return r;
 }
 
 int fw_ctnl_dump_read(struct fw_ctnl *ctnl, unsigned int budget, fw_ctnl_fn fn,
 		      void *data)
 {
-	struct reader reader = { .ctnl = ctnl, .fn = fn, .data = data };
-	unsigned int i;
-	ssize_t n;
+	struct reader reader;
 	int r;
 
-	for (i = 0; i < budget; i++) {
-		n = receive(ctnl->dump, ctnl->buf, sizeof(ctnl->buf));
-		if (n < 0)
-			return (int)n;
-		r = walk(ctnl->buf, (size_t)n, on_dumped, &reader);
-		if (r)
-			return r;
-	}
-	return 0;
+	reader_init(&reader, ctnl, fn, data);
+	r = read_dump(&reader, budget);
+	tell(&reader);
+	return r;
 }
 
 int fw_ctnl_dump_abort(struct fw_ctnl *ctnl)

@@ -20,9 +20,16 @@ enum fw_ct_msg {
 	FW_CT_DESTROYED,
 };
 
-/** @brief Called for each entry; it may queue writes, flush and delete. */
-typedef void (*fw_ctnl_fn)(void *data, enum fw_ct_msg msg,
-			   const struct fw_ct *ct);
+#define FW_CTNL_BATCH 32u
+
+/**
+ * @brief Called for entries in their order, up to FW_CTNL_BATCH at once; it may queue
+ *        writes, flush and delete.
+ *
+ * @param msgs  of each what its message says
+ */
+typedef void (*fw_ctnl_fn)(void *data, const enum fw_ct_msg *msgs,
+			   const struct fw_ct *cts, size_t n);
 
 /**
  * @brief Open the sockets and subscribe to events.

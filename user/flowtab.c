@@ -19,17 +19,19 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 
+#include "user/pool.h"
 #include "user/util.h"
 
 #define MIN_BITS	 10u /* of a hash that choose a chain */
 #define MAX_BITS	 32u
-#define MOVES_PER_FLOW	 4u /* chains; one would do to be done in time */
+#define AHEAD		 16u /* chains that a walk sends for */
+#define MOVES_PER_FLOW	 4u  /* chains; one would do to be done in time */
 #define NS_PER_S	 1000000000ull
 #define OFFLOADED_LIFE_S 86400u	 /* the kernel shows none; it renews a day */
 #define CROWD_SLACK	 262144u /* flows that may be more than are expected */
 #define SAME_OPENING_NS	 (NS_PER_S / 100) /* `flow_info` and its record */
 
-_Static_assert(sizeof(struct fw_entry) <= 144, "flows take more memory");
+_Static_assert(sizeof(struct fw_entry) <= 112, "flows take more memory");
 
 /* Chains of flows in the order of their hashes; `heads` NULL: there are none. */
 struct chains {
@@ -38,6 +40,8 @@ struct chains {
 };
 
 struct fw_flowtab {
+	struct fw_pool entries;
+	struct fw_pool replies;
 	struct chains now;
 	struct chains old; /* as long as flows are on their way to `now` */
 	uint64_t moved;	   /* the first hash that is in `old` still */
@@ -188,6 +192,8 @@ struct fw_flowtab *fw_flowtab_new(void)
 	tab = calloc(1, sizeof(*tab));
 	if (!tab)
 		return NULL;
+	fw_pool_init(&tab->entries, sizeof(struct fw_entry));
+	fw_pool_init(&tab->replies, sizeof(struct fw_tuple));
 	if (chains_init(&tab->now, MIN_BITS) < 0 ||
 	    getrandom(tab->key, sizeof(tab->key), 0) != sizeof(tab->key)) {
 		fw_flowtab_free(tab);
@@ -203,13 +209,14 @@ static void forget_counts(struct fw_entry *entry)
 	entry->counts = NULL;
 }
 
-static void free_entry(struct fw_entry *entry)
+static void free_entry(struct fw_flowtab *tab, struct fw_entry *entry)
 {
 	forget_counts(entry);
-	free(entry);
+	fw_pool_put(&tab->replies, entry->reply);
+	fw_pool_put(&tab->entries, entry);
 }
 
-static void chains_done(struct chains *chains)
+static void chains_done(struct fw_flowtab *tab, struct chains *chains)
 {
 	struct fw_entry *next;
 
@@ -217,7 +224,7 @@ static void chains_done(struct chains *chains)
 	     i++) {
 		for (struct fw_entry *e = chains->heads[i]; e; e = next) {
 			next = e->next;
-			free_entry(e);
+			free_entry(tab, e);
 		}
 	}
 	free(chains->heads);
@@ -227,8 +234,10 @@ void fw_flowtab_free(struct fw_flowtab *tab)
 {
 	if (!tab)
 		return;
-	chains_done(&tab->now);
-	chains_done(&tab->old);
+	chains_done(tab, &tab->now);
+	chains_done(tab, &tab->old);
+	fw_pool_done(&tab->entries);
+	fw_pool_done(&tab->replies);
 	free(tab);
 }
 
@@ -294,6 +303,37 @@ static struct fw_entry **link_of(const struct fw_flowtab *tab,
 	return link;
 }
 
+static void prefetch_entry(const struct fw_entry *entry)
+{
+	__builtin_prefetch(entry);
+	__builtin_prefetch((const char *)entry + 64);
+}
+
+/* A walk goes by the order of chains, not of memory: send for what comes soon. */
+static void prefetch_ahead(const struct fw_flowtab *tab, uint64_t at)
+{
+	const struct chains *chains = chains_at(tab, at);
+	uint64_t ahead = at + ((uint64_t)AHEAD << (64 - chains->bits));
+
+	if (ahead > at)
+		prefetch_entry(chains->heads[chain_index(chains, ahead)]);
+}
+
+void fw_flowtab_prefetch(const struct fw_flowtab *tab, const struct fw_ct *cts,
+			 size_t n)
+{
+	struct fw_entry **links[FW_CTNL_BATCH];
+
+	n = n < ARRAY_SIZE(links) ? n : ARRAY_SIZE(links);
+	for (size_t i = 0; i < n; i++) {
+		links[i] = chain_at(
+			tab, hash_tuple(tab->key, &cts[i].orig, cts[i].zone));
+		__builtin_prefetch(links[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		prefetch_entry(*links[i]);
+}
+
 struct fw_entry *fw_flowtab_find(const struct fw_flowtab *tab,
 				 const struct fw_tuple *orig, uint16_t zone)
 {
@@ -318,6 +358,7 @@ static void move_chain(struct fw_flowtab *tab)
 {
 	struct fw_entry **from = chain_at(tab, tab->moved), *next;
 
+	prefetch_ahead(tab, tab->moved);
 	for (struct fw_entry *entry = *from; entry; entry = next) {
 		struct fw_entry **to;
 
@@ -370,7 +411,7 @@ static struct fw_entry *add(struct fw_flowtab *tab, const struct fw_tuple *orig,
 	struct fw_entry **head;
 	struct fw_entry *entry;
 
-	entry = calloc(1, sizeof(*entry));
+	entry = fw_pool_take(&tab->entries);
 	if (!entry)
 		return NULL;
 	make_room(tab);
@@ -395,7 +436,7 @@ static void unlink_entry(struct fw_flowtab *tab, struct fw_entry **link)
 	else
 		tab->n--;
 	*link = entry->next;
-	free_entry(entry);
+	free_entry(tab, entry);
 }
 
 static void revive(struct fw_flowtab *tab, struct fw_entry *entry)
@@ -437,6 +478,7 @@ int fw_flowtab_walk(const struct fw_flowtab *tab, uint64_t *at, size_t n,
 		const struct fw_entry *entry = *chain_at(tab, *at);
 		bool is_whole = is_start(tab, *at);
 
+		prefetch_ahead(tab, *at);
 		for (; entry; entry = entry->next) {
 			n -= n > 0;
 			if (!is_whole && hash_of(tab, entry) < *at)
@@ -461,6 +503,7 @@ int fw_flowtab_foreach(const struct fw_flowtab *tab,
 	int r;
 
 	do {
+		prefetch_ahead(tab, at);
 		for (entry = *chain_at(tab, at); entry; entry = entry->next) {
 			r = fn(data, entry);
 			if (r)
@@ -529,6 +572,7 @@ static size_t sweep_chain(struct fw_flowtab *tab)
 	struct fw_entry **link = chain_at(tab, tab->swept);
 	size_t n = 1;
 
+	prefetch_ahead(tab, tab->swept);
 	for (; *link; n++) {
 		if (sweep_entry(tab, *link)) {
 			say_gone(tab, *link);
@@ -719,14 +763,39 @@ static void merge_tcp(struct fw_entry *entry, const struct fw_ct *ct)
 		entry->flags |= FW_ENTRY_FIN_REPLY;
 }
 
-static void merge_ct(struct fw_entry *entry, enum fw_ct_msg msg,
-		     const struct fw_ct *ct, uint64_t now_ns)
+/* Nobody has translated it, as far as is known. */
+static void forget_reply(struct fw_flowtab *tab, struct fw_entry *entry)
+{
+	fw_pool_put(&tab->replies, entry->reply);
+	entry->reply = NULL;
+}
+
+/* -ENOMEM: it is shown as if no address were translated. */
+static int set_reply(struct fw_flowtab *tab, struct fw_entry *entry,
+		     const struct fw_tuple *reply)
+{
+	struct fw_tuple inverse;
+
+	fw_tuple_invert(&entry->orig, &inverse);
+	if (memcmp(&inverse, reply, sizeof(inverse)) == 0) {
+		forget_reply(tab, entry);
+		return 0;
+	}
+	if (!entry->reply)
+		entry->reply = fw_pool_take(&tab->replies);
+	if (!entry->reply)
+		return -ENOMEM;
+	*entry->reply = *reply;
+	return 0;
+}
+
+static int merge_ct(struct fw_flowtab *tab, struct fw_entry *entry,
+		    enum fw_ct_msg msg, const struct fw_ct *ct, uint64_t now_ns)
 {
 	/* Dumps show all there is; events show only what is not zero. */
 	const bool is_whole = msg == FW_CT_DUMPED || msg == FW_CT_NEW;
 	uint64_t left_s = OFFLOADED_LIFE_S;
 
-	entry->reply = ct->reply;
 	if (ct->id)
 		entry->ct_id = ct->id;
 	if (is_whole || ct->has & FW_CT_HAS_MARK)
@@ -748,6 +817,7 @@ static void merge_ct(struct fw_entry *entry, enum fw_ct_msg msg,
 			entry->opened_ns = now_ns;
 	}
 	entry->sources |= FW_SOURCE_CT;
+	return set_reply(tab, entry, &ct->reply);
 }
 
 int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
@@ -757,6 +827,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	struct fw_entry **link = settled(tab, &ct->orig, ct->zone);
 	struct fw_entry *entry = *link;
 	unsigned int before = cell_of(entry);
+	int r;
 
 	*ret = NULL;
 	tab->has_new = false;
@@ -773,13 +844,13 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	if (!entry)
 		return -ENOMEM;
 	revive(tab, entry);
-	merge_ct(entry, msg, ct, now_ns);
+	r = merge_ct(tab, entry, msg, ct, now_ns);
 	recount(tab, before, entry);
 	see(tab, entry, FW_SOURCE_CT);
 	if (msg != FW_CT_DUMPED)
 		entry->flags |= FW_ENTRY_EVENT;
 	*ret = entry;
-	return 0;
+	return r;
 }
 
 /* ---- what our programs say ----------------------------------------------------- */
@@ -807,7 +878,8 @@ static void merge_judge(struct fw_entry *entry, const struct fw_event *event)
 	entry->mark |= event->gen << FW_MARK_GEN_SHIFT;
 }
 
-static void merge_new(struct fw_entry *entry, const struct fw_event *event)
+static void merge_new(struct fw_flowtab *tab, struct fw_entry *entry,
+		      const struct fw_event *event)
 {
 	entry->opened_ns = event->time_ns;
 	entry->status = IPS_CONFIRMED;
@@ -816,24 +888,24 @@ static void merge_new(struct fw_entry *entry, const struct fw_event *event)
 	entry->flags &= (uint8_t)~(FW_ENTRY_OURS | FW_ENTRY_FIN_REPLY |
 				   FW_ENTRY_SHORT | FW_ENTRY_LIVES);
 	entry->flags |= FW_ENTRY_BPF;
-	fw_tuple_invert(&entry->orig, &entry->reply);
+	forget_reply(tab, entry);
 	entry->expires_ns = event->time_ns + FW_RECORD_LIFE_NS;
 	merge_judge(entry, event);
 	merge_progress(entry, event->tcp_state);
 	entry->asked = FW_ASKED_ENOUGH;
 }
 
-static void merge_record(struct fw_entry *entry, const struct fw_event *event,
-			 bool is_fresh)
+static void merge_record(struct fw_flowtab *tab, struct fw_entry *entry,
+			 const struct fw_event *event, bool is_fresh)
 {
 	const uint64_t expires_ns = event->time_ns + FW_RECORD_LIFE_NS;
 
 	if (event->type == FW_EVENT_FLOW_NEW) {
-		merge_new(entry, event);
+		merge_new(tab, entry, event);
 		return;
 	}
 	if (is_fresh) {
-		fw_tuple_invert(&entry->orig, &entry->reply);
+		forget_reply(tab, entry);
 		entry->status = IPS_CONFIRMED;
 		entry->mark = event->gen << FW_MARK_GEN_SHIFT;
 		entry->expires_ns = expires_ns;
@@ -928,7 +1000,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 		tab->has_new = true;
 	}
 	revive(tab, entry);
-	merge_record(entry, event, is_fresh);
+	merge_record(tab, entry, event, is_fresh);
 	recount(tab, before, entry);
 	entry->sources |= source;
 	/* Older ones lie within the dump: if it does not show them, they died. */
@@ -956,7 +1028,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 		renew(tab, entry);
 	revive(tab, entry);
 	if (!(entry->sources & FW_SOURCE_CT)) {
-		fw_tuple_invert(tuple, &entry->reply);
+		forget_reply(tab, entry);
 		entry->status = xflow->replied ? IPS_SEEN_REPLY : 0;
 		entry->mark = xflow->gen << FW_MARK_GEN_SHIFT;
 		entry->expires_ns = xflow->expires_ns;
@@ -1029,7 +1101,6 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
 		return false;
 	*ret = (struct fw_flow){
 		.orig = entry->orig,
-		.reply = entry->reply,
 		.opened_ns = entry->opened_ns,
 		.expires_ns = entry->expires_ns,
 		.mark = entry->mark,
@@ -1045,6 +1116,10 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
 		.assured = entry->status & IPS_ASSURED,
 		.is_counted = entry->counts,
 	};
+	if (entry->reply)
+		ret->reply = *entry->reply;
+	else
+		fw_tuple_invert(&entry->orig, &ret->reply);
 	if (entry->counts)
 		ret->counts = *entry->counts;
 	return true;

@@ -35,27 +35,30 @@
 #define FW_ENTRY_SHORT	   0x40 /* we have shortened its life */
 #define FW_ENTRY_LIVES	   0x80 /* and have given it a longer one since */
 
-/* One flow; a million of them is common, so every byte is looked at. */
+/*
+ * One flow; a million of them is common, so every byte is looked at, and what a dump
+ * or a record looks at first is together.
+ */
 struct fw_entry {
 	struct fw_entry *next; /* same bucket */
 	struct fw_tuple orig;
-	struct fw_tuple reply;
-	uint64_t opened_ns;
-	uint64_t expires_ns;
-	struct fw_flow_counts *counts; /* the kernel's; NULL: it has none */
-	uint32_t mark;
-	uint32_t status;
-	uint32_t ifindex;
-	uint32_t slot;
-	uint32_t ct_id;
 	uint32_t gen; /* in which it was seen last */
 	uint16_t zone;
-	uint8_t kernel_tcp;
-	uint8_t dir;
 	uint8_t sources; /* FW_SOURCE_* */
 	uint8_t seen;	 /* FW_SOURCE_*, in `gen` */
 	uint8_t flags;	 /* FW_ENTRY_* */
 	uint8_t asked;	 /* times that `flow_info` was asked */
+	uint8_t kernel_tcp;
+	uint8_t dir;
+	uint32_t ct_id;
+	uint32_t mark;
+	uint32_t status;
+	uint64_t expires_ns;
+	uint64_t opened_ns;
+	uint32_t ifindex;
+	uint32_t slot;
+	struct fw_tuple *reply;	       /* NULL: the inverse of `orig` */
+	struct fw_flow_counts *counts; /* the kernel's; NULL: it has none */
 };
 
 /* It is known who let the flow in, or nobody can tell any more. */
@@ -80,6 +83,10 @@ size_t fw_flowtab_count(const struct fw_flowtab *tab);
 
 /** @brief The same by protocol and state, borrowed; costs nothing to ask. */
 const struct fw_census *fw_flowtab_census(const struct fw_flowtab *tab);
+
+/** @brief Get what merging these will look at on its way from memory. */
+void fw_flowtab_prefetch(const struct fw_flowtab *tab, const struct fw_ct *cts,
+			 size_t n);
 
 /** @brief The entry of an original tuple, borrowed, or NULL. */
 struct fw_entry *fw_flowtab_find(const struct fw_flowtab *tab,

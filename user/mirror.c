@@ -166,9 +166,9 @@ static void on_gone(void *data, const struct fw_entry *entry)
 		mirror->flow(mirror->flow_data, &flow, false);
 }
 
-static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
+static void merge_ct(struct fw_mirror *mirror, enum fw_ct_msg msg,
+		     const struct fw_ct *ct)
 {
-	struct fw_mirror *mirror = data;
 	struct fw_entry *entry;
 
 	if (msg != FW_CT_DUMPED)
@@ -187,6 +187,16 @@ static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 		fw_lives_shorten(&mirror->lives, ct, entry);
 		fw_lives_check(&mirror->lives, ct, entry);
 	}
+}
+
+static void on_cts(void *data, const enum fw_ct_msg *msgs,
+		   const struct fw_ct *cts, size_t n)
+{
+	struct fw_mirror *mirror = data;
+
+	fw_flowtab_prefetch(mirror->tab, cts, n);
+	for (size_t i = 0; i < n; i++)
+		merge_ct(mirror, msgs[i], &cts[i]);
 }
 
 /* Our program could not end an entry of fixed life itself. */
@@ -312,7 +322,7 @@ static bool read_events(struct fw_mirror *mirror)
 	int r;
 
 	mirror->now_ns = fw_now_ns();
-	r = fw_ctnl_read_events(mirror->ctnl, EVENTS_PER_TURN, on_ct, mirror);
+	r = fw_ctnl_read_events(mirror->ctnl, EVENTS_PER_TURN, on_cts, mirror);
 	if (r < 0) {
 		lose_events(mirror);
 	} else if (r < (int)EVENTS_PER_TURN && mirror->is_congested) {
@@ -525,7 +535,7 @@ static void on_dump(void *data, uint32_t events)
 
 	(void)events;
 	mirror->now_ns = fw_now_ns();
-	r = fw_ctnl_dump_read(mirror->ctnl, DUMP_PIECES, on_ct, mirror);
+	r = fw_ctnl_dump_read(mirror->ctnl, DUMP_PIECES, on_cts, mirror);
 	flush_writes(mirror);
 	if (r == 0 || r == -EAGAIN)
 		return;
@@ -570,7 +580,8 @@ static int finish_dump(struct fw_mirror *mirror)
 
 	for (;;) {
 		mirror->now_ns = fw_now_ns();
-		r = fw_ctnl_dump_read(mirror->ctnl, DUMP_PIECES, on_ct, mirror);
+		r = fw_ctnl_dump_read(mirror->ctnl, DUMP_PIECES, on_cts,
+				      mirror);
 		if (r == -EAGAIN) {
 			pfd.fd = fw_ctnl_dump_fd(mirror->ctnl);
 			r = poll(&pfd, 1, REFRESH_TIMEOUT_MS);

@@ -244,23 +244,28 @@ struct seen {
 	unsigned int n[4];
 };
 
-static void note(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
+static void note(void *data, const enum fw_ct_msg *msgs,
+		 const struct fw_ct *cts, size_t n)
 {
 	struct seen *seen = data;
 
-	assert_true(ct->orig.family == FW_AF_IPV4 ||
-		    ct->orig.family == FW_AF_IPV6);
-	seen->n[msg]++;
+	assert_in_range(n, 1, FW_CTNL_BATCH);
+	for (size_t i = 0; i < n; i++) {
+		assert_true(cts[i].orig.family == FW_AF_IPV4 ||
+			    cts[i].orig.family == FW_AF_IPV6);
+		seen->n[msgs[i]]++;
+	}
 }
 
 static void test_kinds_of_events(void **state)
 {
 	struct seen seen = { 0 };
 	static struct fw_ctnl ctnl = { .shift = FW_MARK_SHIFT };
-	struct reader reader = { .ctnl = &ctnl, .fn = note, .data = &seen };
+	struct reader reader;
 	struct builder b;
 
 	(void)state;
+	reader_init(&reader, &ctnl, note, &seen);
 	build_full(&b);
 	assert_int_equal(walk(b.buf, b.nlh->nlmsg_len, on_event, &reader), 0);
 	b.nlh->nlmsg_flags = 0;
@@ -269,6 +274,7 @@ static void test_kinds_of_events(void **state)
 	assert_int_equal(walk(b.buf, b.nlh->nlmsg_len, on_event, &reader), 0);
 	b.nlh->nlmsg_type = NFNL_SUBSYS_CTNETLINK_EXP << 8;
 	assert_int_equal(walk(b.buf, b.nlh->nlmsg_len, on_event, &reader), 0);
+	tell(&reader);
 	assert_int_equal(seen.n[FW_CT_NEW], 1);
 	assert_int_equal(seen.n[FW_CT_UPDATED], 1);
 	assert_int_equal(seen.n[FW_CT_DESTROYED], 1);
@@ -294,12 +300,14 @@ static void feed(const void *bytes, size_t len)
 {
 	struct seen seen = { 0 };
 	static struct fw_ctnl ctnl = { .shift = FW_MARK_SHIFT };
-	struct reader reader = { .ctnl = &ctnl, .fn = note, .data = &seen };
+	struct reader reader;
 	void *copy = malloc(len ? len : 1);
 
 	assert_non_null(copy);
 	memcpy(copy, bytes, len);
+	reader_init(&reader, &ctnl, note, &seen);
 	(void)walk(copy, len, on_event, &reader);
+	tell(&reader);
 	free(copy);
 }
 

@@ -424,6 +424,46 @@ static void test_successor_with_the_same_tuple(void **state)
 	assert_int_equal(flow.ct_id, 3);
 }
 
+static void expect_reply(struct fw_flowtab *tab, const struct fw_tuple *orig,
+			 const struct fw_tuple *reply)
+{
+	struct fw_flow flow;
+
+	assert_true(is_shown(tab, orig, T0, &flow));
+	assert_memory_equal(&flow.reply, reply, sizeof(*reply));
+}
+
+/* They are kept apart, and only where they are not the inverse. */
+static void test_translated_answers(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+	struct fw_ct ct = entry_of(&t, 1);
+	struct fw_tuple inverse = ct.reply, turned = inverse;
+	struct fw_event event = record(FW_EVENT_FLOW_NEW, &t, T0 + S);
+
+	turned.daddr.w[3] ^= htonl(5);
+	turned.dport = htons(40000);
+	for (unsigned int i = 0; i < 4; i++) {
+		ct.reply = i & 1 ? inverse : turned;
+		say(tab, FW_CT_UPDATED, &ct);
+		expect_reply(tab, &t, &ct.reply);
+	}
+	ct.reply = turned;
+	say(tab, FW_CT_DUMPED, &ct);
+	say(tab, FW_CT_DUMPED, &ct);
+	expect_reply(tab, &t, &turned);
+	/* nobody translates the next flow with that tuple */
+	tell(tab, &event);
+	expect_reply(tab, &t, &inverse);
+	/* one that ends translated, and one that stays so, for the leak detector */
+	say(tab, FW_CT_DUMPED, &ct);
+	fw_flowtab_end(tab, &t, 0);
+	assert_int_equal(fw_flowtab_count(tab), 0);
+	say(tab, FW_CT_NEW, &ct);
+	expect_reply(tab, &t, &turned);
+}
+
 static void test_record_and_dump_merge(void **state)
 {
 	struct fw_flowtab *tab = *state;
@@ -1144,6 +1184,7 @@ int main(void)
 		T(test_event_during_dump_survives),
 		T(test_destroyed_is_not_revived_by_an_old_piece),
 		T(test_successor_with_the_same_tuple),
+		T(test_translated_answers),
 		T(test_record_and_dump_merge),
 		T(test_records_around_a_dump),
 		T(test_aborted_dump_removes_nothing),
