@@ -6,12 +6,11 @@
  * Records are read before events, events before the sweep: what our programs
  * say about a flow is older than the kernel's message that it ended.
  */
-#include "user/mirror.h"
+#include "user/mirrorstate.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,7 +19,6 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 
 #include "kern/host_abi.h"
-#include "user/ctmark.h"
 #include "user/ctnl.h"
 #include "user/ctsize.h"
 #include "user/flowtab.h"
@@ -48,49 +46,13 @@
 #define REFRESH_TIMEOUT_MS  10000
 #define SWEEP_PER_TURN	    4096u /* flows */
 
-struct fw_mirror {
-	struct fw_loop *loop;
-	struct fw_ctnl *ctnl;
-	struct fw_flowtab *tab;
-	struct ring_buffer *ring;
-	struct fw_watch *event_watch;
-	struct fw_watch *ring_watch;
-	struct fw_watch *dump_watch; /* NULL: no dump is running */
-	struct fw_timer *timer;
-	struct fw_timer *sweep_timer;
-	fw_mirror_log_fn log;
-	void *log_data;
-	fw_mirror_flow_fn flow; /* NULL: nobody watches them */
-	void *flow_data;
-	struct fw_mirror_stats stats;
-	uint64_t now_ns;      /* of the datagram or record being merged */
-	uint64_t begin_ns;    /* of the running dump */
-	uint64_t next_ns;     /* when the next one is due */
-	uint64_t earliest_ns; /* before that nothing may start one */
-	uint64_t reap_ns; /* likewise, for walks that free expired entries */
-	struct fw_lives lives;
-	unsigned int attempt; /* of the running dump, from 1 */
-	unsigned int vain;    /* dumps in a row while which more was missed */
-	unsigned int budget;  /* records left in this turn */
-	bool is_lossy;	      /* something was missed since the dump began */
-	bool is_congested;  /* events get lost in silence, see read_events() */
-	bool is_tightened;  /* since the dump began: another one is due */
-	bool is_completing; /* a dump is whole, what it did not show goes away */
-	const struct fw_host *host; /* shared with the programs */
-	uint64_t
-		lost_known; /* of its lost records: seen, and the picture stale */
-	int flow_info_fd;
-	struct fw_xflows xflows;
-};
-
 const double fw_resync_bounds_s[FW_RESYNC_BUCKETS - 1] = {
 	0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.0, 10.0,
 };
 
 /* ---- merging ------------------------------------------------------------------ */
 
-/* The picture may be wrong until another dump has completed. */
-static void set_stale(struct fw_mirror *mirror)
+void fw_mirror_set_stale(struct fw_mirror *mirror)
 {
 	mirror->is_lossy = true;
 	mirror->stats.in_sync = false;
@@ -100,7 +62,7 @@ static void miss(struct fw_mirror *mirror, enum fw_missed what)
 {
 	mirror->stats.missed[what]++;
 	mirror->stats.stale_by = what;
-	set_stale(mirror);
+	fw_mirror_set_stale(mirror);
 }
 
 static void ask_info(struct fw_mirror *mirror, struct fw_entry *entry)
@@ -135,7 +97,7 @@ static void write_state(struct fw_mirror *mirror, struct fw_entry *entry)
 	entry->flags |= FW_ENTRY_OURS;
 }
 
-static void flush_writes(struct fw_mirror *mirror)
+void fw_mirror_flush(struct fw_mirror *mirror)
 {
 	int r;
 
@@ -300,7 +262,7 @@ static bool read_records(struct fw_mirror *mirror)
 
 	mirror->budget = RECORDS_PER_TURN;
 	r = ring_buffer__consume(mirror->ring);
-	flush_writes(mirror);
+	fw_mirror_flush(mirror);
 	notice_lost_records(mirror);
 	size_up_crowd(mirror);
 	return r == -EAGAIN;
@@ -327,7 +289,7 @@ static bool read_events(struct fw_mirror *mirror)
 		lose_events(mirror);
 	} else if (r < (int)EVENTS_PER_TURN && mirror->is_congested) {
 		mirror->is_congested = false;
-		set_stale(mirror);
+		fw_mirror_set_stale(mirror);
 	}
 	return r < 0 || r == (int)EVENTS_PER_TURN;
 }
@@ -403,7 +365,7 @@ static int begin_dump(struct fw_mirror *mirror, unsigned int attempt)
 	r = fw_ctnl_dump_start(mirror->ctnl);
 	if (r < 0) {
 		give_up_generation(mirror);
-		set_stale(mirror);
+		fw_mirror_set_stale(mirror);
 		keep_away(mirror, RETRY_MS * NS_PER_MS);
 	}
 	return r;
@@ -536,7 +498,7 @@ static void on_dump(void *data, uint32_t events)
 	(void)events;
 	mirror->now_ns = fw_now_ns();
 	r = fw_ctnl_dump_read(mirror->ctnl, DUMP_PIECES, on_cts, mirror);
-	flush_writes(mirror);
+	fw_mirror_flush(mirror);
 	if (r == 0 || r == -EAGAIN)
 		return;
 	stop_watching(mirror);
@@ -625,7 +587,7 @@ int fw_mirror_refresh(struct fw_mirror *mirror)
 		if (r < 0)
 			break;
 		r = finish_dump(mirror);
-		flush_writes(mirror);
+		fw_mirror_flush(mirror);
 		drain(mirror);
 		r = end_dump(mirror, r);
 		sweep_to_end(mirror);
@@ -843,13 +805,7 @@ void fw_mirror_free(struct fw_mirror *mirror)
 	free(mirror);
 }
 
-static bool is_ours_alone(const struct fw_flow *flow)
-{
-	return !flow->ct_id && flow->orig.proto != IPPROTO_TCP &&
-	       flow->orig.proto != IPPROTO_UDP;
-}
-
-/* ---- watching ---------------------------------------------------------------------- */
+/* ---- what others ask --------------------------------------------------------------- */
 
 void fw_mirror_watch(struct fw_mirror *mirror, fw_mirror_flow_fn fn, void *data)
 {
@@ -860,156 +816,6 @@ void fw_mirror_watch(struct fw_mirror *mirror, fw_mirror_flow_fn fn, void *data)
 	/* What follows is told at the pace of those who watch. */
 	if (is_first)
 		start_dump(mirror, 1);
-}
-
-bool fw_mirror_find(const struct fw_mirror *mirror,
-		    const struct fw_tuple *tuple, struct fw_flow *ret)
-{
-	const struct fw_entry *entry = fw_flowtab_find(mirror->tab, tuple, 0);
-	struct fw_tuple turned;
-
-	if (!entry) {
-		fw_tuple_invert(tuple, &turned);
-		entry = fw_flowtab_find(mirror->tab, &turned, 0);
-	}
-	return entry && fw_entry_flow(entry, fw_now_ns(), ret);
-}
-
-/* ---- answers ----------------------------------------------------------------------- */
-
-uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
-			     const struct fw_flow *flow)
-{
-	struct fw_flow_info info;
-	struct fw_xflow xflow;
-
-	if (is_ours_alone(flow))
-		return fw_xflows_find(&mirror->xflows, &flow->orig, &xflow)
-			       ? xflow.gen
-			       : 0;
-	return bpf_map_lookup_elem(mirror->flow_info_fd, &flow->orig, &info) < 0
-		       ? 0
-		       : info.gen;
-}
-
-struct each {
-	int (*fn)(void *data, const struct fw_flow *flow);
-	void *data;
-	uint64_t now_ns;
-};
-
-static int show_entry(void *data, const struct fw_entry *entry)
-{
-	const struct each *each = data;
-	struct fw_flow flow;
-
-	if (!fw_entry_flow(entry, each->now_ns, &flow))
-		return 0;
-	return each->fn(each->data, &flow);
-}
-
-int fw_mirror_foreach(const struct fw_mirror *mirror,
-		      int (*fn)(void *data, const struct fw_flow *flow),
-		      void *data)
-{
-	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
-
-	return fw_flowtab_foreach(mirror->tab, show_entry, &each);
-}
-
-int fw_mirror_walk(const struct fw_mirror *mirror, uint64_t *at, size_t n,
-		   int (*fn)(void *data, const struct fw_flow *flow),
-		   void *data)
-{
-	struct each each = { .fn = fn, .data = data, .now_ns = fw_now_ns() };
-
-	return fw_flowtab_walk(mirror->tab, at, n, show_entry, &each);
-}
-
-void fw_mirror_count(const struct fw_mirror *mirror, struct fw_flow *flow)
-{
-	const struct fw_tuple *orig = &flow->orig;
-	struct fw_flow_info info;
-	struct fw_xflow xflow;
-
-	if (flow->is_counted)
-		return;
-	if (orig->proto != IPPROTO_TCP && orig->proto != IPPROTO_UDP) {
-		flow->is_counted =
-			fw_xflows_find(&mirror->xflows, orig, &xflow);
-		if (flow->is_counted)
-			flow->counts = xflow.counts;
-	} else if (flow->mark &
-		   FW_MARK_TCP_MASK) { /* else it is the kernel's */
-		flow->is_counted = bpf_map_lookup_elem(mirror->flow_info_fd,
-						       orig, &info) == 0;
-		if (flow->is_counted)
-			flow->counts = info.counts;
-	}
-}
-
-/* What the kernel may pick up again by itself: see was_ended() in kern/flow.h. */
-static void note_ended(struct fw_mirror *mirror, const struct fw_flow *flow)
-{
-	struct fw_flow_info info = { .opened_ns = flow->opened_ns,
-				     .slot = flow->slot,
-				     .ifindex = flow->ifindex,
-				     .dir = flow->dir };
-
-	(void)bpf_map_lookup_elem(mirror->flow_info_fd, &flow->orig, &info);
-	info.ended = 1;
-	if (bpf_map_update_elem(mirror->flow_info_fd, &flow->orig, &info,
-				BPF_ANY) < 0)
-		log_debug("cannot note the end of a flow: %s, ignoring",
-			  strerror(errno));
-}
-
-/* The kernel's entry is only queued. */
-static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
-		     uint64_t *killed)
-{
-	int r = 0;
-
-	/* The kernel may track an echo as well, so it may be in both. */
-	if (flow->orig.proto != IPPROTO_TCP &&
-	    flow->orig.proto != IPPROTO_UDP) {
-		r = fw_xflows_delete(&mirror->xflows, &flow->orig);
-		if (r < 0)
-			return r;
-		if (is_ours_alone(flow))
-			*killed += (uint64_t)r;
-	} else if (flow->orig.proto == IPPROTO_TCP) {
-		note_ended(mirror, flow);
-	}
-	return is_ours_alone(flow)
-		       ? 0
-		       : fw_ctnl_queue_delete(mirror->ctnl, &flow->orig,
-					      flow->zone, flow->ct_id);
-}
-
-int fw_mirror_kill(struct fw_mirror *mirror, const struct fw_flow *flows,
-		   size_t n, uint64_t *ret_killed)
-{
-	uint64_t killed = 0;
-	int error = 0;
-	int r;
-
-	flush_writes(mirror);
-	for (size_t i = 0; i < n; i++) {
-		r = kill_flow(mirror, &flows[i], &killed);
-		if (r < 0 && !error)
-			error = r;
-		if (r == 0)
-			fw_flowtab_end(mirror->tab, &flows[i].orig,
-				       flows[i].zone);
-	}
-	r = fw_ctnl_flush(mirror->ctnl, &killed);
-	if (r < 0 && !error)
-		error = r;
-	if (error) /* perhaps some are still there */
-		set_stale(mirror);
-	*ret_killed = killed;
-	return error;
 }
 
 void fw_mirror_stats(const struct fw_mirror *mirror,
@@ -1041,63 +847,16 @@ const struct fw_census *fw_mirror_census(const struct fw_mirror *mirror)
 	return fw_flowtab_census(mirror->tab);
 }
 
-static bool is_gen(uint32_t gen)
-{
-	return gen && gen <= FW_MARK_GEN_MAX;
-}
-
-int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
-{
-	int r;
-
-	if (!is_gen(gen) || (heir && !is_gen(heir)) || heir == gen)
-		return -EINVAL;
-	r = fw_ctnl_set_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
-			     FW_MARK_GEN_MASK, heir << FW_MARK_GEN_SHIFT, NULL);
-	if (r < 0)
-		return r;
-	return fw_xflows_forget(&mirror->xflows, gen, heir);
-}
-
-int fw_mirror_forget_all(struct fw_mirror *mirror)
-{
-	/* Our own map is as new as the generations. */
-	return fw_ctnl_clear_marks(mirror->ctnl, FW_MARK_GEN_MASK, NULL);
-}
-
-int fw_mirror_end_gen(struct fw_mirror *mirror, uint32_t gen)
-{
-	int r;
-
-	if (!is_gen(gen))
-		return -EINVAL;
-	r = fw_ctnl_delete_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
-				FW_MARK_GEN_MASK, NULL);
-	if (r < 0)
-		return r;
-	return fw_xflows_forget(&mirror->xflows, gen, gen);
-}
-
 /* ---- where our bits of a mark are ---------------------------------------------------- */
-
-uint32_t fw_mirror_mark(const struct fw_mirror *mirror,
-			const struct fw_flow *flow)
-{
-	return fw_mark_turn_back(flow->mark, fw_ctnl_shift(mirror->ctnl));
-}
 
 void fw_mirror_set_shift(struct fw_mirror *mirror, uint8_t shift)
 {
 	if (shift == fw_ctnl_shift(mirror->ctnl))
 		return;
 	fw_ctnl_set_shift(mirror->ctnl, shift);
-	set_stale(mirror); /* marks of entries are turned as they were */
+	/* marks of entries are turned as they were */
+	fw_mirror_set_stale(mirror);
 	resync_if_stale(mirror);
-}
-
-int fw_mirror_claim_marks(struct fw_mirror *mirror, uint8_t shift)
-{
-	return fw_ctnl_claim_marks(mirror->ctnl, shift, NULL);
 }
 
 int fw_mirror_carry_marks(struct fw_mirror *mirror, uint8_t from, uint8_t to)

@@ -230,7 +230,7 @@ static void test_resyncs_begin_at_once(void **state)
 	/* a dump that went on for a minute, while more was lost, and once more */
 	for (unsigned int i = 1; i < 6; i++) {
 		mirror->begin_ns = fw_now_ns() - 60 * 1000 * NS_PER_MS;
-		set_stale(mirror);
+		fw_mirror_set_stale(mirror);
 		complete_dump(mirror);
 		assert_int_equal(mirror->vain, i < 3 ? i : 3);
 		assert_true(mirror->earliest_ns >=
