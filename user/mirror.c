@@ -415,10 +415,12 @@ static void complete_dump(struct fw_mirror *mirror)
 		      mirror->stats.last_sync_ns - mirror->begin_ns);
 	mirror->stats.in_sync = !mirror->is_lossy && !mirror->is_congested;
 	/* The first that is missed is made good at once; a dump in vain is a rest. */
-	if (mirror->stats.in_sync)
+	if (mirror->stats.in_sync) {
 		mirror->vain = 0;
-	else if (mirror->vain < OVERRUN_SHARE)
+		mirror->stats.stale_by = FW_MISSED_MAX;
+	} else if (mirror->vain < OVERRUN_SHARE) {
 		mirror->vain++;
+	}
 	keep_away(mirror,
 		  max_u64(OVERRUN_GAP_MS * NS_PER_MS,
 			  mirror->stats.last_duration_ns * mirror->vain));

@@ -60,12 +60,13 @@ struct fw_mirror_stats {
 	uint64_t events[3];		/* ctnetlink: new, update, destroy */
 	uint64_t records[FW_EVENT_MAX]; /* ring buffer, by enum fw_event_type */
 	uint64_t missed[FW_MISSED_MAX]; /* how often that was noticed */
-	enum fw_missed stale_by; /* the last of them; FW_MISSED_MAX: none yet */
-	uint64_t lost_records;	 /* of flows, since the daemon started */
-	uint64_t resyncs;	 /* dumps completed */
-	uint64_t state_writes;	 /* what was written back to conntrack */
-	uint64_t shortened;	 /* lives of flows, see fw_mirror_tighten() */
-	uint64_t last_sync_ns;	 /* CLOCK_MONOTONIC; 0: never */
+	enum fw_missed
+		stale_by; /* the last one; FW_MISSED_MAX: none since in sync */
+	uint64_t lost_records; /* of flows, since the daemon started */
+	uint64_t resyncs;      /* dumps completed */
+	uint64_t state_writes; /* what was written back to conntrack */
+	uint64_t shortened;    /* lives of flows, see fw_mirror_tighten() */
+	uint64_t last_sync_ns; /* CLOCK_MONOTONIC; 0: never */
 	uint64_t last_duration_ns;
 	uint64_t durations_ns;			 /* of all dumps together */
 	uint64_t by_duration[FW_RESYNC_BUCKETS]; /* each dump once */
