@@ -62,61 +62,11 @@ struct fw_flowtab {
 	void *gone_data;
 };
 
-/* ---- states and their census ------------------------------------------------- */
-
-/* Ours, by the kernel's; which side closes first, the flags tell. */
-static uint8_t tcp_from_kernel(const struct fw_entry *entry)
-{
-	static const uint8_t states[TCP_CONNTRACK_MAX] = {
-		[TCP_CONNTRACK_NONE] = FW_TCP_NONE,
-		[TCP_CONNTRACK_SYN_SENT] = FW_TCP_SYN_SENT,
-		[TCP_CONNTRACK_SYN_RECV] = FW_TCP_SYN_RECV,
-		[TCP_CONNTRACK_ESTABLISHED] = FW_TCP_ESTABLISHED,
-		[TCP_CONNTRACK_FIN_WAIT] = FW_TCP_FIN_ORIG,
-		[TCP_CONNTRACK_CLOSE_WAIT] = FW_TCP_FIN_ORIG,
-		[TCP_CONNTRACK_LAST_ACK] = FW_TCP_TIME_WAIT,
-		[TCP_CONNTRACK_TIME_WAIT] = FW_TCP_TIME_WAIT,
-		[TCP_CONNTRACK_CLOSE] = FW_TCP_CLOSE,
-		[TCP_CONNTRACK_SYN_SENT2] = FW_TCP_SYN_SENT2,
-	};
-	uint8_t state;
-
-	if (entry->kernel_tcp >= TCP_CONNTRACK_MAX)
-		return FW_TCP_NONE;
-	state = states[entry->kernel_tcp];
-	if (state == FW_TCP_FIN_ORIG && entry->flags & FW_ENTRY_FIN_REPLY)
-		return FW_TCP_FIN_REPLY;
-	return state;
-}
-
-static uint8_t own_tcp(const struct fw_entry *entry)
-{
-	if (entry->orig.proto != IPPROTO_TCP)
-		return FW_TCP_NONE;
-	return (uint8_t)((entry->mark & FW_MARK_TCP_MASK) >> FW_MARK_TCP_SHIFT);
-}
-
-/* The state that people are shown. */
-static uint8_t shown_tcp(const struct fw_entry *entry)
-{
-	uint8_t own = own_tcp(entry);
-
-	return own ? own : tcp_from_kernel(entry);
-}
-
-static unsigned int cell_of(const struct fw_entry *entry)
-{
-	if (!entry || entry->flags & FW_ENTRY_DEAD)
-		return FW_CENSUS_NOBODY;
-	return fw_census_cell(entry->orig.proto, shown_tcp(entry),
-			      entry->status & IPS_SEEN_REPLY);
-}
-
 /* An entry that was in cell `before` may have changed, ended or begun to live. */
 static void recount(struct fw_flowtab *tab, unsigned int before,
 		    const struct fw_entry *entry)
 {
-	fw_census_move(&tab->census, before, cell_of(entry));
+	fw_census_move(&tab->census, before, fw_entry_cell(entry));
 }
 
 /* ---- hashing ---------------------------------------------------------------- */
@@ -430,7 +380,7 @@ static void unlink_entry(struct fw_flowtab *tab, struct fw_entry **link)
 {
 	struct fw_entry *entry = *link;
 
-	fw_census_move(&tab->census, cell_of(entry), FW_CENSUS_NOBODY);
+	fw_census_move(&tab->census, fw_entry_cell(entry), FW_CENSUS_NOBODY);
 	if (entry->flags & FW_ENTRY_DEAD)
 		tab->n_dead--;
 	else
@@ -558,7 +508,7 @@ static bool sweep_entry(struct fw_flowtab *tab, struct fw_entry *entry)
 	if (entry->flags & FW_ENTRY_DEAD || gone == entry->sources)
 		return true;
 	if (gone & FW_SOURCE_CT) {
-		before = cell_of(entry);
+		before = fw_entry_cell(entry);
 		forget_ct(entry);
 		recount(tab, before, entry);
 	}
@@ -668,7 +618,7 @@ static bool is_same_id(const struct fw_entry *entry, const struct fw_ct *ct)
 static void end_ct(struct fw_flowtab *tab, struct fw_entry **link)
 {
 	struct fw_entry *entry = *link;
-	unsigned int before = cell_of(entry);
+	unsigned int before = fw_entry_cell(entry);
 
 	if (entry->sources & FW_SOURCE_XFLOW) {
 		forget_ct(entry);
@@ -826,7 +776,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 {
 	struct fw_entry **link = settled(tab, &ct->orig, ct->zone);
 	struct fw_entry *entry = *link;
-	unsigned int before = cell_of(entry);
+	unsigned int before = fw_entry_cell(entry);
 	int r;
 
 	*ret = NULL;
@@ -975,7 +925,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	struct fw_entry **link = settled(tab, &event->tuple, 0);
 	struct fw_entry *entry = *link;
 	bool is_fresh = !entry || entry->flags & FW_ENTRY_DEAD;
-	unsigned int before = cell_of(entry);
+	unsigned int before = fw_entry_cell(entry);
 	uint8_t source = source_of(&event->tuple);
 
 	*ret = NULL;
@@ -1017,7 +967,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 		     const struct fw_xflow *xflow)
 {
 	struct fw_entry *entry = *settled(tab, tuple, 0);
-	unsigned int before = cell_of(entry);
+	unsigned int before = fw_entry_cell(entry);
 
 	tab->has_new = false;
 	if (!entry)
@@ -1044,83 +994,4 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 	recount(tab, before, entry);
 	see(tab, entry, FW_SOURCE_XFLOW);
 	return 0;
-}
-
-void fw_entry_info(struct fw_entry *entry, const struct fw_flow_info *info)
-{
-	if (info->opened_ns)
-		entry->opened_ns = info->opened_ns;
-	entry->slot = info->slot;
-	entry->ifindex = info->ifindex;
-	entry->dir = info->dir;
-}
-
-/* ---- TCP states ------------------------------------------------------------------ */
-
-bool fw_entry_is_half_open(const struct fw_entry *entry)
-{
-	uint32_t state = entry->mark >> FW_MARK_TCP_SHIFT & 0xf;
-
-	return entry->mark & FW_MARK_GEN_MASK &&
-	       (state == FW_TCP_SYN_SENT || state == FW_TCP_SYN_RECV ||
-		state == FW_TCP_SYN_SENT2 || state == FW_TCP_ADOPTED ||
-		state == FW_TCP_ADOPTED_REPLY);
-}
-
-uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry)
-{
-	/*
-	 * A half-open flow gets none: a flood of SYNs would cost us twice, and
-	 * the kernel makes no more of SYN_SENT than of nothing.
-	 */
-	static const uint8_t states[FW_TCP_STATE_MAX] = {
-		[FW_TCP_ESTABLISHED] = TCP_CONNTRACK_ESTABLISHED,
-		[FW_TCP_FIN_ORIG] = TCP_CONNTRACK_FIN_WAIT,
-		[FW_TCP_FIN_REPLY] = TCP_CONNTRACK_FIN_WAIT,
-		[FW_TCP_TIME_WAIT] = TCP_CONNTRACK_TIME_WAIT,
-		[FW_TCP_CLOSE] = TCP_CONNTRACK_CLOSE,
-		[FW_TCP_CLOSE_ORIG] = TCP_CONNTRACK_CLOSE,
-		[FW_TCP_CLOSE_REPLY] = TCP_CONNTRACK_CLOSE,
-	};
-	uint8_t own = own_tcp(entry);
-
-	/* BPF inserts into the default zone only. */
-	if (own >= FW_TCP_STATE_MAX || entry->zone ||
-	    !(entry->sources & FW_SOURCE_CT) || entry->flags & FW_ENTRY_DEAD)
-		return 0;
-	if (entry->kernel_tcp != TCP_CONNTRACK_NONE &&
-	    !(entry->flags & FW_ENTRY_OURS))
-		return 0;
-	return states[own] == entry->kernel_tcp ? 0 : states[own];
-}
-
-bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
-		   struct fw_flow *ret)
-{
-	if (entry->flags & FW_ENTRY_DEAD || entry->expires_ns <= now_ns)
-		return false;
-	*ret = (struct fw_flow){
-		.orig = entry->orig,
-		.opened_ns = entry->opened_ns,
-		.expires_ns = entry->expires_ns,
-		.mark = entry->mark,
-		.status = entry->status,
-		.ifindex = entry->ifindex,
-		.slot = entry->slot,
-		.ct_id = entry->ct_id,
-		.zone = entry->zone,
-		.tcp_state = shown_tcp(entry),
-		.kernel_tcp = entry->kernel_tcp,
-		.dir = entry->dir,
-		.replied = entry->status & IPS_SEEN_REPLY,
-		.assured = entry->status & IPS_ASSURED,
-		.is_counted = entry->counts,
-	};
-	if (entry->reply)
-		ret->reply = *entry->reply;
-	else
-		fw_tuple_invert(&entry->orig, &ret->reply);
-	if (entry->counts)
-		ret->counts = *entry->counts;
-	return true;
 }

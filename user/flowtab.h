@@ -182,6 +182,9 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
  */
 uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry);
 
+/** @brief Where the census counts it; FW_CENSUS_NOBODY if it is dead or NULL. */
+unsigned int fw_entry_cell(const struct fw_entry *entry);
+
 /** @brief True for a flow of BPF that has not been answered to its end. */
 bool fw_entry_is_half_open(const struct fw_entry *entry);
 
