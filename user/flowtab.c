@@ -1,31 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * The flow table: a hash table with chains, and the rules of merging.
- *
- * Tuples are chosen by whoever sends packets, so the hash is keyed (SipHash). The
- * first bits of a hash say which chain it is in, so all flows have an order, by
- * hash, that no change of the number of chains changes: a walk is at a hash, and goes
- * on there whatever has happened to the table meanwhile. The table gets larger or
- * smaller in the same order, some chains at a time.
+ * The flow table: which flows there are, and the rules of merging. Where an entry is
+ * found is the affair of user/flowchains.c.
  */
 #include "user/flowtab.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 
+#include "user/flowchains.h"
 #include "user/pool.h"
 #include "user/util.h"
 
-#define MIN_BITS	 10u /* of a hash that choose a chain */
-#define MAX_BITS	 32u
-#define AHEAD		 16u /* chains that a walk sends for */
-#define MOVES_PER_FLOW	 4u  /* chains; one would do to be done in time */
 #define NS_PER_S	 1000000000ull
 #define OFFLOADED_LIFE_S 86400u	 /* the kernel shows none; it renews a day */
 #define CROWD_SLACK	 262144u /* flows that may be more than are expected */
@@ -33,25 +24,16 @@
 
 _Static_assert(sizeof(struct fw_entry) <= 112, "flows take more memory");
 
-/* Chains of flows in the order of their hashes; `heads` NULL: there are none. */
-struct chains {
-	struct fw_entry **heads;
-	unsigned int bits;
-};
-
 struct fw_flowtab {
 	struct fw_pool entries;
 	struct fw_pool replies;
-	struct chains now;
-	struct chains old; /* as long as flows are on their way to `now` */
-	uint64_t moved;	   /* the first hash that is in `old` still */
-	uint64_t swept;	   /* the first hash that the sweep has not come to */
-	size_t n;	   /* alive */
+	struct fw_chains chains;
+	uint64_t swept; /* the first hash that the sweep has not come to */
+	size_t n;	/* alive */
 	size_t n_dead;
 	size_t expected; /* alive after the last sweep, or as somebody knows */
-	uint64_t begin_ns; /* of the open generation */
-	uint64_t swept_ns; /* begin of the last one that was swept */
-	uint64_t key[2];
+	uint64_t begin_ns;	 /* of the open generation */
+	uint64_t swept_ns;	 /* begin of the last one that was swept */
 	struct fw_census census; /* of those that are alive */
 	uint32_t gen;
 	uint8_t sweeps;	  /* FW_SOURCE_* that the sweep is about */
@@ -69,71 +51,7 @@ static void recount(struct fw_flowtab *tab, unsigned int before,
 	fw_census_move(&tab->census, before, fw_entry_cell(entry));
 }
 
-/* ---- hashing ---------------------------------------------------------------- */
-
-static uint64_t rotate(uint64_t x, unsigned int bits)
-{
-	return x << bits | x >> (64 - bits);
-}
-
-static void sip_round(uint64_t v[4])
-{
-	v[0] += v[1];
-	v[2] += v[3];
-	v[1] = rotate(v[1], 13) ^ v[0];
-	v[3] = rotate(v[3], 16) ^ v[2];
-	v[0] = rotate(v[0], 32);
-	v[2] += v[1];
-	v[0] += v[3];
-	v[1] = rotate(v[1], 17) ^ v[2];
-	v[3] = rotate(v[3], 21) ^ v[0];
-	v[2] = rotate(v[2], 32);
-}
-
-/* SipHash-1-3 of a tuple and its zone. */
-static uint64_t hash_tuple(const uint64_t key[2], const struct fw_tuple *tuple,
-			   uint16_t zone)
-{
-	uint64_t v[4] = { key[0] ^ 0x736f6d6570736575,
-			  key[1] ^ 0x646f72616e646f6d,
-			  key[0] ^ 0x6c7967656e657261,
-			  key[1] ^ 0x7465646279746573 };
-	uint64_t words[sizeof(*tuple) / 8 + 1];
-	size_t i;
-
-	memcpy(words, tuple, sizeof(*tuple));
-	words[ARRAY_SIZE(words) - 1] =
-		(uint64_t)(sizeof(*tuple) + 2) << 56 | zone;
-	for (i = 0; i < ARRAY_SIZE(words); i++) {
-		v[3] ^= words[i];
-		sip_round(v);
-		v[0] ^= words[i];
-	}
-	v[2] ^= 0xff;
-	for (i = 0; i < 3; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
-
 /* ---- the table -------------------------------------------------------------- */
-
-static int chains_init(struct chains *chains, unsigned int bits)
-{
-	chains->heads = calloc((size_t)1 << bits, sizeof(struct fw_entry *));
-	chains->bits = bits;
-	return chains->heads ? 0 : -ENOMEM;
-}
-
-static size_t chain_index(const struct chains *chains, uint64_t hash)
-{
-	return (size_t)(hash >> (64 - chains->bits));
-}
-
-/* The first hash behind the chain that `hash` is in; 0 behind the last one. */
-static uint64_t chain_end(const struct chains *chains, uint64_t hash)
-{
-	return ((uint64_t)chain_index(chains, hash) + 1) << (64 - chains->bits);
-}
 
 struct fw_flowtab *fw_flowtab_new(void)
 {
@@ -144,9 +62,8 @@ struct fw_flowtab *fw_flowtab_new(void)
 		return NULL;
 	fw_pool_init(&tab->entries, sizeof(struct fw_entry));
 	fw_pool_init(&tab->replies, sizeof(struct fw_tuple));
-	if (chains_init(&tab->now, MIN_BITS) < 0 ||
-	    getrandom(tab->key, sizeof(tab->key), 0) != sizeof(tab->key)) {
-		fw_flowtab_free(tab);
+	if (fw_chains_init(&tab->chains) < 0) {
+		free(tab);
 		return NULL;
 	}
 	tab->gen = 1;
@@ -166,26 +83,27 @@ static void free_entry(struct fw_flowtab *tab, struct fw_entry *entry)
 	fw_pool_put(&tab->entries, entry);
 }
 
-static void chains_done(struct fw_flowtab *tab, struct chains *chains)
+static void free_entries(struct fw_flowtab *tab)
 {
-	struct fw_entry *next;
+	struct fw_entry *next, **head;
+	uint64_t at = 0;
 
-	for (size_t i = 0; chains->heads && i < (size_t)1 << chains->bits;
-	     i++) {
-		for (struct fw_entry *e = chains->heads[i]; e; e = next) {
+	do {
+		head = fw_chains_at(&tab->chains, at);
+		for (struct fw_entry *e = *head; e; e = next) {
 			next = e->next;
 			free_entry(tab, e);
 		}
-	}
-	free(chains->heads);
+		at = fw_chains_behind(&tab->chains, at);
+	} while (at);
 }
 
 void fw_flowtab_free(struct fw_flowtab *tab)
 {
 	if (!tab)
 		return;
-	chains_done(tab, &tab->now);
-	chains_done(tab, &tab->old);
+	free_entries(tab);
+	fw_chains_done(&tab->chains);
 	fw_pool_done(&tab->entries);
 	fw_pool_done(&tab->replies);
 	free(tab);
@@ -221,136 +139,22 @@ const struct fw_census *fw_flowtab_census(const struct fw_flowtab *tab)
 	return &tab->census;
 }
 
-static uint64_t hash_of(const struct fw_flowtab *tab,
-			const struct fw_entry *entry)
-{
-	return hash_tuple(tab->key, &entry->orig, entry->zone);
-}
-
-static const struct chains *chains_at(const struct fw_flowtab *tab,
-				      uint64_t hash)
-{
-	return tab->old.heads && hash >= tab->moved ? &tab->old : &tab->now;
-}
-
-static struct fw_entry **chain_at(const struct fw_flowtab *tab, uint64_t hash)
-{
-	const struct chains *chains = chains_at(tab, hash);
-
-	return &chains->heads[chain_index(chains, hash)];
-}
-
-/* The pointer to the entry, or to where it would be. */
-static struct fw_entry **link_of(const struct fw_flowtab *tab,
-				 const struct fw_tuple *tuple, uint16_t zone)
-{
-	uint64_t hash = hash_tuple(tab->key, tuple, zone);
-	struct fw_entry **link = chain_at(tab, hash);
-
-	while (*link && ((*link)->zone != zone ||
-			 memcmp(&(*link)->orig, tuple, sizeof(*tuple)) != 0))
-		link = &(*link)->next;
-	return link;
-}
-
-static void prefetch_entry(const struct fw_entry *entry)
-{
-	__builtin_prefetch(entry);
-	__builtin_prefetch((const char *)entry + 64);
-}
-
-/* A walk goes by the order of chains, not of memory: send for what comes soon. */
-static void prefetch_ahead(const struct fw_flowtab *tab, uint64_t at)
-{
-	const struct chains *chains = chains_at(tab, at);
-	uint64_t ahead = at + ((uint64_t)AHEAD << (64 - chains->bits));
-
-	if (ahead > at)
-		prefetch_entry(chains->heads[chain_index(chains, ahead)]);
-}
-
 void fw_flowtab_prefetch(const struct fw_flowtab *tab, const struct fw_ct *cts,
 			 size_t n)
 {
-	struct fw_entry **links[FW_CTNL_BATCH];
+	fw_chains_prefetch(&tab->chains, cts, n);
+}
 
-	n = n < ARRAY_SIZE(links) ? n : ARRAY_SIZE(links);
-	for (size_t i = 0; i < n; i++) {
-		links[i] = chain_at(
-			tab, hash_tuple(tab->key, &cts[i].orig, cts[i].zone));
-		__builtin_prefetch(links[i]);
-	}
-	for (size_t i = 0; i < n; i++)
-		prefetch_entry(*links[i]);
+static uint64_t hash_of(const struct fw_flowtab *tab,
+			const struct fw_entry *entry)
+{
+	return fw_chains_hash(&tab->chains, &entry->orig, entry->zone);
 }
 
 struct fw_entry *fw_flowtab_find(const struct fw_flowtab *tab,
 				 const struct fw_tuple *orig, uint16_t zone)
 {
-	return *link_of(tab, orig, zone);
-}
-
-/* ---- as many chains as flows ---------------------------------------------------- */
-
-/* Longer chains are slower but not wrong, so lack of memory is no error. */
-static void resize(struct fw_flowtab *tab, unsigned int bits)
-{
-	struct chains chains;
-
-	if (tab->old.heads || chains_init(&chains, bits) < 0)
-		return;
-	tab->old = tab->now;
-	tab->now = chains;
-	tab->moved = 0;
-}
-
-static void move_chain(struct fw_flowtab *tab)
-{
-	struct fw_entry **from = chain_at(tab, tab->moved), *next;
-
-	prefetch_ahead(tab, tab->moved);
-	for (struct fw_entry *entry = *from; entry; entry = next) {
-		struct fw_entry **to;
-
-		next = entry->next;
-		to = &tab->now.heads[chain_index(&tab->now,
-						 hash_of(tab, entry))];
-		entry->next = *to;
-		*to = entry;
-	}
-	*from = NULL;
-	tab->moved = chain_end(&tab->old, tab->moved);
-	if (tab->moved)
-		return;
-	free(tab->old.heads);
-	tab->old = (struct chains){ 0 };
-}
-
-/* Moves up to `n` chains; true if there are more. */
-static bool move_some(struct fw_flowtab *tab, size_t n)
-{
-	while (tab->old.heads && n--)
-		move_chain(tab);
-	return tab->old.heads;
-}
-
-/* For one flow more. */
-static void make_room(struct fw_flowtab *tab)
-{
-	(void)move_some(tab, MOVES_PER_FLOW);
-	if (tab->n + tab->n_dead >= (size_t)1 << tab->now.bits &&
-	    tab->now.bits < MAX_BITS)
-		resize(tab, tab->now.bits + 1);
-}
-
-static void give_room_back(struct fw_flowtab *tab)
-{
-	unsigned int bits = tab->now.bits;
-
-	while (bits > MIN_BITS && tab->n < ((size_t)1 << bits) / 8)
-		bits--;
-	if (bits != tab->now.bits)
-		resize(tab, bits);
+	return *fw_chains_link(&tab->chains, orig, zone);
 }
 
 /* ---- flows come and go ------------------------------------------------------------ */
@@ -364,11 +168,12 @@ static struct fw_entry *add(struct fw_flowtab *tab, const struct fw_tuple *orig,
 	entry = fw_pool_take(&tab->entries);
 	if (!entry)
 		return NULL;
-	make_room(tab);
+	fw_chains_make_room(&tab->chains, tab->n + tab->n_dead);
 	entry->orig = *orig;
 	entry->zone = zone;
 	entry->gen = tab->gen - 1; /* not seen yet */
-	head = chain_at(tab, hash_tuple(tab->key, orig, zone));
+	head = fw_chains_at(&tab->chains,
+			    fw_chains_hash(&tab->chains, orig, zone));
 	entry->next = *head;
 	*head = entry;
 	tab->n++;
@@ -400,23 +205,6 @@ static void revive(struct fw_flowtab *tab, struct fw_entry *entry)
 
 /* ---- walks ---------------------------------------------------------------------- */
 
-/* The first hash behind those in the chain at `hash`; 0: it is the last one. */
-static uint64_t behind(const struct fw_flowtab *tab, uint64_t hash)
-{
-	const struct chains *chains = chains_at(tab, hash);
-	uint64_t end = chain_end(chains, hash);
-
-	/* Of a chain that takes several old ones some may have come, others not. */
-	if (tab->old.heads && chains == &tab->now && (!end || end > tab->moved))
-		end = tab->moved;
-	return end;
-}
-
-static bool is_start(const struct fw_flowtab *tab, uint64_t hash)
-{
-	return !(hash << chains_at(tab, hash)->bits);
-}
-
 int fw_flowtab_walk(const struct fw_flowtab *tab, uint64_t *at, size_t n,
 		    int (*fn)(void *data, const struct fw_entry *entry),
 		    void *data)
@@ -425,10 +213,10 @@ int fw_flowtab_walk(const struct fw_flowtab *tab, uint64_t *at, size_t n,
 	int r;
 
 	do {
-		const struct fw_entry *entry = *chain_at(tab, *at);
-		bool is_whole = is_start(tab, *at);
+		const struct fw_entry *entry = *fw_chains_at(&tab->chains, *at);
+		bool is_whole = fw_chains_is_start(&tab->chains, *at);
 
-		prefetch_ahead(tab, *at);
+		fw_chains_prefetch_ahead(&tab->chains, *at);
 		for (; entry; entry = entry->next) {
 			n -= n > 0;
 			if (!is_whole && hash_of(tab, entry) < *at)
@@ -438,7 +226,7 @@ int fw_flowtab_walk(const struct fw_flowtab *tab, uint64_t *at, size_t n,
 				return r;
 			is_enough |= r > 0;
 		}
-		*at = behind(tab, *at);
+		*at = fw_chains_behind(&tab->chains, *at);
 		n -= n > 0;
 	} while (*at && n && !is_enough);
 	return *at != 0;
@@ -453,13 +241,14 @@ int fw_flowtab_foreach(const struct fw_flowtab *tab,
 	int r;
 
 	do {
-		prefetch_ahead(tab, at);
-		for (entry = *chain_at(tab, at); entry; entry = entry->next) {
+		fw_chains_prefetch_ahead(&tab->chains, at);
+		for (entry = *fw_chains_at(&tab->chains, at); entry;
+		     entry = entry->next) {
 			r = fn(data, entry);
 			if (r)
 				return r;
 		}
-		at = behind(tab, at);
+		at = fw_chains_behind(&tab->chains, at);
 	} while (at);
 	return 0;
 }
@@ -519,10 +308,10 @@ static bool sweep_entry(struct fw_flowtab *tab, struct fw_entry *entry)
 /* The whole chain, though flows in it may come later, or have been before. */
 static size_t sweep_chain(struct fw_flowtab *tab)
 {
-	struct fw_entry **link = chain_at(tab, tab->swept);
+	struct fw_entry **link = fw_chains_at(&tab->chains, tab->swept);
 	size_t n = 1;
 
-	prefetch_ahead(tab, tab->swept);
+	fw_chains_prefetch_ahead(&tab->chains, tab->swept);
 	for (; *link; n++) {
 		if (sweep_entry(tab, *link)) {
 			say_gone(tab, *link);
@@ -531,7 +320,7 @@ static size_t sweep_chain(struct fw_flowtab *tab)
 			link = &(*link)->next;
 		}
 	}
-	tab->swept = behind(tab, tab->swept);
+	tab->swept = fw_chains_behind(&tab->chains, tab->swept);
 	return n;
 }
 
@@ -542,14 +331,14 @@ static size_t sweep_chain(struct fw_flowtab *tab)
 static struct fw_entry **settled(struct fw_flowtab *tab,
 				 const struct fw_tuple *tuple, uint16_t zone)
 {
-	struct fw_entry **link = link_of(tab, tuple, zone);
+	struct fw_entry **link = fw_chains_link(&tab->chains, tuple, zone);
 
 	if (!tab->is_sweeping || !*link || hash_of(tab, *link) < tab->swept ||
 	    !sweep_entry(tab, *link))
 		return link;
 	say_gone(tab, *link);
 	unlink_entry(tab, link);
-	return link_of(tab, tuple, zone);
+	return fw_chains_link(&tab->chains, tuple, zone);
 }
 
 static void begin_sweep(struct fw_flowtab *tab, uint8_t sources)
@@ -577,7 +366,7 @@ static void end_sweep(struct fw_flowtab *tab)
 	tab->is_sweeping = false;
 	if (tab->sweeps) {
 		tab->expected = tab->n;
-		give_room_back(tab);
+		fw_chains_give_room_back(&tab->chains, tab->n);
 	}
 }
 
@@ -590,7 +379,8 @@ bool fw_flowtab_sweep_some(struct fw_flowtab *tab, size_t n)
 		if (!tab->swept)
 			end_sweep(tab);
 	}
-	return tab->is_sweeping || move_some(tab, n - (done < n ? done : n));
+	return tab->is_sweeping ||
+	       fw_chains_move(&tab->chains, n - (done < n ? done : n));
 }
 
 void fw_flowtab_sweep(struct fw_flowtab *tab, uint8_t sources)
