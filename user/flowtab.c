@@ -706,7 +706,8 @@ bool fw_flowtab_is_crowded(const struct fw_flowtab *tab)
 
 void fw_flowtab_expect(struct fw_flowtab *tab, size_t n)
 {
-	tab->expected = n;
+	if (tab->expected < n)
+		tab->expected = n;
 }
 
 int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,

@@ -154,7 +154,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
  */
 bool fw_flowtab_is_crowded(const struct fw_flowtab *tab);
 
-/** @brief So many flows there are, somebody has counted; until the next sweep. */
+/** @brief So many flows there are at least, somebody has counted; until the next sweep. */
 void fw_flowtab_expect(struct fw_flowtab *tab, size_t n);
 
 /** @brief A flow was deleted, from wherever it was; fine if it is unknown. */

@@ -160,9 +160,11 @@ def show_rate(lab, rate, seconds, by_kernel):
     watch.close()
     there, shown = kernel_lists(lab), picture(lab)["flows"]
     who = "kernel" if by_kernel else "BPF"
+    missed = ", ".join(f"{n} {what}" for what, n in picture(lab)["missed"].items() if n)
     print(f"{reached:.0f} packets a second, flows inserted by the {who}: {there} entries, "
           f"{shown:.0f} shown; not in sync {watch.times} times, {watch.longest:.2f} s at most; "
-          f"fwctld {100 * used:.0f} % of a CPU")
+          f"missed: {missed or 'nothing'}; fwctld {100 * used:.0f} % of a CPU, "
+          f"{1e6 * used * seconds / there:.1f} us a flow")
     if listener:
         listener.terminate()
         listener.wait(10)
