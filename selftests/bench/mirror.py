@@ -91,6 +91,7 @@ def show_stock(lab, count):
     wait_for(lambda: (p := picture(lab))["in_sync"] and p["flows"] >= count, 120, "all flows")
     kernel = timed(lab.firewall, "conntrack", "-L")
     before = picture(lab)["resyncs"]
+    time.sleep(2 * picture(lab)["last_duration"] + 0.5)  # sooner it begins no other one
     lab.fwctl("show", "flows", "count")  # who asks makes it dump them anew
     wait_for(lambda: picture(lab)["resyncs"] > before, 60, "a dump")
     seconds = picture(lab)["last_duration"]
