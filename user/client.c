@@ -32,6 +32,10 @@ void fw_complain(const char *format, ...)
 
 enum fw_exit fw_print_json(const json_t *json)
 {
+	if (!json) {
+		fw_complain("fwctld has sent no sensible reply");
+		return FW_EXIT_REQUEST;
+	}
 	if (json_dumpf(json, stdout, JSON_INDENT(2)) < 0 ||
 	    putchar('\n') == EOF) {
 		fw_complain("cannot print the result: %s", strerror(errno));

@@ -75,5 +75,5 @@ bool fw_print_refusal(const struct fw_cli *cli, const char *name,
 		      const json_t *reply, const struct fw_alias *aliases,
 		      size_t n_aliases);
 
-/** @brief Print JSON on standard output, indented; FW_EXIT_OK. */
+/** @brief Print JSON on standard output, indented; NULL: the daemon left it out. */
 enum fw_exit fw_print_json(const json_t *json);

@@ -18,6 +18,7 @@
 #define MAX_TAGS    2
 #define MAX_DEPTH   2 /* an ICMP error, and the packet it is about */
 #define SOURCE_PORT 40000
+#define DEFAULT_ID  1
 #define DEFAULT_TTL 64
 #define WORD_SIZE   64
 
@@ -467,7 +468,7 @@ static int take_headers(struct reader *r, struct packet *p, int depth)
 	int n;
 
 	p->ttl = DEFAULT_TTL;
-	p->id = 1;
+	p->id = DEFAULT_ID;
 	p->flags = 0x02; /* SYN */
 	n = take_protocol(r, p);
 	if (n == 0)
@@ -673,34 +674,54 @@ static void print_flags(const struct packet *p, char *text, size_t size)
 
 static void print_fragment(const struct packet *p, char *text, size_t size)
 {
-	if (!p->is_fragment)
-		return;
 	if (p->offset)
 		append(text, size, " fragment %u%s", p->offset,
 		       p->more ? " more" : "");
 	else
 		append(text, size, p->more ? " fragment first" : " fragment 0");
-	append(text, size, " id %u", p->id);
+}
+
+/* What tells one echo from the other, and datagrams of which there are fragments. */
+static void print_id(const struct packet *p, char *text, size_t size)
+{
+	if (p->is_fragment || p->id != DEFAULT_ID)
+		append(text, size, " id %u", p->id);
+}
+
+/* The port, too, if it is 0: nobody has that, so it has been asked for. */
+static void print_endpoint(const struct packet *p, const struct fw_addr *addr,
+			   uint16_t port, char *text, size_t size)
+{
+	bool later = p->is_fragment && p->offset;
+	char address[FW_ADDR_TEXT];
+
+	(void)fw_address_print(address, addr, p->family);
+	if (!has_ports(p) || later)
+		append(text, size, "%s", address);
+	else
+		append(text, size,
+		       p->family == FW_AF_IPV4 ? "%s:%u" : "[%s]:%u", address,
+		       port);
 }
 
 static void print_headers(const struct packet *p, char *text, size_t size)
 {
-	char from[FW_ENDPOINT_TEXT], to[FW_ENDPOINT_TEXT], protocol[8];
 	bool later = p->is_fragment && p->offset;
-	bool ports = has_ports(p) && !later;
+	char protocol[8];
 
 	append(text, size, "%s ", fw_protocol_print(protocol, p->proto));
 	if (is_icmp(p) && !later)
 		append(text, size, "%u ", p->type);
-	append(text, size, "%s to %s",
-	       fw_endpoint_print(from, &p->src, ports ? p->sport : 0,
-				 p->family),
-	       fw_endpoint_print(to, &p->dst, ports ? p->dport : 0, p->family));
+	print_endpoint(p, &p->src, p->sport, text, size);
+	append(text, size, " to ");
+	print_endpoint(p, &p->dst, p->dport, text, size);
 	if (is_icmp(p) && !later)
 		append(text, size, " code %u", p->code);
 	if (p->proto == IPPROTO_TCP && !later)
 		print_flags(p, text, size);
-	print_fragment(p, text, size);
+	if (p->is_fragment)
+		print_fragment(p, text, size);
+	print_id(p, text, size);
 	append(text, size, " ttl %u", p->ttl);
 }
 

@@ -105,6 +105,9 @@ static void test_summaries_are_packets(void **state)
 	static const char *const texts[] = {
 		"in e tcp 192.0.2.1 to 192.0.2.2:1 flags none",
 		"in e icmp 192.0.2.1 to 192.0.2.2",
+		"in e icmp echo-request 192.0.2.1 to 192.0.2.2 id 7",
+		"in e udp 192.0.2.1:0 to 192.0.2.2:53",
+		"in e tcp [2001:db8::1]:0 to [2001:db8::2]:22",
 		"in e icmpv6 echo-reply 2001:db8::1 to 2001:db8::2",
 		"in e 253 192.0.2.1 to 192.0.2.2 ttl 1 length 60",
 		"in e udp 192.0.2.1 to 192.0.2.2:53 fragment first",
