@@ -4,25 +4,13 @@
  * Any bytes as a rule file, and any bytes as an image.
  *
  * What compiles must print as text that compiles and prints the same, and its
- * image must give its texts back. Built with -DFW_LIBFUZZER for libFuzzer;
- * otherwise main() replays the files and folders that it is given.
+ * image must give its texts back.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include "rules/rules.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* What must hold; a debugger or the sanitizer shows who asked. */
-static void must(bool is_true)
-{
-	if (!is_true)
-		abort();
-}
+#include "fuzz.h"
 
 /* What a file that the rules name holds; its name says so. */
 static const char *text_of(const char *name)
@@ -184,70 +172,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fw_program_free(program);
 	return 0;
 }
-
-#ifndef FW_LIBFUZZER
-
-static int replay_file(const char *name)
-{
-	static uint8_t data[4 << 20];
-	size_t n;
-	FILE *file;
-
-	file = fopen(name, "re");
-	if (!file) {
-		fprintf(stderr, "cannot open '%s': %s\n", name,
-			strerror(errno));
-		return -errno;
-	}
-	n = fread(data, 1, sizeof(data), file);
-	(void)fclose(file);
-	(void)LLVMFuzzerTestOneInput(data, n);
-	return 0;
-}
-
-static int replay(const char *name, unsigned int *n)
-{
-	char path[4096];
-	struct dirent *entry;
-	struct stat st;
-	DIR *dir;
-	int r = 0;
-
-	if (stat(name, &st) < 0)
-		return -errno;
-	if (!S_ISDIR(st.st_mode)) {
-		(*n)++;
-		return replay_file(name);
-	}
-	dir = opendir(name);
-	if (!dir)
-		return -errno;
-	while (r == 0 && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", name,
-			       entry->d_name);
-		r = replay(path, n);
-	}
-	(void)closedir(dir);
-	return r;
-}
-
-int main(int argc, char **argv)
-{
-	unsigned int n = 0;
-	int i, r;
-
-	for (i = 1; i < argc; i++) {
-		r = replay(argv[i], &n);
-		if (r < 0) {
-			fprintf(stderr, "cannot replay '%s': %s\n", argv[i],
-				strerror(-r));
-			return 1;
-		}
-	}
-	printf("1..1\nok 1 - %u inputs\n", n);
-	return n ? 0 : 1;
-}
-
-#endif
