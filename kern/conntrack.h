@@ -483,6 +483,38 @@ static __always_inline bool ct_is_over(struct nf_conn *ct,
 	       tcp_next(state, reply, TCP_SYN) == FW_TCP_NONE;
 }
 
+static __always_inline bool ct_has(void *ctx, const struct fw_tuple *t)
+{
+	struct bpf_ct_opts___local opts = { .netns_id = -1,
+					    .l4proto = t->proto };
+	struct bpf_sock_tuple sock = {};
+	struct nf_conn *ct;
+
+	ct = bpf_skb_ct_lookup(ctx, &sock, tuple_to_sock(&sock, t), &opts,
+			       sizeof(opts));
+	if (!ct)
+		return false;
+	bpf_ct_release(ct);
+	return true;
+}
+
+/*
+ * What ct_insert() would say, as far as it can be seen: if by somebody's NAT the
+ * answers' tuple is that of another entry, the hash does not take ours.
+ */
+static __noinline enum fw_reason ct_insert_dry(void *ctx,
+					       const struct fw_tuple *t)
+{
+	struct fw_tuple turned;
+
+	if (!t)
+		return FW_REASON_DROP_INTERNAL;
+	tuple_reverse(&turned, t);
+	return !ct_has(ctx, t) && ct_has(ctx, &turned)
+		       ? FW_REASON_DROP_TABLE_INSERT
+		       : FW_REASON_NONE;
+}
+
 /*
  * Insert an entry for a flow that the rules accept, in its opener's direction.
  * Returns NONE, or why there is none.
@@ -508,7 +540,7 @@ static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
 	bool is_over;
 
 	if (is_dry)
-		return FW_REASON_NONE;
+		return ct_insert_dry(ctx, t);
 	for (int try = 0; try < 3; try++) {
 		init = bpf_skb_ct_alloc(ctx, &sock, size, &opts, sizeof(opts));
 		if (!init)

@@ -9,7 +9,10 @@ import socket
 import struct
 
 SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+MAP_LOOKUP, MAP_UPDATE, MAP_DELETE = 1, 2, 3
 PROG_LOAD, OBJ_PIN, OBJ_GET, PROG_GET_FD_BY_ID, LINK_CREATE = 5, 6, 7, 13, 28
+MAP_GET_FD_BY_ID, OBJ_GET_INFO = 14, 15
+MAP_INFO_VALUE_SIZE = 12  # in struct bpf_map_info
 SCHED_CLS, XDP = 3, 6
 TCX_INGRESS = 46
 XDP_DRIVER = 4  # XDP_FLAGS_DRV_MODE
@@ -50,10 +53,47 @@ def pin(fd, path):
     _bpf(OBJ_PIN, struct.pack("<QI", ctypes.addressof(name), fd))
 
 
+def pinned(path):
+    """The descriptor of what is pinned there."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    return _bpf(OBJ_GET, struct.pack("<QII", ctypes.addressof(name), 0, 0))
+
+
+class Slot:
+    """The first element of an array map; of an array of maps, what it refers to."""
+
+    def __init__(self, fd):
+        self.fd, self._key = fd, ctypes.create_string_buffer(4)
+        info = ctypes.create_string_buffer(256)
+        _bpf(OBJ_GET_INFO, struct.pack("<IIQ", fd, len(info), ctypes.addressof(info)))
+        self._size, = struct.unpack_from("<I", info.raw, MAP_INFO_VALUE_SIZE)
+
+    def _do(self, command, value=None):
+        _bpf(command, struct.pack("<IIQQQ", self.fd, 0, ctypes.addressof(self._key),
+                                  ctypes.addressof(value) if value else 0, 0))
+
+    def read(self):
+        """The value; of an array of maps four bytes, the id of the map."""
+        value = ctypes.create_string_buffer(self._size)
+        self._do(MAP_LOOKUP, value)
+        return value.raw
+
+    def write(self, data):
+        """Another value; of an array of maps four bytes, the descriptor of a map."""
+        self._do(MAP_UPDATE, ctypes.create_string_buffer(data, self._size))
+
+    def clear(self):
+        """An array of maps refers to none there."""
+        self._do(MAP_DELETE)
+
+    def inner(self):
+        """The element of the map that this one refers to."""
+        return Slot(_bpf(MAP_GET_FD_BY_ID, self.read()))
+
+
 def read_mapped(path, size):
     """The first bytes of a pinned array that can be mapped."""
-    name = ctypes.create_string_buffer(str(path).encode())
-    fd = _bpf(OBJ_GET, struct.pack("<QII", ctypes.addressof(name), 0, 0))
+    fd = pinned(path)
     try:
         with mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ) as mapped:
             return mapped[:size]

@@ -5,10 +5,13 @@ The hosts on both sides hear nothing, so that what is counted is what is sent.
 """
 
 import collections
+import contextlib
 import itertools
 import json
 import os
+import pathlib
 import random
+import signal
 import struct
 import time
 
@@ -41,6 +44,9 @@ OTHER_SIDE = {"fw-wan": "fw-lan", "fw-lan": "fw-wan"}
 IS_SLOW = SLOWNESS > 1
 PACKETS = 80 if IS_SLOW else 400  # in each mode
 ports = itertools.count(41000)
+IMAGE_GEN = 8  # where struct fw_image_head has the generation
+LIMIT = pathlib.Path("/proc/sys/net/netfilter/nf_conntrack_max")
+CROWD = 64
 
 
 class Explained:
@@ -274,6 +280,137 @@ def test_antispoof(quiet, family):
 
 
 @both
+def test_reject_limit(quiet, family):
+    """Explain does not look at how many have been sent: it says reject, and the rest is silent."""
+    quiet.load(DENY + "reject forward proto tcp to port 25 label no-mail\n")
+    data = frame(ip(family) / TCP(sport=next(ports), dport=25, flags="S"))
+    before = quiet.counters()
+    assert explain_frame(quiet, data).drops == "reject"
+    quiet.client.send_raw("eth0", [data] * 3000)
+    gained = quiet.gain(before, lambda c: c.get("reject") + c.get("reject-limit") >= 3000)
+    assert gained.get("reject-limit") and set(gained.drops()) == {"reject", "reject-limit"}
+    assert explain_frame(quiet, data).drops == "reject"
+
+
+# ---- what is wrong with the tables -------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def image(lab):
+    """Where the running rules are; they are put back behind the block."""
+    outer = bpf.Slot(bpf.pinned(next(lab.pin_dir.rglob("rulesets"))))
+    inner = outer.inner()
+    saved = inner.read()
+    try:
+        yield outer, inner
+    finally:
+        inner.write(saved)
+        outer.write(struct.pack("<I", inner.fd))
+        os.close(inner.fd)
+        os.close(outer.fd)
+
+
+def agree_without_tables(lab, data):
+    """The same where the programs do not know their interfaces, and count for none."""
+    said = explain_frame(lab, data)
+    assert [step["hook"] for step in said.json["steps"]] == [lab.hook], said
+    before = lab.counters()
+    lab.client.send_raw("eth0", [data])
+    gained = lab.gain(before, lambda c: c.get(said.drops))
+    assert gained.drops() == {said.drops: gained.get(said.drops, lab.hook, "other")}, gained
+    return said
+
+
+@all_modes
+@both
+def test_no_rules(quiet, family):
+    """No rules at all: all is dropped."""
+    quiet.load(ACCEPT)
+    with image(quiet) as (outer, _):
+        outer.clear()
+        data = frame(ip(family) / UDP(sport=1, dport=53))
+        assert agree_without_tables(quiet, data).drops == "no-rules"
+
+
+@all_modes
+@both
+def test_internal(quiet, family):
+    """Rules of a generation that the tables of interfaces know nothing of."""
+    quiet.load(ACCEPT)
+    with image(quiet) as (_, inner):
+        value = bytearray(inner.read())
+        gen, = struct.unpack_from("<I", value, IMAGE_GEN)
+        struct.pack_into("<I", value, IMAGE_GEN, gen + 2)
+        inner.write(bytes(value))
+        data = frame(ip(family) / UDP(sport=1, dport=53))
+        assert agree_without_tables(quiet, data).drops == "internal"
+
+
+@pytest.fixture
+def made(quiet):
+    """Makes an entry of conntrack; deleted behind the test."""
+    yield lambda *words: quiet.firewall.run("conntrack", "-I", "-t", "60", "-p", "udp", *words)
+    quiet.firewall.run("conntrack", "-F")
+
+
+@both
+def test_table_insert(quiet, made, family):
+    """By somebody's NAT another flow has the answers that ours would have."""
+    quiet.load(ACCEPT)
+    port, other = next(ports), {4: "203.0.113.77", 6: "2001:db8:9::77"}[family]
+    made("-s", CLIENT[family], "-d", other, "--sport", port, "--dport", "53",
+         "--dst-nat", SERVER[family])
+    packet = ip(family) / UDP(sport=port, dport=53)
+    assert agree(quiet, frame(packet)).drops == "table-insert"
+    packet = ip(family) / UDP(sport=port, dport=54)
+    assert agree(quiet, frame(packet)).drops is None
+
+
+@contextlib.contextmanager
+def stopped_daemon(lab):
+    """Within the block fwctld does nothing, and what it has said of room holds no more."""
+    pid = lab.daemon_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(3.2)  # HOLDS_MS of user/fill.c
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def crowded(quiet, made):
+    """A table that is full of entries of which none is evicted; it is so of all namespaces."""
+    usual = LIMIT.read_text(encoding="ascii")
+    for i in range(CROWD):
+        made("-s", "203.0.113.1", "-d", "203.0.113.2", "--sport", 1 + i, "--dport", "9",
+             "-u", "SEEN_REPLY,ASSURED")
+    yield lambda: LIMIT.write_text(str(len(quiet.conntrack())), encoding="ascii")
+    LIMIT.write_text(usual, encoding="ascii")
+
+
+@pytest.mark.needs("vm")
+def test_table_pressure_and_full(quiet, crowded):
+    """Whether the kernel refuses another entry nobody knows: explain says that it may."""
+    quiet.load(ACCEPT)
+    data = frame(ip(4) / UDP(sport=next(ports), dport=53))
+    assert not explain_frame(quiet, data).json["notes"]
+    crowded()
+    before, said = quiet.counters(), explain_frame(quiet, data)
+    if said.drops is None:  # fwctld has not seen yet that it is tight
+        assert "the kernel may refuse one more" in said.json["notes"][0], said
+        quiet.client.send_raw("eth0", [data])
+        gained = quiet.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) <= {"table-full", "table-pressure"}, gained
+    wait_for(lambda: explain_frame(quiet, data).drops == "table-pressure", 5, "pressure")
+    assert agree(quiet, data).drops == "table-pressure"
+    with stopped_daemon(quiet):
+        before = quiet.counters()
+        quiet.client.send_raw("eth0", [data])
+        quiet.gain(before, lambda c: c.get("table-full"))
+
+
+@both
 def test_fragments(quiet, family):
     """The first lets others in, one that overlaps it is dropped."""
     quiet.load(ACCEPT)
@@ -333,6 +470,28 @@ def test_vlan_device(quiet, vlan_device):
     assert said.json["route"]["interface"] == "v10"
     said = agree(quiet, frame(to_us, (11,)))
     assert said.drops == "default" or "no device" in said.json["notes"][0], said
+
+
+# Which test explains and sends a packet that is dropped for it.
+PRODUCED = {
+    "rule": test_random_packets, "default": test_random_packets, "reject": test_random_packets,
+    "tcp-no-syn": test_random_packets, "icmp-unrelated": test_random_packets,
+    "reject-limit": test_reject_limit, "reload": test_reload_cuts,
+    "vlan-depth": test_options_that_drop, "fragment-option": test_options_that_drop,
+    "non-ip-drop": test_options_that_drop, "ip-options-drop": test_options_that_drop,
+    "antispoof": test_antispoof, "fragment-orphan": test_fragments,
+    "fragment-bad": test_fragments, "no-rules": test_no_rules, "internal": test_internal,
+    "table-insert": test_table_insert,
+    # In virtual machines: the size of the table is that of all namespaces. What is full takes
+    # an entry if the kernel finds another to evict, so that explain says "may".
+    "table-full": test_table_pressure_and_full, "table-pressure": test_table_pressure_and_full,
+}
+
+
+def test_every_reason_is_produced():
+    """No reason to drop a packet is left without a test."""
+    produced = set(PRODUCED) | {bad.reason for bad in BAD}
+    assert produced == {name for name, is_drop in REASONS.items() if is_drop}
 
 
 # ---- and does nothing ------------------------------------------------------------------------
