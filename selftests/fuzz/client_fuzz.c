@@ -76,6 +76,20 @@ static enum fw_exit capture(struct fw_cli *cli)
 	return fw_cmd_capture(cli);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(FW_LIBFUZZER)
+#include <sanitizer/common_interface_defs.h>
+
+static void report_to(int fd)
+{
+	__sanitizer_set_report_fd((void *)(intptr_t)fd);
+}
+#else
+static void report_to(int fd)
+{
+	(void)fd;
+}
+#endif
+
 static char rules_path[32];
 
 static enum fw_exit load(struct fw_cli *cli)
@@ -94,8 +108,13 @@ static unsigned int prepare(void)
 	must(write(fd, rules, sizeof(rules) - 1) == sizeof(rules) - 1);
 	(void)snprintf(rules_path, sizeof(rules_path), "/proc/self/fd/%d", fd);
 	must(freopen("/dev/null", "w", stdout));
-	/* libFuzzer has a copy of its own. */
-	must(getenv("FUZZ_ALOUD") || freopen("/dev/null", "w", stderr));
+	if (getenv("FUZZ_ALOUD"))
+		return (unsigned int)fd + 1;
+	/* Complaints are of no interest, findings are. */
+	fd = dup(STDERR_FILENO);
+	must(fd >= 0);
+	report_to(fd);
+	must(freopen("/dev/null", "w", stderr));
 	return (unsigned int)fd + 1;
 }
 
