@@ -52,6 +52,22 @@ static uint8_t shown_tcp(const struct fw_entry *entry)
 	return own ? own : tcp_from_kernel(entry);
 }
 
+/* The state of TCP that the kernel has is shown only if no other one is known. */
+struct fw_entry_look fw_entry_look(const struct fw_entry *entry)
+{
+	struct fw_entry_look look = { 0 };
+
+	if (!entry)
+		return look;
+	look.status = entry->status & (IPS_SEEN_REPLY | IPS_ASSURED);
+	if (entry->orig.proto != IPPROTO_TCP)
+		return look;
+	look.tcp = shown_tcp(entry);
+	if (look.tcp == FW_TCP_NONE)
+		look.kernel_tcp = entry->kernel_tcp;
+	return look;
+}
+
 unsigned int fw_entry_cell(const struct fw_entry *entry)
 {
 	if (!entry || entry->flags & FW_ENTRY_DEAD)

@@ -36,10 +36,12 @@ struct fw_flowtab {
 	uint64_t swept_ns;	 /* begin of the last one that was swept */
 	struct fw_census census; /* of those that are alive */
 	uint32_t gen;
-	uint8_t sweeps;	  /* FW_SOURCE_* that the sweep is about */
-	bool is_open;	  /* between begin and sweep */
-	bool is_sweeping; /* see fw_flowtab_sweep_some() */
-	bool has_new;	  /* see fw_flowtab_has_new() */
+	uint8_t sweeps;		     /* FW_SOURCE_* that the sweep is about */
+	bool is_open;		     /* between begin and sweep */
+	bool is_sweeping;	     /* see fw_flowtab_sweep_some() */
+	bool has_new;		     /* see fw_flowtab_has_new() */
+	bool has_changed;	     /* see fw_flowtab_has_changed() */
+	struct fw_entry_look before; /* of what was merged last */
 	void (*gone)(void *data, const struct fw_entry *entry); /* or NULL */
 	void *gone_data;
 };
@@ -49,6 +51,23 @@ static void recount(struct fw_flowtab *tab, unsigned int before,
 		    const struct fw_entry *entry)
 {
 	fw_census_move(&tab->census, before, fw_entry_cell(entry));
+}
+
+static void begin_merge(struct fw_flowtab *tab, const struct fw_entry *entry)
+{
+	tab->has_new = false;
+	tab->has_changed = false;
+	tab->before = fw_entry_look(entry);
+}
+
+static void end_merge(struct fw_flowtab *tab, const struct fw_entry *entry)
+{
+	struct fw_entry_look now = fw_entry_look(entry);
+
+	tab->has_changed =
+		!tab->has_new && (now.tcp != tab->before.tcp ||
+				  now.kernel_tcp != tab->before.kernel_tcp ||
+				  now.status != tab->before.status);
 }
 
 /* ---- the table -------------------------------------------------------------- */
@@ -127,6 +146,19 @@ static void say_gone(const struct fw_flowtab *tab, const struct fw_entry *entry)
 bool fw_flowtab_has_new(const struct fw_flowtab *tab)
 {
 	return tab->has_new;
+}
+
+bool fw_flowtab_has_changed(const struct fw_flowtab *tab)
+{
+	return tab->has_changed;
+}
+
+void fw_flowtab_before(const struct fw_flowtab *tab, struct fw_flow *flow)
+{
+	flow->tcp_state = tab->before.tcp;
+	flow->kernel_tcp = tab->before.kernel_tcp;
+	flow->replied = tab->before.status & IPS_SEEN_REPLY;
+	flow->assured = tab->before.status & IPS_ASSURED;
 }
 
 size_t fw_flowtab_count(const struct fw_flowtab *tab)
@@ -570,7 +602,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	int r;
 
 	*ret = NULL;
-	tab->has_new = false;
+	begin_merge(tab, entry);
 	if (msg == FW_CT_DESTROYED) {
 		destroy(tab, link, ct);
 		return 0;
@@ -586,6 +618,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	revive(tab, entry);
 	r = merge_ct(tab, entry, msg, ct, now_ns);
 	recount(tab, before, entry);
+	end_merge(tab, entry);
 	see(tab, entry, FW_SOURCE_CT);
 	if (msg != FW_CT_DUMPED)
 		entry->flags |= FW_ENTRY_EVENT;
@@ -720,7 +753,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	uint8_t source = source_of(&event->tuple);
 
 	*ret = NULL;
-	tab->has_new = false;
+	begin_merge(tab, entry);
 	if (event->type == FW_EVENT_FLOW_END) {
 		end_flow(tab, link);
 		return 0;
@@ -743,6 +776,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	revive(tab, entry);
 	merge_record(tab, entry, event, is_fresh);
 	recount(tab, before, entry);
+	end_merge(tab, entry);
 	entry->sources |= source;
 	/* Older ones lie within the dump: if it does not show them, they died. */
 	if (!tab->is_open || event->time_ns >= tab->begin_ns) {
@@ -760,7 +794,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 	struct fw_entry *entry = *settled(tab, tuple, 0);
 	unsigned int before = fw_entry_cell(entry);
 
-	tab->has_new = false;
+	begin_merge(tab, entry);
 	if (!entry)
 		entry = add(tab, tuple, 0);
 	if (!entry)
@@ -783,6 +817,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 	entry->dir = xflow->dir;
 	entry->sources |= FW_SOURCE_XFLOW;
 	recount(tab, before, entry);
+	end_merge(tab, entry);
 	see(tab, entry, FW_SOURCE_XFLOW);
 	return 0;
 }

@@ -78,6 +78,16 @@ void fw_flowtab_set_gone(struct fw_flowtab *tab,
 /** @brief Did what was merged last bring a flow that had not been there? */
 bool fw_flowtab_has_new(const struct fw_flowtab *tab);
 
+/** @brief Did it change what people are shown of a flow that had been there? */
+bool fw_flowtab_has_changed(const struct fw_flowtab *tab);
+
+/**
+ * @brief What fw_entry_flow() has shown of it before that.
+ *
+ * @param flow  as it is; gets the state and marks of before
+ */
+void fw_flowtab_before(const struct fw_flowtab *tab, struct fw_flow *flow);
+
 /** @brief Flows in the table, those that expired since the last sweep too. */
 size_t fw_flowtab_count(const struct fw_flowtab *tab);
 
@@ -181,6 +191,16 @@ bool fw_entry_flow(const struct fw_entry *entry, uint64_t now_ns,
  *         the flow itself, has the state, or the flow is not established yet
  */
 uint8_t fw_entry_kernel_tcp_due(const struct fw_entry *entry);
+
+/* What of a flow is shown to change. */
+struct fw_entry_look {
+	uint32_t status;    /* IPS_SEEN_REPLY, IPS_ASSURED */
+	uint8_t tcp;	    /* enum fw_tcp_state */
+	uint8_t kernel_tcp; /* TCP_CONNTRACK_*, if no other state is known */
+};
+
+/** @brief How it looks now; zeroed if NULL. */
+struct fw_entry_look fw_entry_look(const struct fw_entry *entry);
 
 /** @brief Where the census counts it; FW_CENSUS_NOBODY if it is dead or NULL. */
 unsigned int fw_entry_cell(const struct fw_entry *entry);

@@ -107,16 +107,22 @@ void fw_mirror_flush(struct fw_mirror *mirror)
 			  strerror(-r));
 }
 
-/* A flow has come into the table with what was merged last. */
-static void tell_new(struct fw_mirror *mirror, const struct fw_entry *entry)
+/* A flow has come into the table with what was merged last, or is in another state. */
+static void tell_news(struct fw_mirror *mirror, const struct fw_entry *entry)
 {
-	struct fw_flow flow;
+	bool is_new = fw_flowtab_has_new(mirror->tab);
+	struct fw_flow flow, before;
 
-	if (!mirror->flow || !fw_flowtab_has_new(mirror->tab))
+	if (!mirror->flow || (!is_new && !fw_flowtab_has_changed(mirror->tab)))
 		return;
 	/* No matter when it expires. */
-	if (fw_entry_flow(entry, 0, &flow))
-		mirror->flow(mirror->flow_data, &flow, true);
+	if (!fw_entry_flow(entry, 0, &flow))
+		return;
+	before = flow;
+	fw_flowtab_before(mirror->tab, &before);
+	mirror->flow(mirror->flow_data,
+		     is_new ? FW_FLOW_OPENED : FW_FLOW_CHANGED, &flow,
+		     is_new ? NULL : &before);
 }
 
 static void on_gone(void *data, const struct fw_entry *entry)
@@ -125,7 +131,7 @@ static void on_gone(void *data, const struct fw_entry *entry)
 	struct fw_flow flow;
 
 	if (mirror->flow && fw_entry_flow(entry, 0, &flow))
-		mirror->flow(mirror->flow_data, &flow, false);
+		mirror->flow(mirror->flow_data, FW_FLOW_CLOSED, &flow, NULL);
 }
 
 static void merge_ct(struct fw_mirror *mirror, enum fw_ct_msg msg,
@@ -142,7 +148,7 @@ static void merge_ct(struct fw_mirror *mirror, enum fw_ct_msg msg,
 	if (!entry)
 		return;
 	ask_info(mirror, entry);
-	tell_new(mirror, entry);
+	tell_news(mirror, entry);
 	/* An event is the kernel's own news; it needs no advice from us. */
 	if (msg == FW_CT_DUMPED) {
 		write_state(mirror, entry);
@@ -185,7 +191,7 @@ static void merge_record(struct fw_mirror *mirror, const struct fw_event *event)
 	else if (entry && !entry->opened_ns)
 		ask_info(mirror, entry);
 	if (entry)
-		tell_new(mirror, entry);
+		tell_news(mirror, entry);
 	if (entry && event->type == FW_EVENT_FLOW_STATE) {
 		write_state(mirror, entry);
 		fw_lives_restore(&mirror->lives, entry);
@@ -307,7 +313,7 @@ static int merge_xflow(void *data, const struct fw_tuple *tuple,
 	r = fw_flowtab_xflow(mirror->tab, tuple, xflow);
 	if (r < 0)
 		return r;
-	tell_new(mirror, fw_flowtab_find(mirror->tab, tuple, 0));
+	tell_news(mirror, fw_flowtab_find(mirror->tab, tuple, 0));
 	return 0;
 }
 

@@ -80,12 +80,18 @@ int fw_mirror_new(struct fw_loop *loop, struct fw_datapath *dp,
 		  char **reterr);
 void fw_mirror_free(struct fw_mirror *mirror);
 
-/* A flow came into the picture, or left it; borrowed. */
-typedef void (*fw_mirror_flow_fn)(void *data, const struct fw_flow *flow,
-				  bool is_open);
+enum fw_flow_news { FW_FLOW_OPENED, FW_FLOW_CHANGED, FW_FLOW_CLOSED };
+
+/*
+ * A flow came into the picture, is in another state than before, or left it; both are
+ * borrowed. `before` is NULL unless it changed.
+ */
+typedef void (*fw_mirror_flow_fn)(void *data, enum fw_flow_news news,
+				  const struct fw_flow *flow,
+				  const struct fw_flow *before);
 
 /**
- * @brief Tell somebody about each flow that comes and goes, by packets or because
+ * @brief Tell somebody about each flow that comes, changes and goes, by packets or because
  *        a dump has shown it; the table is dumped once a second then, if that
  *        costs little.
  *

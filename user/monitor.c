@@ -126,16 +126,25 @@ static void print_packet(FILE *out, const json_t *event)
 static void print_flow(FILE *out, const json_t *event)
 {
 	const char *what = fw_json_get_text(event, "event", "?");
+	const char *before = fw_json_get_text(event, "previous_state", NULL);
+	const char *state = fw_json_get_text(event, "state", "?");
 
 	(void)fprintf(
 		out, "%s on %s: %s ",
-		strcmp(what, "flow-opened") == 0 ? "opened" : "closed",
+		strcmp(what, "flow-opened") == 0    ? "opened"
+		: strcmp(what, "flow-changed") == 0 ? "changed"
+						    : "closed",
 		fw_json_get_text(event, "interface", "an unknown interface"),
 		fw_json_get_text(event, "protocol", "?"));
 	print_tuple(out, json_object_get(event, "original"));
 	(void)fprintf(out, " / ");
 	print_tuple(out, json_object_get(event, "reply"));
-	(void)fprintf(out, ", %s", fw_json_get_text(event, "state", "?"));
+	if (before && strcmp(before, state) != 0)
+		(void)fprintf(out, ", %s -> %s", before, state);
+	else
+		(void)fprintf(out, ", %s", state);
+	if (before && json_is_true(json_object_get(event, "assured")))
+		(void)fprintf(out, " assured");
 	print_rule(out, event);
 	(void)putc('\n', out);
 }

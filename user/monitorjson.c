@@ -14,6 +14,7 @@
 #include "rules/rules.h"
 #include "user/daemon.h"
 #include "user/flowjson.h"
+#include "user/flowquery.h"
 #include "user/print.h"
 #include "user/util.h"
 
@@ -219,9 +220,15 @@ json_t *fw_event_json(struct fw_places *places, const struct fw_event *event)
 
 /* ---- flows ---------------------------------------------------------------------- */
 
-json_t *fw_flow_event_json(struct fw_places *places, const struct fw_flow *flow,
-			   bool is_open)
+json_t *fw_flow_event_json(struct fw_places *places, enum fw_flow_news news,
+			   const struct fw_flow *flow,
+			   const struct fw_flow *before)
 {
+	static const char *const names[] = {
+		[FW_FLOW_OPENED] = "flow-opened",
+		[FW_FLOW_CHANGED] = "flow-changed",
+		[FW_FLOW_CLOSED] = "flow-closed",
+	};
 	const struct fw_daemon *daemon = places->daemon;
 	json_t *json = fw_flow_json(daemon, flow);
 	struct fw_flow counted = *flow;
@@ -229,14 +236,16 @@ json_t *fw_flow_event_json(struct fw_places *places, const struct fw_flow *flow,
 
 	if (!json)
 		return NULL;
-	if (is_open && flow->opened_ns)
+	if (news == FW_FLOW_OPENED && flow->opened_ns)
 		at_ns = flow->opened_ns;
 	(void)fw_json_set(json, "time", time_json(at_ns));
-	(void)fw_json_set(json, "event",
-			  json_string(is_open ? "flow-opened" : "flow-closed"));
+	(void)fw_json_set(json, "event", json_string(names[news]));
+	if (before)
+		(void)fw_json_set(json, "previous_state",
+				  json_string(fw_flow_state(before)));
 	add_place(json,
 		  row_of(places, flow->slot, fw_flow_label(daemon, flow)));
-	if (!is_open && fw_flows_are_counted(daemon)) {
+	if (news == FW_FLOW_CLOSED && fw_flows_are_counted(daemon)) {
 		fw_mirror_count(daemon->mirror, &counted);
 		fw_flow_json_counts(json, &counted);
 	}

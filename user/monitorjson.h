@@ -34,8 +34,9 @@ enum fw_verdict fw_event_verdict(const struct fw_event *event);
 json_t *fw_event_json(struct fw_places *places, const struct fw_event *event);
 
 /** @brief A flow that came or went; NULL without memory. */
-json_t *fw_flow_event_json(struct fw_places *places, const struct fw_flow *flow,
-			   bool is_open);
+json_t *fw_flow_event_json(struct fw_places *places, enum fw_flow_news news,
+			   const struct fw_flow *flow,
+			   const struct fw_flow *before);
 
 /**
  * @brief So many more packets have no record of their own.

@@ -53,7 +53,8 @@ static bool is_wanted(const struct fw_monitors *monitors, unsigned int kinds)
 	return false;
 }
 
-static void on_flow(void *data, const struct fw_flow *flow, bool is_open);
+static void on_flow(void *data, enum fw_flow_news news,
+		    const struct fw_flow *flow, const struct fw_flow *before);
 
 /* Who reports does so only while somebody listens. */
 static void follow_wishes(struct fw_monitors *monitors)
@@ -157,7 +158,8 @@ void fw_monitors_event(struct fw_monitors *monitors,
 	}
 }
 
-static void on_flow(void *data, const struct fw_flow *flow, bool is_open)
+static void on_flow(void *data, enum fw_flow_news news,
+		    const struct fw_flow *flow, const struct fw_flow *before)
 {
 	struct fw_monitors *monitors = data;
 	_cleanup_json_ json_t *json = NULL;
@@ -173,8 +175,8 @@ static void on_flow(void *data, const struct fw_flow *flow, bool is_open)
 		    !has_room(m))
 			continue;
 		if (!json)
-			json = fw_flow_event_json(monitors->places, flow,
-						  is_open);
+			json = fw_flow_event_json(monitors->places, news, flow,
+						  before);
 		send_json(m, json, 1);
 	}
 }

@@ -1172,6 +1172,46 @@ static void test_comings_and_goings(void **state)
 #undef MERGE
 }
 
+/* Told once, whoever says so: what people are shown of a flow is another thing. */
+static void test_changes_of_state(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_TCP, 1), u = tuple(IPPROTO_UDP, 2);
+	struct fw_event event = record(FW_EVENT_FLOW_NEW, &t, T0);
+	struct fw_ct ct = entry_of(&u, 1);
+	struct fw_flow before = { 0 };
+
+	event.tcp_state = FW_TCP_SYN_SENT;
+	tell(tab, &event);
+	assert_false(fw_flowtab_has_changed(tab));
+	event.type = FW_EVENT_FLOW_STATE;
+	event.tcp_state = FW_TCP_ESTABLISHED;
+	tell(tab, &event);
+	assert_true(fw_flowtab_has_changed(tab));
+	fw_flowtab_before(tab, &before);
+	assert_int_equal(before.tcp_state, FW_TCP_SYN_SENT);
+	assert_false(before.replied || before.assured);
+	tell(tab, &event);
+	assert_false(fw_flowtab_has_changed(tab));
+
+	ct.status = IPS_CONFIRMED;
+	say(tab, FW_CT_NEW, &ct);
+	assert_false(fw_flowtab_has_changed(tab));
+	ct.timeout_s++; /* of no interest */
+	say(tab, FW_CT_UPDATED, &ct);
+	assert_false(fw_flowtab_has_changed(tab));
+	ct.status |= IPS_SEEN_REPLY;
+	say(tab, FW_CT_UPDATED, &ct);
+	assert_true(fw_flowtab_has_changed(tab));
+	say(tab, FW_CT_DUMPED, &ct);
+	assert_false(fw_flowtab_has_changed(tab));
+	say(tab, FW_CT_DESTROYED, &ct);
+	assert_false(fw_flowtab_has_changed(tab));
+	say(tab, FW_CT_NEW, &ct);
+	assert_true(fw_flowtab_has_new(tab));
+	assert_false(fw_flowtab_has_changed(tab));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1202,6 +1242,7 @@ int main(void)
 		T(test_tcp_state_shown),
 		T(test_orders_of_three_sources),
 		T(test_comings_and_goings),
+		T(test_changes_of_state),
 		T(test_records_are_bounded),
 		T(test_dump_of_a_changing_table),
 #undef T

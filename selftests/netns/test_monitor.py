@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """fwctl monitor: what is dropped and logged, and flows, as it happens."""
 
+import itertools
 import re
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from lab.lab import CLIENT, LAN, SERVER, WAN, plain_build
 from lab.monitor import Monitor
 from lab.netns import patience, wait_for
 from lab.packets import BAD, TCP, UDP, frame, from_server, ip, stream
-from lab.traffic import TcpEcho, http, tcp_connect, tcp_talk, udp_try
+from lab.traffic import TcpEcho, UdpEcho, http, tcp_connect, tcp_talk, udp_try
 
 both = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out accept\ndefault forward drop\n"  # lines 3 to 5
@@ -24,6 +25,7 @@ accept in on wan proto udp to port 12 log label twelve
 drop out on wan proto udp to port 13 label out
 drop forward lan -> wan proto udp to port 14 label back
 """
+UDP_ECHO = "accept forward wan -> lan proto udp to port 7 label echo-udp\n"
 
 
 def to_us(family, port, **fields):
@@ -35,6 +37,12 @@ def records(lab, kind="drop"):
     """How many records of a kind the daemon has got from the programs."""
     text = http(lab.firewall, "/metrics")[2]
     return int(re.search(rf'^fwctl_mirror_records_total{{type="{kind}"}} (\d+)$', text, re.M)[1])
+
+
+def resyncs(lab):
+    """How often the whole connection table has been read."""
+    return int(re.search(r"^fwctl_mirror_resyncs_total (\d+)$",
+                         http(lab.firewall, "/metrics")[2], re.M)[1])
 
 
 @both
@@ -161,6 +169,54 @@ def test_flows(own_lab, family):
         assert monitor.wait(rule="twelve")[0]["protocol"] == "udp"
         assert lab.fwctl("flows", "kill", "rule", "twelve", "--json").json["killed"] == 1
         assert monitor.wait(2, 10, event="flow-closed")[1]["rule"] == "twelve"
+
+
+def steps(monitor, **what):
+    """The states that a flow has gone through, as its events tell them."""
+    changed = [e for e in monitor.of(event="flow-changed") if all(e[k] == v
+                                                                 for k, v in what.items())]
+    for first, then in itertools.pairwise(changed):
+        assert first["state"] == then["previous_state"], changed
+    return [(e["previous_state"], e["state"]) for e in changed]
+
+
+@both
+def test_flows_that_change(own_lab, family):
+    """From the first packet to the last state, as BPF tells them; answered, and assured."""
+    lab = own_lab
+    lab.load(RULES + UDP_ECHO)
+    with Monitor(lab, "flows") as monitor, TcpEcho(lab.server, SERVER[family], 7), \
+            UdpEcho(lab.server, SERVER[family], 7):
+        with tcp_connect(lab.client, SERVER[family], 7) as s:
+            assert tcp_talk(s)
+            port = s.getsockname()[1]
+            assured = monitor.wait(event="flow-changed", state="ESTABLISHED", assured=True)[0]
+            assert assured["original"]["source_port"] == port and assured["rule"] == "echo"
+            assert assured["replied"], assured
+            told, dumps = len(monitor.of(event="flow-changed")), resyncs(lab)
+            wait_for(lambda: resyncs(lab) > dumps, 20, "another dump")
+            assert len(monitor.of(event="flow-changed")) == told, monitor.events
+        monitor.wait(event="flow-changed", state="TIME_WAIT")
+        told = steps(monitor, protocol="tcp")
+        assert told[0][0] == "SYN_SENT" and ("SYN_RECV", "ESTABLISHED") in told, told
+        assert told[-1][1] == "TIME_WAIT" and "FIN_WAIT" in {then for _, then in told}, told
+        assert udp_try(lab.client, SERVER[family], 7) == "ok"
+        monitor.wait(event="flow-changed", protocol="udp", previous_state="UNREPLIED",
+                     state="REPLIED")
+
+
+@both
+def test_flows_of_the_kernel_change(own_lab, family):
+    """The same where the kernel's hooks make the entries and tell by netlink."""
+    lab = own_lab
+    lab.load("option conntrack-hooks on\n" + RULES)
+    with Monitor(lab, "flows") as monitor, TcpEcho(lab.server, SERVER[family], 7):
+        with tcp_connect(lab.client, SERVER[family], 7) as s:
+            assert tcp_talk(s)
+            monitor.wait(event="flow-changed", state="ESTABLISHED")
+        monitor.wait(event="flow-changed", state="TIME_WAIT")
+        told = steps(monitor, protocol="tcp")
+        assert ("SYN_RECV", "ESTABLISHED") in told and told[-1][1] == "TIME_WAIT", told
 
 
 @both
