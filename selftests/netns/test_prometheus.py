@@ -168,10 +168,45 @@ def test_panels(lab, prometheus):
         assert prometheus.query(metric), variable
 
 
+@pytest.mark.needs("prometheus")
+@pytest.mark.modes("xdp")
+def test_as_grafana_asks(lab, prometheus):
+    """Panels ask for a span of time, and so do annotations; none of it is an error."""
+    lab.load(RULES)
+    wait_for(lambda: prometheus.query("fwctl_ruleset_rules"), 20, "a scrape", interval=0.5)
+    notes = [plain(a["expr"]) for a in DASHBOARD["annotations"]["list"] if "expr" in a]
+    assert notes
+    asked = {e for _, e in expressions()}
+    end = float(prometheus.api("query", query="time()")["result"][1])
+    for expression in asked.union(notes):
+        span = prometheus.api("query_range", query=expression, start=end - 30, end=end, step=1)
+        assert span["resultType"] == "matrix", (expression, span)
+        assert span["result"] or names_in(expression) <= MEASURED or expression in notes \
+            or not prometheus.query(expression), expression
+
+
+@pytest.mark.needs("prometheus")
+@pytest.mark.modes("xdp")
+def test_alerts_are_evaluated(lab, prometheus):
+    """Prometheus itself reads every alert and has nothing to complain of."""
+    lab.load(RULES)
+
+    def rules():
+        return [r for g in prometheus.api("rules")["groups"] for r in g["rules"]]
+    wait_for(lambda: all(r["health"] != "unknown" for r in rules()), 10, "a first evaluation")
+    assert {r["name"] for r in rules()} == set(alert_names())
+    assert not [r for r in rules() if r["health"] != "ok" or r.get("lastError")], rules()
+
+
 def test_dashboard():
     """What Grafana's import looks at: version, data source chosen there, ids, places."""
     assert DASHBOARD["schemaVersion"] >= 36 and DASHBOARD["id"] is None
     assert re.fullmatch(r"[\w-]{1,40}", DASHBOARD["uid"]) and DASHBOARD["title"]
+    # Nothing is asked at the import: the data source is a variable. What has to be there is.
+    needed = {(r["type"], r["id"]) for r in DASHBOARD["__requires"]}
+    assert DASHBOARD["__inputs"] == [] and needed == {
+        ("grafana", "grafana"), ("datasource", "prometheus"),
+        *(("panel", p["type"]) for p in panels())}
     source, *variables = DASHBOARD["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource",
                                                                  "prometheus")
