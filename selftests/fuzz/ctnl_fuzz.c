@@ -67,9 +67,9 @@ static void use(struct fuzz *fuzz, const struct fw_entry *entry)
 				   entry->ct_id);
 }
 
-static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
+static void merge_ct(struct fuzz *fuzz, enum fw_ct_msg msg,
+		     const struct fw_ct *ct)
 {
-	struct fuzz *fuzz = data;
 	struct fw_entry *entry = NULL;
 
 	must(fw_flowtab_ct(fuzz->tab, msg, ct, fuzz->now_ns, &entry) == 0);
@@ -77,6 +77,16 @@ static void on_ct(void *data, enum fw_ct_msg msg, const struct fw_ct *ct)
 		return;
 	must(fw_flowtab_find(fuzz->tab, &ct->orig, ct->zone) == entry);
 	use(fuzz, entry);
+}
+
+static void on_cts(void *data, const enum fw_ct_msg *msgs,
+		   const struct fw_ct *cts, size_t n)
+{
+	struct fuzz *fuzz = data;
+
+	fw_flowtab_prefetch(fuzz->tab, cts, n);
+	for (size_t i = 0; i < n; i++)
+		merge_ct(fuzz, msgs[i], &cts[i]);
 }
 
 /* ---- steps ------------------------------------------------------------------------ */
@@ -142,16 +152,17 @@ static void end_flow(struct fuzz *fuzz, const uint8_t *part, size_t len)
 static void take_step(struct fuzz *fuzz, enum step step, const uint8_t *part,
 		      size_t len)
 {
-	struct reader reader = { .ctnl = fuzz->ctnl,
-				 .fn = on_ct,
-				 .data = fuzz };
+	struct reader reader;
 
+	reader_init(&reader, fuzz->ctnl, on_cts, fuzz);
 	switch (step) {
 	case STEP_EVENTS:
 		(void)walk(part, len, on_event, &reader);
+		tell(&reader);
 		break;
 	case STEP_DUMP:
 		(void)walk(part, len, on_dumped, &reader);
+		tell(&reader);
 		break;
 	case STEP_ANSWERS:
 		read_answers(fuzz, part, len);
