@@ -200,16 +200,19 @@ static uint32_t image_size_in(uint32_t map_id)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info), zero = 0, mask;
-	struct fwctl_bpf__rodata constants = { 0 };
+	/* behind those that have a name there may be others */
+	_cleanup_free_ struct fwctl_bpf__rodata *constants = NULL;
 	_cleanup_close_ int fd = -1;
 
 	fd = bpf_map_get_fd_by_id(map_id);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
 	    !strstr(info.name, ".rodata") ||
-	    info.value_size > sizeof(constants) ||
-	    bpf_map_lookup_elem(fd, &zero, &constants) < 0)
+	    info.value_size < sizeof(*constants))
 		return 0;
-	mask = constants.fw_image_mask;
+	constants = calloc(1, info.value_size);
+	if (!constants || bpf_map_lookup_elem(fd, &zero, constants) < 0)
+		return 0;
+	mask = constants->fw_image_mask;
 	return mask < FW_IMAGE_MAX && !(mask & (mask + 1)) ? mask + 1 : 0;
 }
 
