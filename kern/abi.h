@@ -176,7 +176,9 @@ enum fw_hook {
 	X(DROP_TABLE_PRESSURE, "table-pressure", 1,                           \
 	  "new flow kept out of a connection table that is nearly full")      \
 	X(DROP_TABLE_INSERT, "table-insert", 1,                               \
-	  "the hash of the connection table did not take a new flow")
+	  "the hash of the connection table did not take a new flow")         \
+	X(OFFLOADED, "offloaded", 0,                                          \
+	  "established, and forwarded by XDP without the stack")
 
 enum fw_reason {
 #define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,
@@ -256,6 +258,10 @@ struct fw_result {
 #define FW_RESULT_MAYBE	    0x08 /* the leaving interface could change it */
 #define FW_RESULT_ESSENTIAL 0x10 /* accepted only because it is essential */
 
+/* XDP may forward the flow's packets by itself, if that is allowed at all */
+#define FW_RESULT_OFFLOAD	0x20 /* once it was answered */
+#define FW_RESULT_OFFLOAD_FIRST 0x40 /* UDP: from its first packet on */
+
 /* ---- the rule image ------------------------------------------------------ */
 
 /*
@@ -303,6 +309,12 @@ struct fw_timeouts {
 #define FW_OPT_RELOAD_KILL  0x20
 #define FW_OPT_FLOW_ACCT    0x40 /* packets and bytes of each flow */
 #define FW_OPT_CT_HOOKS	    0x80 /* of the daemon alone */
+
+/* XDP forwards packets of established flows, see FW_RESULT_OFFLOAD */
+#define FW_OPT_OFFLOAD	       0x100000 /* some rule, or a default, says so */
+#define FW_OPT_OFFLOAD_ALL     0x200000 /* all that forward say the same */
+#define FW_OPT_OFFLOAD_FIRST   0x400000 /* some say so for UDP unanswered */
+#define FW_OPT_OFFLOAD_NOCACHE 0x800000 /* stateless rules look at more */
 
 /*
  * Checks that may be switched off, X(symbol, bit of the options): set, and the
@@ -408,8 +420,13 @@ struct fw_iface_key {
 struct fw_iface {
 	__u64 zones;
 	__u32 ifindex; /* of the VLAN device, where the tag has one */
-	__u32 slot;    /* row of `stats`, below FW_MAX_IFSLOTS */
+	__u16 slot;    /* row of `stats`, below FW_MAX_IFSLOTS */
+	__u16 flags;   /* FW_IFACE_* */
 };
+
+#define FW_IFACE_OFFLOAD 0x1 /* XDP may forward what comes in by it */
+/* a local sender may have left checksums unwritten: veth and the like */
+#define FW_IFACE_PARTIAL 0x2
 
 /* `host`: what an address is to us */
 #define FW_SELF_ADDRESS	  1u
@@ -425,10 +442,15 @@ struct fw_iface {
 #define FW_STATS_REASONS 64 /* room for reasons to come without a new layout */
 #define FW_STATS_ENTRIES (FW_MAX_IFSLOTS * FW_HOOK_MAX * FW_STATS_REASONS)
 
-/* `work`: where the counters of this CPU begin; the last of its bytes */
+/*
+ * `work`: where the counters of this CPU begin, and what it remembers of flows
+ * (kern/offload_abi.h); the last of its bytes
+ */
 struct fw_base {
 	__u32 stats;
 	__u32 rule_stats;
+	__u32 flow_cache;
+	__u32 pad;
 } __attribute__((aligned(8)));
 
 struct fw_counter {
@@ -459,7 +481,7 @@ struct fw_flow_info {
 	__u8 dir;   /* enum fw_dir */
 	__u8 ended; /* cut: only a SYN makes it a flow again */
 	__u8 turned; /* older than all rules, and the answering side came first */
-	__u8 pad;
+	__u8 offload; /* FW_RESULT_OFFLOAD, FW_RESULT_OFFLOAD_FIRST, of its rule */
 	__u32 isn; /* of the last SYN of the answering side; TCP that is ours */
 	struct fw_flow_counts counts;
 };

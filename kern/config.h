@@ -6,5 +6,8 @@
 /* Ticks per second of jiffies, the unit of nf_conn.timeout. */
 const volatile __u32 fw_hz = 250;
 
+/* Entries of `flow_cache` of this CPU, less one. */
+const volatile __u32 fw_cache_mask = 0;
+
 /* Random per load; marks metadata as ours (struct fw_meta). */
 const volatile __u64 fw_cookie = 0;

@@ -18,6 +18,8 @@
 #include "kern/image.h"
 #include "kern/kernel.h"
 #include "kern/likely.h"
+#include "kern/offload_abi.h"
+
 #include "kern/maps.h"
 
 #include "kern/ctx.h"

@@ -86,6 +86,13 @@ struct fw_host {
 	__u8 self_pick;
 	__u8 watch; /* FW_WATCH_*: records of that, please */
 	__u16 snap; /* so many bytes of a packet at most: FW_CAPTURE_MAX or less */
+	/*
+	 * Another number each time that a route, a neighbour, a link, an address, an
+	 * XFRM policy, a set or what is offloaded has changed, or a flow was cut:
+	 * nothing that `flow_cache` has from before is true any more.
+	 */
+	__u32 offload_epoch;
+	__u32 pad;
 	struct fw_iface_table ifaces[FW_HOST_TABLES];
 	struct fw_self_table selves[FW_HOST_TABLES];
 	/* Records of flows that `events` had no room for, ever; programs write. */

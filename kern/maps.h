@@ -114,6 +114,45 @@ struct {
 	__uint(max_entries, FW_CAPTURES_BYTES);
 } captures SEC(".maps");
 
+/*
+ * How XDP forwards by itself (kern/offload_abi.h). User space writes where to,
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FW_MAX_OFFLOAD_OUT);
+	__type(key, __u32);
+	__type(value, struct fw_offload_out);
+} offload_out SEC(".maps");
+
+/* and the devices that may send: ifindex -> ifindex. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, FW_MAX_OFFLOAD_OUT);
+	__type(key, __u32);
+	__type(value, __u32);
+} offload_devs SEC(".maps");
+
+/*
+ * What is remembered of flows; programs only. User space says when it loads how
+ * many there are: fw_flow_cache_entries() for each CPU.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE); /* begins where a cache line does */
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_cached_flow);
+} flow_cache SEC(".maps");
+
+/* When the stack last had a packet to a next hop, in jiffies; programs only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FW_OFFLOAD_HOPS);
+	__type(key, __u32);
+	__type(value, __u32);
+} offload_hops SEC(".maps");
+
 /* How many more of them this CPU may make, and what it had no room for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -188,7 +188,7 @@ static void plan_iface(struct fw_cover *cover, const struct fw_link *link,
 {
 	struct fw_iface value = { .zones = zones, .ifindex = link->ifindex };
 
-	value.slot = slot_of(cover, link->ifindex);
+	value.slot = (__u16)slot_of(cover, link->ifindex);
 	iface->ifindex = link->ifindex;
 	iface->slot = value.slot;
 	add_entry(set, link->ifindex, 0, &value);

@@ -39,6 +39,8 @@ static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_LOG_BUDGETS] = "log_budgets",
 	[FW_MAP_CAPTURES] = "captures",
 	[FW_MAP_CAPTURE_BUDGET] = "capture_budget",
+	[FW_MAP_OFFLOAD_OUT] = "offload_out",
+	[FW_MAP_OFFLOAD_DEVS] = "offload_devs",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {

@@ -10,6 +10,7 @@
 #pragma GCC system_header
 
 #include "kern/host_abi.h" /* the skeleton names what is in it */
+#include "kern/offload_abi.h"
 
 #include "fwctl_bpf.skel.h"
 
@@ -32,7 +33,8 @@ static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
 }
 
 /**
- * @brief Say how many counters there are, before the programs are loaded.
+ * @brief Say how many counters there are, before the programs are loaded, and how
+ * many flows they remember.
  *
  * @param slots  rule counters of each CPU: a power of two, from FW_SLOTS_MIN to
  *               FW_MAX_SLOTS
@@ -42,10 +44,15 @@ static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
 static inline int fw_skel_set_counters(struct fwctl_bpf *skel, __u32 slots,
 				       __u32 cpus)
 {
+	__u32 cached = fw_flow_cache_entries(cpus);
 	int r;
 
 	if (cpus > FW_MAX_CPUS)
 		return -E2BIG;
+	skel->rodata->fw_cache_mask = cached - 1;
+	r = bpf_map__set_max_entries(skel->maps.flow_cache, cached * cpus);
+	if (r < 0)
+		return r;
 	r = bpf_map__set_max_entries(skel->maps.rule_stats, slots * cpus);
 	if (r < 0)
 		return r;
