@@ -123,6 +123,16 @@ static bool has_entries(const struct fw_datapath *dp,
 	       n <= FW_MAX_SLOTS && !(n & (n - 1));
 }
 
+/* As the kernel shows them: no program writes to a map of devices. */
+static uint32_t map_flags(const struct bpf_map *want)
+{
+	uint32_t flags = bpf_map__map_flags(want);
+
+	if (bpf_map__type(want) == BPF_MAP_TYPE_DEVMAP_HASH)
+		flags |= BPF_F_RDONLY_PROG;
+	return flags;
+}
+
 /* A pin could be anything: it has to be the map that our object declares. */
 static bool is_map(const struct fw_datapath *dp, int fd,
 		   const struct fwctl_bpf *skel, enum fw_map map,
@@ -136,7 +146,7 @@ static bool is_map(const struct fw_datapath *dp, int fd,
 	       ret->type == bpf_map__type(want) &&
 	       ret->key_size == bpf_map__key_size(want) &&
 	       ret->value_size == bpf_map__value_size(want) &&
-	       ret->map_flags == bpf_map__map_flags(want) &&
+	       ret->map_flags == map_flags(want) &&
 	       has_entries(dp, ret, want, map);
 }
 
