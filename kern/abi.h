@@ -250,17 +250,20 @@ struct fw_result {
 	__u8 pad[2];
 };
 
-#define FW_RULE_DEFAULT	    0xfffffff0u /* + enum fw_dir */
-#define FW_RULE_NONE	    0xffffffffu
-#define FW_RESULT_LOG	    0x01
-#define FW_RESULT_DEFAULT   0x02 /* no rule matched */
-#define FW_RESULT_STATELESS 0x04 /* a stateless rule matched */
-#define FW_RESULT_MAYBE	    0x08 /* the leaving interface could change it */
-#define FW_RESULT_ESSENTIAL 0x10 /* accepted only because it is essential */
+#define FW_RULE_DEFAULT 0xfffffff0u /* + enum fw_dir */
+#define FW_RULE_NONE	0xffffffffu
 
-/* XDP may forward the flow's packets by itself, if that is allowed at all */
-#define FW_RESULT_OFFLOAD	0x20 /* once it was answered */
-#define FW_RESULT_OFFLOAD_FIRST 0x40 /* UDP: from its first packet on */
+/* what a rule says, FW_END_FLAGS_MASK */
+#define FW_RESULT_LOG		0x01
+#define FW_RESULT_STATELESS	0x02 /* a stateless rule matched */
+/* XDP may forward the flow's packets by itself, if that is possible at all */
+#define FW_RESULT_OFFLOAD	0x04 /* once it was answered */
+#define FW_RESULT_OFFLOAD_FIRST 0x08 /* beside it; UDP: from the first packet */
+#define FW_RESULT_OFFLOADS	(FW_RESULT_OFFLOAD | FW_RESULT_OFFLOAD_FIRST)
+
+#define FW_RESULT_DEFAULT   0x10 /* no rule matched */
+#define FW_RESULT_MAYBE	    0x20 /* the leaving interface could change it */
+#define FW_RESULT_ESSENTIAL 0x40 /* accepted only because it is essential */
 
 /* ---- the rule image ------------------------------------------------------ */
 
@@ -311,10 +314,9 @@ struct fw_timeouts {
 #define FW_OPT_CT_HOOKS	    0x80 /* of the daemon alone */
 
 /* XDP forwards packets of established flows, see FW_RESULT_OFFLOAD */
-#define FW_OPT_OFFLOAD	       0x100000 /* some rule, or a default, says so */
-#define FW_OPT_OFFLOAD_ALL     0x200000 /* all that forward say the same */
-#define FW_OPT_OFFLOAD_FIRST   0x400000 /* some say so for UDP unanswered */
-#define FW_OPT_OFFLOAD_NOCACHE 0x800000 /* stateless rules look at more */
+#define FW_OPT_OFFLOAD	     0x100000 /* some rule, or a default, says so */
+#define FW_OPT_OFFLOAD_ALL   0x200000 /* all that forward say the same */
+#define FW_OPT_OFFLOAD_FIRST 0x400000 /* some say so for UDP unanswered */
 
 /*
  * Checks that may be switched off, X(symbol, bit of the options): set, and the
@@ -390,16 +392,18 @@ static __inline__ int fw_gen_has_ended(__u32 gen, __u32 ended_before, __u32 now)
 #define FW_FAMILY_IPV4 1
 #define FW_FAMILY_IPV6 2
 
-#define FW_ROW_NOT_IN	 0x0001 /* in_zones is negated: no common bit */
-#define FW_ROW_NOT_OUT	 0x0002
-#define FW_ROW_NOT_SRC	 0x0004
-#define FW_ROW_NOT_DST	 0x0008
-#define FW_ROW_NOT_SPORT 0x0010
-#define FW_ROW_NOT_DPORT 0x0020
-#define FW_ROW_ICMP	 0x0040
-#define FW_ROW_LOG	 0x0080
-#define FW_ROW_STATELESS 0x0100
-#define FW_ROW_NAMED	 0x0200 /* names ICMP types or ports: may deny essentials */
+#define FW_ROW_NOT_IN	     0x0001 /* in_zones is negated: no common bit */
+#define FW_ROW_NOT_OUT	     0x0002
+#define FW_ROW_NOT_SRC	     0x0004
+#define FW_ROW_NOT_DST	     0x0008
+#define FW_ROW_NOT_SPORT     0x0010
+#define FW_ROW_NOT_DPORT     0x0020
+#define FW_ROW_ICMP	     0x0040
+#define FW_ROW_LOG	     0x0080
+#define FW_ROW_STATELESS     0x0100
+#define FW_ROW_NAMED	     0x0200 /* names ICMP types or ports: may deny essentials */
+#define FW_ROW_OFFLOAD	     0x0400 /* as FW_RESULT_OFFLOAD */
+#define FW_ROW_OFFLOAD_FIRST 0x0800
 
 /* ---- map keys and values ------------------------------------------------- */
 

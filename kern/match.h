@@ -535,8 +535,8 @@ static __always_inline void match_default(struct fw_result *res,
 		res->verdict = FW_ACCEPT;
 		res->slot = 0; /* not the default's decision, nor its count */
 		res->flags |= FW_RESULT_ESSENTIAL;
-	} else if (h->default_log >> dir & 1) {
-		res->flags |= FW_RESULT_LOG;
+	} else {
+		res->flags |= h->default_flags[dir];
 	}
 }
 

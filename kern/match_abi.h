@@ -49,7 +49,8 @@ struct fw_match_head {
 	__u32 none;  /* FW_END_NONE, but the verifier does not know it */
 	__u32 default_slot[FW_DIR_MAX];
 	__u8 default_verdict[FW_DIR_MAX]; /* enum fw_verdict */
-	__u8 default_log;		  /* bit per enum fw_dir */
+	__u8 default_flags[FW_DIR_MAX];	  /* as a rule's */
+	__u8 pad[2];
 	__u32 n_in_zones;
 	__u32 in_wanted; /* FW_MATCH_ZONES_SHIFT: ways that are not negated */
 	__u64 in_zones[FW_MATCH_MAX_ZONES];
@@ -73,7 +74,7 @@ struct fw_match_split {
 /*
  * How a rule ends. As numbers, ends are in the order of their rules.
  *   31..12  number of the rule
- *   11..8   FW_RESULT_LOG, FW_RESULT_STATELESS
+ *   11..8   FW_RESULT_LOG, FW_RESULT_STATELESS, FW_RESULT_OFFLOADS
  *   7       FW_END_TERM
  *   6..0    enum fw_verdict
  */
@@ -244,7 +245,7 @@ static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
 }
 
 #ifndef __cplusplus
-_Static_assert(sizeof(struct fw_match_head) == 576, "fw_match_head");
+_Static_assert(sizeof(struct fw_match_head) == 584, "fw_match_head");
 _Static_assert(sizeof(struct fw_match_row) == 12, "fw_match_row");
 _Static_assert(sizeof(struct fw_match_table) == 48, "fw_match_table");
 _Static_assert(sizeof(struct fw_match_v4) == 32, "fw_match_v4");

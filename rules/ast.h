@@ -50,12 +50,15 @@ enum fw_term_id {
 
 struct fw_ast_rule {
 	struct fw_ast_term terms[FW_TERM_MAX];
-	struct fw_span family_at; /* len 0: not given */
-	struct fw_span prefix;	  /* of log, without quotes; len 0: none */
-	struct fw_span label;	  /* len 0: not given */
-	uint8_t families;	  /* FW_FAMILY_*; 0: not given */
-	uint8_t verdict;	  /* enum fw_verdict */
-	uint8_t dir;		  /* enum fw_dir */
+	struct fw_span family_at;  /* len 0: not given */
+	struct fw_span prefix;	   /* of log, without quotes; len 0: none */
+	struct fw_span label;	   /* len 0: not given */
+	struct fw_span offload_at; /* len 0: not given */
+	uint8_t offload;	   /* FW_RESULT_OFFLOADS; 0: off */
+	struct fw_span offload_on; /* the second word of `offload on` */
+	uint8_t families;	   /* FW_FAMILY_*; 0: not given */
+	uint8_t verdict;	   /* enum fw_verdict */
+	uint8_t dir;		   /* enum fw_dir */
 	bool is_stateless;
 	bool has_log;
 };

@@ -80,6 +80,16 @@ static void put_log(const struct fw_scope *scope, struct fw_str *str,
 	fw_str_puts(str, "\"");
 }
 
+static void put_offload(struct fw_str *str, const struct fw_ast_rule *ast)
+{
+	if (!ast->offload_at.len)
+		return;
+	fw_str_puts(str, ast->offload & FW_RESULT_OFFLOAD_FIRST
+				 ? " offload first"
+			 : ast->offload ? " offload"
+					: " offload off");
+}
+
 void fw_canon_rule(const struct fw_scope *scope,
 		   const struct fw_checked_rule *rule, struct fw_str *str)
 {
@@ -103,6 +113,7 @@ void fw_canon_rule(const struct fw_scope *scope,
 	put_endpoint(scope, str, " from", &t[FW_TERM_SRC], &t[FW_TERM_SPORT]);
 	put_endpoint(scope, str, " to", &t[FW_TERM_DST], &t[FW_TERM_DPORT]);
 	put_log(scope, str, ast);
+	put_offload(str, ast);
 }
 
 /* ---- defines ------------------------------------------------------------- */

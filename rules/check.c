@@ -316,6 +316,18 @@ static void check_beside_hooks(struct fw_scope *scope, const struct once *once,
 	}
 }
 
+/* What `option offload` has set. */
+static uint8_t offload_of(uint32_t options)
+{
+	uint8_t offload = 0;
+
+	if (options & FW_OPT_OFFLOAD)
+		offload |= FW_RESULT_OFFLOAD;
+	if (options & FW_OPT_OFFLOAD_FIRST)
+		offload |= FW_RESULT_OFFLOAD_FIRST;
+	return offload;
+}
+
 /* ---- all ----------------------------------------------------------------- */
 
 static void check_list(struct fw_scope *scope, const struct fw_item *item)
@@ -438,6 +450,7 @@ void fw_check_statements(struct fw_scope *scope, const struct fw_ast *ast,
 		n_left -= stmt->kind != FW_STMT_RULE;
 	}
 	check_beside_hooks(scope, &once, program);
+	program->offload = offload_of(program->options);
 	fw_resolve_names(scope);
 	n_left = ast->n_others;
 	for (stmt = ast->first; stmt && n_left; stmt = stmt->next) {

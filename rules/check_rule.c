@@ -587,6 +587,35 @@ static bool check_prefix(struct check *check)
 	return false;
 }
 
+/* Only what lets forwarded flows in has something to offload. */
+static bool check_offload(struct check *check)
+{
+	const struct fw_ast_rule *ast = check->rule->ast;
+	const char *wrong = NULL;
+
+	if (!ast->offload_at.len)
+		return true;
+	if (ast->verdict != FW_ACCEPT) {
+		wrong = "accept";
+	} else if (ast->dir != FW_DIR_FORWARD) {
+		wrong = "forward";
+	}
+	if (wrong) {
+		fw_report_error(
+			check->rep, ast->offload_at,
+			"'offload' belongs to rules that accept what is forwarded");
+		fw_report_hint(check->rep, "this one does not %s", wrong);
+		return false;
+	}
+	if (!ast->is_stateless)
+		return true;
+	fw_report_error(check->rep, ast->offload_at,
+			"a stateless rule has no flows to offload");
+	fw_report_hint(check->rep,
+		       "write 'accept forward', without 'stateless'");
+	return false;
+}
+
 static bool check_family(struct check *check)
 {
 	const struct fw_ast_rule *ast = check->rule->ast;
@@ -675,6 +704,7 @@ bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	ret->terms[FW_TERM_CODE].set = -1;
 	is_good = check_label(&check);
 	is_good &= check_prefix(&check);
+	is_good &= check_offload(&check);
 	is_good &= check_terms(&check);
 	if (!is_good)
 		return false;

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "compiler.h"
+#include "ir.h"
 #include "lower.h"
 #include "mem.h"
 #include "parse.h"
@@ -143,6 +144,7 @@ static struct fw_span *understand(struct fw_compiler *c,
 	program->n_fixed_entries = count_fixed(&scope, program);
 
 	fw_run_passes(&rows);
+	fw_program_sum_offload(program);
 	if (c->rep.diag->errors == 0)
 		fw_check_unused(&scope);
 	if (is_right(c))

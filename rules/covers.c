@@ -435,7 +435,9 @@ bool fw_row_may_be_essential(const struct fw_ir_row *row)
 
 bool fw_row_is_same(const struct fw_ir_row *a, const struct fw_ir_row *b)
 {
-	const uint32_t flags = ~(uint32_t)(FW_ROW_LOG | FW_ROW_NAMED);
+	const uint32_t flags =
+		~(uint32_t)(FW_ROW_LOG | FW_ROW_NAMED | FW_ROW_OFFLOAD |
+			    FW_ROW_OFFLOAD_FIRST);
 
 	return a->in_zones == b->in_zones && a->out_zones == b->out_zones &&
 	       memcmp(a->protos, b->protos, sizeof(a->protos)) == 0 &&

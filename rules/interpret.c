@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 
+#include "ir.h"
 #include "ranges.h"
 
 /* Host byte order; IPv4 in the low 32 bits. */
@@ -118,10 +119,7 @@ static void decide(const struct fw_ir_row *row, uint32_t number,
 {
 	ret->rule = number;
 	ret->verdict = row->verdict;
-	if (row->flags & FW_ROW_LOG)
-		ret->flags |= FW_RESULT_LOG;
-	if (row->flags & FW_ROW_STATELESS)
-		ret->flags |= FW_RESULT_STATELESS;
+	ret->flags |= fw_row_result_flags(row);
 }
 
 static void decide_default(const struct fw_program *program,
@@ -133,8 +131,9 @@ static void decide_default(const struct fw_program *program,
 	if (ret->verdict != FW_ACCEPT && (key->flags & FW_KEY_ESSENTIAL)) {
 		ret->verdict = FW_ACCEPT;
 		ret->flags |= FW_RESULT_ESSENTIAL;
-	} else if (program->default_log >> key->dir & 1) {
-		ret->flags |= FW_RESULT_LOG;
+	} else {
+		ret->flags |= fw_program_default_flags(program,
+						       (enum fw_dir)key->dir);
 	}
 }
 

@@ -77,6 +77,72 @@ void fw_program_free(struct fw_program *program)
 	free(program);
 }
 
+/* ---- what it says ---------------------------------------------------------- */
+
+uint8_t fw_row_result_flags(const struct fw_ir_row *row)
+{
+	static const struct {
+		uint32_t row;
+		uint8_t result;
+	} flags[] = {
+		{ FW_ROW_LOG, FW_RESULT_LOG },
+		{ FW_ROW_STATELESS, FW_RESULT_STATELESS },
+		{ FW_ROW_OFFLOAD, FW_RESULT_OFFLOAD },
+		{ FW_ROW_OFFLOAD_FIRST, FW_RESULT_OFFLOAD_FIRST },
+	};
+	uint8_t result = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (row->flags & flags[i].row)
+			result |= flags[i].result;
+	}
+	return result;
+}
+
+uint8_t fw_program_default_flags(const struct fw_program *program,
+				 enum fw_dir dir)
+{
+	uint8_t flags = 0;
+
+	if (program->default_log >> dir & 1)
+		flags |= FW_RESULT_LOG;
+	if (dir == FW_DIR_FORWARD && program->default_verdict[dir] == FW_ACCEPT)
+		flags |= program->offload;
+	return flags;
+}
+
+/* True: it lets flows in that are forwarded, and `ret` is what it says of them. */
+static bool says_offload(const struct fw_ir_row *row, uint8_t *ret)
+{
+	*ret = fw_row_result_flags(row) & FW_RESULT_OFFLOADS;
+	return row->verdict == FW_ACCEPT && !(row->flags & FW_ROW_STATELESS) &&
+	       (row->dirs >> FW_DIR_FORWARD & 1);
+}
+
+void fw_program_sum_offload(struct fw_program *program)
+{
+	uint8_t says = fw_program_default_flags(program, FW_DIR_FORWARD) &
+		       FW_RESULT_OFFLOADS;
+	bool accepts = program->default_verdict[FW_DIR_FORWARD] == FW_ACCEPT;
+	uint8_t any = accepts ? says : 0;
+	uint8_t all = accepts ? says : FW_RESULT_OFFLOADS;
+
+	for (size_t i = 0; i < program->n_rows; i++) {
+		if (!says_offload(&program->rows[i], &says))
+			continue;
+		any |= says;
+		all &= says;
+	}
+	program->options &= ~(uint32_t)(FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_ALL |
+					FW_OPT_OFFLOAD_FIRST);
+	if (any)
+		program->options |= FW_OPT_OFFLOAD;
+	if (any && all == any)
+		program->options |= FW_OPT_OFFLOAD_ALL;
+	if (any & FW_RESULT_OFFLOAD_FIRST)
+		program->options |= FW_OPT_OFFLOAD_FIRST;
+}
+
 /* ---- canonical form ------------------------------------------------------ */
 
 static void print_member(const struct fw_zone_member *member, FILE *out)
@@ -182,6 +248,11 @@ static void print_settings(const struct fw_program *program, FILE *out)
 				fw_reason_name(fw_checks[i].reason));
 	}
 	print_timeouts(program, out);
+	if (program->offload) {
+		fprintf(out, "option offload %s\n",
+			program->offload & FW_RESULT_OFFLOAD_FIRST ? "first"
+								   : "on");
+	}
 	if (program->options & (FW_OPT_RELOAD_KEEP | FW_OPT_RELOAD_KILL)) {
 		fprintf(out, "option on-reload %s\n",
 			program->options & FW_OPT_RELOAD_KEEP ? "keep"
@@ -286,6 +357,8 @@ static void dump_row(const struct fw_ir_row *row, size_t number, FILE *out)
 		{ FW_ROW_ICMP, " icmp" },
 		{ FW_ROW_NAMED, " named" },
 		{ FW_ROW_LOG, " log" },
+		{ FW_ROW_OFFLOAD, " offload" },
+		{ FW_ROW_OFFLOAD_FIRST, " first" },
 	};
 	uint32_t f = row->flags;
 	size_t i;

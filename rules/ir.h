@@ -14,3 +14,13 @@
 struct fw_ir_row *fw_program_add_row(struct fw_program *program,
 				     struct fw_span **places,
 				     struct fw_span at);
+
+/** @brief FW_RESULT_* that a row says, if it decides. */
+uint8_t fw_row_result_flags(const struct fw_ir_row *row);
+
+/** @brief The same of a default, if nothing is essential. */
+uint8_t fw_program_default_flags(const struct fw_program *program,
+				 enum fw_dir dir);
+
+/** @brief Say in the options what all that lets forwarded flows in says of offload. */
+void fw_program_sum_offload(struct fw_program *program);

@@ -27,10 +27,28 @@ static const struct {
 	{ FW_TERM_DPORT, FW_ROW_NOT_DPORT },
 };
 
-static uint32_t row_flags(const struct fw_checked_rule *rule)
+/* What a rule says of offload, or else the option: of what makes forwarded flows. */
+static uint32_t offload_flags(const struct fw_program *program,
+			      const struct fw_ast_rule *ast)
+{
+	uint8_t said = ast->offload_at.len ? ast->offload : program->offload;
+	uint32_t flags = 0;
+
+	if (ast->verdict != FW_ACCEPT || ast->dir != FW_DIR_FORWARD ||
+	    ast->is_stateless)
+		return 0;
+	if (said & FW_RESULT_OFFLOAD)
+		flags |= FW_ROW_OFFLOAD;
+	if (said & FW_RESULT_OFFLOAD_FIRST)
+		flags |= FW_ROW_OFFLOAD_FIRST;
+	return flags;
+}
+
+static uint32_t row_flags(const struct fw_program *program,
+			  const struct fw_checked_rule *rule)
 {
 	const struct fw_term *t = rule->terms;
-	uint32_t flags = 0;
+	uint32_t flags = offload_flags(program, rule->ast);
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(negations); i++) {
@@ -199,7 +217,7 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	row->verdict = rule->ast->verdict;
 	row->dirs = (uint8_t)(1u << rule->ast->dir);
 	row->given_families = rule->given_families;
-	row->flags = row_flags(rule);
+	row->flags = row_flags(program, rule);
 	row->in_zones = zone_mask(&t[FW_TERM_IN]);
 	row->out_zones = zone_mask(&t[FW_TERM_OUT]);
 	memcpy(row->protos, rule->protos, sizeof(row->protos));

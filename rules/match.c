@@ -162,7 +162,6 @@ int fw_match_build(const struct fw_program *program, const uint32_t *slots,
 	};
 	struct fw_match_head head = {
 		.none = FW_END_NONE,
-		.default_log = program->default_log,
 	};
 	uint32_t off;
 	int r;
@@ -175,6 +174,9 @@ int fw_match_build(const struct fw_program *program, const uint32_t *slots,
 	memcpy(head.default_slot, default_slots, sizeof(head.default_slot));
 	memcpy(head.default_verdict, program->default_verdict,
 	       sizeof(head.default_verdict));
+	for (int dir = 0; dir < FW_DIR_MAX; dir++)
+		head.default_flags[dir] =
+			fw_program_default_flags(program, (enum fw_dir)dir);
 	r = build(&b, &head);
 	if (r < 0)
 		return r;

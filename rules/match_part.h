@@ -3,6 +3,7 @@
 /* What the files of the classifier's compiler share. */
 #pragma once
 
+#include "ir.h"
 #include "kern/match_abi.h"
 #include "match.h"
 
@@ -67,10 +68,8 @@ static inline void fw_match_mask128(unsigned int len, uint64_t ret[2])
 /* How a rule ends but for its number, see FW_END_VERDICT_SHIFT. */
 static inline uint16_t fw_match_end_of(const struct fw_ir_row *row)
 {
-	uint32_t flags = row->flags & FW_ROW_LOG ? FW_RESULT_LOG : 0;
+	uint32_t flags = fw_row_result_flags(row);
 
-	if (row->flags & FW_ROW_STATELESS)
-		flags |= FW_RESULT_STATELESS;
 	return (uint16_t)(flags << FW_END_FLAGS_SHIFT | row->verdict);
 }
 

@@ -191,6 +191,9 @@ static const struct {
 	{ "non-ip", "drop", 0, FW_OPT_NON_IP_DROP },
 	{ "ip-options", "pass", FW_OPT_IP_OPTS_DROP, 0 },
 	{ "ip-options", "drop", 0, FW_OPT_IP_OPTS_DROP },
+	{ "offload", "off", FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_FIRST, 0 },
+	{ "offload", "on", FW_OPT_OFFLOAD_FIRST, FW_OPT_OFFLOAD },
+	{ "offload", "first", 0, FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_FIRST },
 	{ "on-reload", "recheck", FW_OPT_RELOAD_KEEP | FW_OPT_RELOAD_KILL, 0 },
 	{ "on-reload", "keep", FW_OPT_RELOAD_KILL, FW_OPT_RELOAD_KEEP },
 	{ "on-reload", "kill", FW_OPT_RELOAD_KEEP, FW_OPT_RELOAD_KILL },
@@ -296,14 +299,19 @@ static bool parse_adopt(struct fw_parser *p, struct fw_ast_option *option)
 
 static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 {
-	static const char *const later[] = { "offload", "syn-cookies",
-					     "steering", NULL };
+	static const char *const later[] = { "syn-cookies", "steering", NULL };
 	static const struct fw_keyword names[] = {
-		{ "conntrack-hooks", 0 }, { "flow-accounting", 0 },
-		{ "fragments", 0 },	  { "non-ip", 0 },
-		{ "ip-options", 0 },	  { "check", 0 },
-		{ "on-reload", 0 },	  { "adopt", 0 },
-		{ "mark-mask", 0 },	  { NULL, 0 },
+		{ "conntrack-hooks", 0 },
+		{ "flow-accounting", 0 },
+		{ "fragments", 0 },
+		{ "non-ip", 0 },
+		{ "ip-options", 0 },
+		{ "check", 0 },
+		{ "on-reload", 0 },
+		{ "adopt", 0 },
+		{ "mark-mask", 0 },
+		{ "offload", 0 },
+		{ NULL, 0 },
 	};
 	int ignored;
 
@@ -313,7 +321,7 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 	if (!fw_parser_choose(
 		    p, names,
 		    "'conntrack-hooks', 'flow-accounting', 'fragments', 'non-ip', "
-		    "'ip-options', 'check', 'on-reload', 'adopt' "
+		    "'ip-options', 'check', 'offload', 'on-reload', 'adopt' "
 		    "or 'mark-mask'",
 		    &ignored))
 		return false;

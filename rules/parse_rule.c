@@ -96,6 +96,23 @@ static bool parse_label(struct fw_parser *p, const struct clause *clause,
 	return false;
 }
 
+/* offload [on|off|first]; `on` is never that of an interface here */
+static bool parse_offload(struct fw_parser *p, const struct clause *clause,
+			  struct fw_ast_rule *rule)
+{
+	(void)clause;
+	rule->offload_at = p->last;
+	rule->offload = FW_RESULT_OFFLOAD;
+	if (fw_parser_accept_word(p, "off")) {
+		rule->offload = 0;
+	} else if (fw_parser_accept_word(p, "first")) {
+		rule->offload = FW_RESULT_OFFLOADS;
+	} else if (fw_parser_accept_word(p, "on")) {
+		rule->offload_on = p->last;
+	}
+	return true;
+}
+
 static const struct clause clauses[] = {
 	{ "on", parse_on, "the name of an interface", FW_TERM_IN, 0 },
 	{ "proto", parse_plain, "a protocol", FW_TERM_PROTO, 0 },
@@ -107,6 +124,7 @@ static const struct clause clauses[] = {
 	{ "code", parse_plain, "an ICMP code", FW_TERM_CODE, 0 },
 	{ "family", parse_family, "'ipv4' or 'ipv6'", FW_TERM_MAX, 0 },
 	{ "log", parse_log, "a prefix", FW_TERM_MAX, 0 },
+	{ "offload", parse_offload, "'on', 'off' or 'first'", FW_TERM_MAX, 0 },
 	{ "label", parse_label, "a label", FW_TERM_MAX, 0 },
 };
 
@@ -182,7 +200,28 @@ static void unknown_word(struct fw_parser *p, struct fw_span at)
 	if (!fw_report_nearest(rep, &nearest, "")) {
 		fw_report_hint(
 			rep,
-			"a rule goes on with 'on', 'proto', 'from', 'to', 'type', 'code', 'family', 'log' or 'label'");
+			"a rule goes on with 'on', 'proto', 'from', 'to', 'type', 'code', 'family', 'log', 'offload' or 'label'");
+	}
+}
+
+/* What is no clause, and no interface in front of an arrow either. */
+static void refuse_without_arrow(struct fw_parser *p,
+				 const struct fw_ast_term *in,
+				 bool is_behind_on)
+{
+	struct fw_reporter *rep = &p->c->rep;
+	bool is_word = in->item->kind == FW_ITEM_WORD && !in->is_negated;
+
+	if (is_word && is_behind_on) {
+		fw_report_error(rep, in->at,
+				"'on' in front of '%.*s' belongs to 'offload'",
+				FW_QUOTE(rep, in->at));
+		fw_report_hint(rep, "write 'on %.*s' before 'offload'",
+			       FW_QUOTE(rep, in->at));
+	} else if (is_word) {
+		unknown_word(p, in->at);
+	} else {
+		fw_parser_unexpected(p, "'->'");
 	}
 }
 
@@ -191,17 +230,15 @@ static bool parse_arrow(struct fw_parser *p, struct fw_ast_rule *rule,
 			struct seen *seen)
 {
 	struct fw_reporter *rep = &p->c->rep;
+	bool is_behind_on =
+		p->last.off == rule->offload_on.off && rule->offload_on.len;
 	struct fw_ast_term in;
 	struct fw_span arrow;
 
 	if (!fw_parser_term(p, "a clause or the end of the rule", &in))
 		return false;
 	if (p->token.kind != FW_TOKEN_ARROW) {
-		if (in.item->kind == FW_ITEM_WORD && !in.is_negated) {
-			unknown_word(p, in.at);
-		} else {
-			fw_parser_unexpected(p, "'->'");
-		}
+		refuse_without_arrow(p, &in, is_behind_on);
 		return false;
 	}
 	arrow = fw_parser_take(p);

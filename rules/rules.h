@@ -239,9 +239,10 @@ struct fw_program {
 	size_t n_defines;
 	uint8_t default_verdict[FW_DIR_MAX];
 	uint8_t default_log;
-	uint32_t options;		      /* FW_OPT_* */
-	uint32_t adopt_s;		      /* of `option adopt`; 0: off */
-	uint8_t mark_shift;		      /* of `option mark-mask` */
+	uint32_t options;   /* FW_OPT_* */
+	uint8_t offload;    /* of `option offload`: FW_RESULT_OFFLOADS, or 0 */
+	uint32_t adopt_s;   /* of `option adopt`; 0: off */
+	uint8_t mark_shift; /* of `option mark-mask` */
 	uint64_t antispoof, antispoof_strict; /* zones, as in the image */
 	struct fw_span antispoof_at;	      /* the first place; len 0: none */
 	struct fw_span ct_hooks_at;	      /* where FW_OPT_CT_HOOKS is set */

@@ -252,6 +252,8 @@ static void random_row(struct fw_program *p, bool has_many_zones)
 	row->flags |= chance(15) ? FW_ROW_ICMP : 0;
 	row->flags |= chance(15) ? FW_ROW_LOG : 0;
 	row->flags |= chance(20) ? FW_ROW_STATELESS : 0;
+	row->flags |= chance(15) ? FW_ROW_OFFLOAD : 0;
+	row->flags |= chance(15) ? FW_ROW_OFFLOAD_FIRST : 0;
 	row->flags |= chance(15) ? FW_ROW_NAMED : 0;
 	row->in_zones = chance(30) ? random_zones() : 0;
 	row->out_zones = chance(20) ? random_zones() : 0;
@@ -291,6 +293,7 @@ void random_program(struct fw_program *p, uint32_t n)
 	for (i = 0; i < FW_DIR_MAX; i++)
 		p->default_verdict[i] = (uint8_t)below(FW_VERDICT_MAX);
 	p->default_log = (uint8_t)below(8);
+	p->offload = chance(30) ? FW_RESULT_OFFLOAD : 0;
 }
 
 /* ---- packets ------------------------------------------------------------- */

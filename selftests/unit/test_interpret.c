@@ -370,6 +370,48 @@ static void test_essential(void **state)
 	assert_int_equal(result.flags, FW_RESULT_DEFAULT | FW_RESULT_ESSENTIAL);
 }
 
+/* The option, unless the rule says otherwise; only where flows are forwarded. */
+static void test_offload(void **state)
+{
+	const char *rules = "option offload on\n"
+			    "default forward accept\n"
+			    "default in accept\n"
+			    "accept forward proto tcp to port 1 offload off\n"
+			    "accept forward proto tcp to port 2 offload first\n"
+			    "accept forward proto tcp to port 3\n"
+			    "drop forward proto tcp to port 4\n"
+			    "accept in proto tcp to port 5\n";
+	static const uint8_t flags[] = {
+		FW_RESULT_DEFAULT | FW_RESULT_OFFLOAD,
+		0,
+		FW_RESULT_OFFLOAD | FW_RESULT_OFFLOAD_FIRST,
+		FW_RESULT_OFFLOAD,
+		0,
+	};
+	struct fw_key k = tcp(FW_DIR_FORWARD, "10.1.1.1", "192.0.2.1", 0);
+	struct fw_result result;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		k.dport = (uint16_t)i;
+		(void)judge(rules, &k, false, &result);
+		assert_int_equal(result.flags, flags[i]);
+	}
+	k.dir = FW_DIR_IN;
+	k.dport = 5;
+	(void)judge(rules, &k, false, &result);
+	assert_int_equal(result.flags, 0);
+	k.dport = 6;
+	(void)judge(rules, &k, false, &result);
+	assert_int_equal(result.flags, FW_RESULT_DEFAULT);
+	/* Without the option, the rule alone. */
+	k.dir = FW_DIR_FORWARD;
+	(void)judge("accept forward offload\n", &k, false, &result);
+	assert_int_equal(result.flags, FW_RESULT_OFFLOAD);
+	(void)judge("accept forward\n", &k, false, &result);
+	assert_int_equal(result.flags, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +426,7 @@ int main(void)
 		cmocka_unit_test(test_icmp),
 		cmocka_unit_test(test_proto_negated),
 		cmocka_unit_test(test_essential),
+		cmocka_unit_test(test_offload),
 	};
 
 	return cmocka_run_group_tests_name("interpret", tests, NULL, NULL);

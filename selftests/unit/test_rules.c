@@ -605,6 +605,44 @@ static void test_names(void **state)
 	assert_string_equal(fw_mode_name(FW_MODE_XDP_GENERIC), "xdp-generic");
 }
 
+/* What the options of the image say of all that lets forwarded flows in. */
+static void test_offload_options(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t options;
+	} cases[] = {
+		{ "accept forward\n", 0 },
+		{ "option offload on\n", 0 }, /* nothing is accepted */
+		{ "option offload on\naccept in\n", 0 },
+		{ "option offload on\ndefault forward accept\n",
+		  FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_ALL },
+		{ "option offload first\naccept forward proto udp\n",
+		  FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_ALL | FW_OPT_OFFLOAD_FIRST },
+		{ "default forward accept\naccept forward proto udp offload\n",
+		  FW_OPT_OFFLOAD },
+		{ "option offload on\n"
+		  "accept forward proto udp\n"
+		  "accept forward proto tcp offload off\n",
+		  FW_OPT_OFFLOAD },
+		{ "option offload on\n"
+		  "accept forward proto tcp\n"
+		  "accept forward proto udp offload first\n"
+		  "accept stateless forward proto gre\n",
+		  FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_FIRST },
+		{ "accept forward offload\n",
+		  FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_ALL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fw_program *p = compile_good(cases[i].text, NULL);
+
+		assert_int_equal(p->options, cases[i].options);
+		fw_program_free(p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -626,6 +664,7 @@ int main(void)
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_later_errors),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_offload_options),
 	};
 
 	return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
