@@ -428,7 +428,8 @@ struct fw_iface {
 	__u16 flags;   /* FW_IFACE_* */
 };
 
-#define FW_IFACE_OFFLOAD 0x1 /* XDP may forward what comes in by it */
+/* XDP may forward what comes in by it; a VLAN device: 802.1Q, on no other one */
+#define FW_IFACE_OFFLOAD 0x1
 /* a local sender may have left checksums unwritten: veth and the like */
 #define FW_IFACE_PARTIAL 0x2
 

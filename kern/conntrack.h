@@ -8,6 +8,10 @@
  */
 #pragma once
 
+/* In struct flow, `offload`: it was answered, or (UDP) not yet. */
+#define FLOW_OFFLOAD_ANSWERED 1
+#define FLOW_OFFLOAD_FIRST    2
+
 /* 12 bytes, what every kernel accepts; 6.18's own has grown to 16. */
 struct bpf_ct_opts___local {
 	__s32 netns_id;
@@ -298,9 +302,6 @@ static __always_inline __u8 ct_move(const struct pkt *p, struct nf_conn *ct,
 	return 0;
 }
 
-/* The kernel's enum tcp_conntrack, uapi/linux/netfilter/nf_conntrack_tcp.h */
-#define TCP_CONNTRACK_ESTABLISHED 3
-
 /*
  * The state of ours for a flow that the kernel has made, and tracks no longer, for its
  * hooks are gone: nobody else would refresh it, or see its end. NONE: it is the
@@ -361,6 +362,79 @@ static __always_inline bool ct_is_announced(struct nf_conn *ct, __u8 state)
 }
 
 /*
+ * Packets that the kernel does not see, it does not count either; it counts those of
+ * flows that it has made, with net.netfilter.nf_conntrack_acct.
+ */
+static __always_inline bool ct_is_counted(struct nf_conn *ct)
+{
+	const struct nf_ct_ext *ext = ct->ext;
+	__u8 offset = 0;
+
+	if (!ext)
+		return false;
+	if (!bpf_core_enum_value_exists(enum nf_ct_ext_id, NF_CT_EXT_ACCT) ||
+	    bpf_probe_read_kernel(
+		    &offset, sizeof(offset),
+		    (const void *)ext +
+			    bpf_core_field_offset(struct nf_ct_ext, offset) +
+			    bpf_core_enum_value(enum nf_ct_ext_id,
+						NF_CT_EXT_ACCT)))
+		return true;
+	return offset != 0;
+}
+
+/*
+ * The same of a flow that the kernel tracks. It has to bear that it misses packets, and
+ * who else should keep the entry alive?
+ */
+static __always_inline bool ct_offload_kernel(const struct pkt *p,
+					      struct nf_conn *ct)
+{
+	const __u32 need = IPS_ASSURED | IPS_SEEN_REPLY;
+	const struct nf_ip_net *proto = &ct->ct_net.net->ct.nf_ct_proto;
+	__u32 full;
+
+	if ((ct->status & need) != need || ct_is_counted(ct))
+		return false;
+	if (p->key.proto == IPPROTO_TCP) {
+		if (ct->proto.tcp.state != TCP_CONNTRACK_ESTABLISHED ||
+		    !proto->tcp.tcp_be_liberal)
+			return false;
+		full = proto->tcp.timeouts[TCP_CONNTRACK_ESTABLISHED];
+	} else {
+		full = proto->udp.timeouts[1];
+	}
+	if (!is_dry && ct_left(ct) < (__s32)(full - full / 8))
+		(void)bpf_ct_change_timeout(
+			ct, (__u32)((__u64)full * 1000 / fw_hz));
+	return true;
+}
+
+/*
+ * FLOW_OFFLOAD_*: might XDP forward the packet, as far as its flow is concerned, which
+ * it has just moved to the state `next` (NONE: the kernel tracks it)? Not if it is
+ * translated or looked into on its way.
+ */
+static __noinline __u8 ct_offload(const struct pkt *p, struct nf_conn *ct,
+				  __u8 next)
+{
+	const __u32 special = IPS_NAT_MASK | IPS_SEQ_ADJUST | IPS_DYING |
+			      IPS_OFFLOAD | IPS_HW_OFFLOAD;
+	__u32 status = (__u32)ct->status;
+
+	next &= FW_TCP_STATES - 1;
+	if (p->daddr_self || p->frag || status & special)
+		return 0;
+	if (ct->ext && ct->ext->offset[0])
+		return 0;
+	if (next == FW_TCP_NONE)
+		return ct_offload_kernel(p, ct) ? FLOW_OFFLOAD_ANSWERED : 0;
+	if (status & IPS_SEEN_REPLY)
+		return next == FW_TCP_ESTABLISHED ? FLOW_OFFLOAD_ANSWERED : 0;
+	return p->key.proto == IPPROTO_UDP ? FLOW_OFFLOAD_FIRST : 0;
+}
+
+/*
  * Find the flow of a TCP or UDP packet; one that the running rules have accepted, or
  * keep, moves on. A function of its own: what it has on the stack is much, and
  * needed nowhere else.
@@ -418,8 +492,12 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		if (next != FW_TCP_NONE)
 			f->changed = ct_move(p, ct, reply, next, head);
 	}
-	if (f->gen != gen || f->changed || accounts(head)) {
+	if (f->gen != gen || f->changed ||
+	    unlikely(head->options & (FW_OPT_FLOW_ACCT | FW_OPT_OFFLOAD))) {
 		tuple_from_ct(&f->orig, ct);
+		if (hook == FW_HOOK_XDP && f->gen == gen &&
+		    head->options & FW_OPT_OFFLOAD)
+			f->offload = ct_offload(p, ct, next);
 		if (accounts(head) && f->gen == gen && next != FW_TCP_NONE)
 			f->counts = FLOW_COUNTS;
 	}

@@ -3,8 +3,11 @@
 /*
  * The path of a packet, the same for XDP, TC ingress and TC egress:
  *
- *   front, early (XDP) - parse - stateless rules - addresses and way back - fragments -
+ *   offload (XDP) - front, early (XDP) - parse - stateless rules - addresses and way back - fragments -
  *   ICMP errors - state - rules for new flows - state is made
+ *
+ * Packets of flows that XDP has forwarded a moment ago end at the first (offload.h);
+ * what it may forward is found out behind the last (offload_fill.h).
  *
  * Each step either decides (a reason) or leaves the packet to the next
  * (FW_REASON_NONE). A hook that cannot know enough answers UNDECIDED and the

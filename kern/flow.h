@@ -19,6 +19,7 @@ static __noinline void remember_flow(const struct pkt *p,
 		.gen = gen,
 		.dir = p->key.dir,
 		.turned = p->flow.found && p->flow.older,
+		.offload = p->res.flags & FW_RESULT_OFFLOADS,
 	};
 	struct fw_flow_info *old;
 
@@ -32,6 +33,7 @@ static __noinline void remember_flow(const struct pkt *p,
 		old->ifindex = info.ifindex;
 		old->gen = info.gen;
 		old->dir = info.dir;
+		old->offload = info.offload;
 	} else {
 		/* one that cannot be written costs what an evicted one does */
 		(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);

@@ -67,6 +67,10 @@
 #include "kern/antispoof.h"
 #include "kern/ask.h"
 
+#include "kern/frame.h"
+
+#include "kern/offload.h"
+
 #include "kern/flow.h"
 
 #include "kern/adopt.h"
@@ -75,6 +79,8 @@
 #include "kern/state.h"
 
 #include "kern/filter.h"
+
+#include "kern/offload_fill.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -142,6 +148,27 @@ static __noinline int xdp_unread(struct xdp_md *ctx, struct pkt *p,
 	return finish_unread(p, ctx, FW_HOOK_XDP, reason);
 }
 
+/* A packet of a flow that is remembered; OFFLOAD_NOT: it takes the whole way. */
+static __always_inline int offload_first(struct pkt *p, struct run *r,
+					 struct xdp_md *ctx)
+{
+	if (likely(!(r->head->options & FW_OPT_OFFLOAD)))
+		return OFFLOAD_NOT;
+	r->epoch = offload_epoch();
+	return is_dry ? OFFLOAD_NOT : offload_hit(p, r, ctx);
+}
+
+/* A packet that has taken the whole way, and could have been spared it. */
+static __always_inline int offload_last(struct pkt *p, const struct run *r,
+					struct xdp_md *ctx)
+{
+	int sent = offload_fill(p, r, ctx);
+
+	if (is_dry && sent != OFFLOAD_NOT)
+		dry_finish(p, FW_HOOK_XDP, FW_REASON_OFFLOADED);
+	return sent;
+}
+
 /* TC goes on where XDP ends. */
 static __always_inline bool concerns_tc(enum fw_reason reason)
 {
@@ -158,8 +185,14 @@ static __noinline int xdp_filter(struct xdp_md *ctx, struct pkt *p,
 				 struct run *r)
 {
 	enum fw_reason reason;
+	int sent;
 
 	reason = filter(p, r, ctx, FW_HOOK_XDP);
+	if (unlikely(p->flow.offload) && reason == FW_REASON_ESTABLISHED) {
+		sent = offload_last(p, r, ctx);
+		if (sent != OFFLOAD_NOT)
+			return sent;
+	}
 	if (concerns_tc(reason) && meta_write(ctx, p, reason, r->gen) &&
 	    unlikely(p->flow.counts))
 		account_frame(p);
@@ -176,6 +209,7 @@ int fw_xdp(struct xdp_md *ctx)
 	enum fw_reason reason;
 	struct run r = {};
 	__u32 member = MATCH_ASK_SET;
+	int sent;
 
 	if (!p)
 		return action(FW_HOOK_XDP, true);
@@ -183,6 +217,9 @@ int fw_xdp(struct xdp_md *ctx)
 		return xdp_unread(ctx, p, reason);
 	if (is_dry) /* it tells more than is counted */
 		work_clear(p);
+	sent = offload_first(p, &r, ctx);
+	if (sent != OFFLOAD_NOT)
+		return sent;
 	/* to who watches, who sent it is to be known */
 	if (r.head->has_stateless & FW_STATELESS_FRONT && !is_watched() &&
 	    front_drops(p, &r, ctx, &member))

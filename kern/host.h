@@ -67,6 +67,13 @@ static __always_inline const struct fw_iface_table *iface_table(__u32 gen)
 	return &host.ifaces[*pick % FW_HOST_TABLES];
 }
 
+static __always_inline __u32 offload_epoch(void)
+{
+	const volatile __u32 *epoch = &host.offload_epoch;
+
+	return *epoch;
+}
+
 /* FW_WATCH_*: what somebody wants to see. */
 static __always_inline __u8 watched(void)
 {

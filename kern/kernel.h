@@ -13,6 +13,9 @@
 
 #define FROM_KERNEL __attribute__((preserve_access_index))
 
+/* enum tcp_conntrack, uapi/linux/netfilter/nf_conntrack_tcp.h */
+#define TCP_CONNTRACK_ESTABLISHED 3
+
 /* ---- net/net_namespace.h, net/netns/netfilter.h --------------------------- */
 
 struct netns_nf {
@@ -20,8 +23,36 @@ struct netns_nf {
 	struct nf_hook_entries *hooks_ipv6[NF_INET_NUMHOOKS];
 } FROM_KERNEL;
 
+struct nf_tcp_net { /* net/netns/conntrack.h; times in ticks of fw_hz */
+	unsigned int timeouts[TCP_CONNTRACK_ESTABLISHED + 1];
+	__u8 tcp_be_liberal;
+} FROM_KERNEL;
+
+struct nf_udp_net {
+	unsigned int timeouts[2]; /* unanswered, answered */
+} FROM_KERNEL;
+
+struct nf_ip_net {
+	struct nf_tcp_net tcp;
+	struct nf_udp_net udp;
+} FROM_KERNEL;
+
+struct netns_ct {
+	struct nf_ip_net nf_ct_proto;
+} FROM_KERNEL;
+
+/* net/netns/xfrm.h: IN, OUT, FWD; of sockets and of all */
+struct netns_xfrm {
+	unsigned int policy_count[6];
+	__u8 policy_default[3];
+} FROM_KERNEL;
+
+#define XFRM_USERPOLICY_BLOCK 1
+
 struct net {
 	struct netns_nf nf;
+	struct netns_ct ct;
+	struct netns_xfrm xfrm;
 } FROM_KERNEL;
 
 /* ---- linux/netfilter.h --------------------------------------------------- */
@@ -51,6 +82,7 @@ struct nf_hook_ops {
 
 struct net_device {
 	unsigned short type; /* ARPHRD_* */
+	const unsigned char *dev_addr;
 	struct {
 		struct net *net;
 	} nd_net; /* possible_net_t */
@@ -115,6 +147,9 @@ struct nf_conn {
 	__u32 mark;
 	struct nf_ct_ext *ext;
 	union nf_conntrack_proto proto;
+	struct {
+		struct net *net;
+	} ct_net; /* possible_net_t */
 } FROM_KERNEL;
 
 /* ---- net/netfilter/nf_conntrack_extend.h, _helper.h, _expect.h ------------- */
@@ -123,6 +158,10 @@ struct nf_ct_ext {
 	__u8 offset
 		[1]; /* NF_CT_EXT_HELPER is the first; 0: the flow has none */
 } FROM_KERNEL;
+
+enum nf_ct_ext_id {
+	NF_CT_EXT_ACCT = 1, /* whatever it is */
+};
 
 struct hlist_node {
 	struct hlist_node *next;

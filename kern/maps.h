@@ -145,12 +145,12 @@ struct {
 	__type(value, struct fw_cached_flow);
 } flow_cache SEC(".maps");
 
-/* When the stack last had a packet to a next hop, in jiffies; programs only. */
+/* When the stack last had a packet to a next hop; programs only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, FW_OFFLOAD_HOPS);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, __u64); /* hash of the hop, jiffies */
 } offload_hops SEC(".maps");
 
 /* How many more of them this CPU may make, and what it had no room for. */

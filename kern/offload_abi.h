@@ -21,7 +21,10 @@ struct fw_offload_out {
 	__u32 tx_ifindex;
 	__u16 vlan;	   /* VID, without priority; 0: untagged */
 	__be16 vlan_proto; /* ETH_P_8021Q or ETH_P_8021AD; 0: untagged */
+	__u32 flags;	   /* FW_OUT_* */
 };
+
+#define FW_OUT_FRAGS 0x1 /* tx_ifindex takes frames in several pieces */
 
 /*
  * `flow_cache`: a packet of an established flow, and what becomes of the next one
@@ -30,32 +33,34 @@ struct fw_offload_out {
  * of another epoch of this host, or older than half a second.
  */
 struct fw_cached_flow {
-	/* as the packet has them; IPv4: the first word */
-	struct fw_addr saddr;
-	struct fw_addr daddr;
-	__u32 ports; /* the first four bytes behind the IP header */
-	__u32 rx_ifindex;
-	__u32 rx_tag; /* as it lies in the frame, VID alone; 0: none */
-	__u8 proto;
-	__u8 family; /* FW_AF_*; 0: nobody's entry */
-	__u8 flags;  /* FW_CACHED_* */
-	__u8 pad;
+	/* what the packets have, as it lies in them */
+	__u64 addr[4]; /* IPv4: the first one, both addresses */
+	__u64 l4;      /* FW_CACHED_L4() */
+	__u64 from;    /* rx_ifindex, VID << 32 */
+	__u64 to;      /* the address of this host on the link */
 	/* as long as it is true */
-	__u32 gen;
+	__u32 gen; /* 0: nobody's entry */
 	__u32 epoch;
 	__u32 jiffies; /* when it was written, the lower half */
-	__u32 slot;    /* of `stats`: counted there */
-	/* how it goes on */
+	/* how they go on */
 	__u32 tx_ifindex;
-	__u32 tx_tag; /* as rx_tag */
-	__u8 dmac[6];
-	__u8 smac[6];
-	__u32 mtu; /* bytes from the IP header on, at most */
-	__u32 pad2[10];
+	__u8 macs[12]; /* destination, source */
+	__u32 tx_tag;  /* as it lies in a frame; 0: none */
+	__u32 mtu;     /* bytes from the IP header on, at most */
+	__u32 stat;  /* of `stats`, of the first CPU: they are counted there */
+	__u16 flags; /* FW_CACHED_* */
+	__u16 pad;
+	__u32 pad2[7];
 };
 
-#define FW_CACHED_PARTIAL 0x01 /* checksums may not be written yet */
-#define FW_CACHED_REPLY	  0x02 /* of the side that did not open the flow */
+#define FW_CACHED_L4(ports, proto, dscp, is_v6)                        \
+	((__u64)(ports) | (__u64)(proto) << 32 | (__u64)(dscp) << 40 | \
+	 (__u64)(is_v6) << 48)
+
+#define FW_CACHED_PARTIAL 0x01 /* their checksums may not be written yet */
+#define FW_CACHED_FRAGS	  0x02 /* the device takes frames in several pieces */
+#define FW_CACHED_COUNTS  0x04 /* packets and bytes of the flow are counted */
+#define FW_CACHED_REPLY	  0x08 /* of the side that did not open the flow */
 
 /* Entries of `flow_cache` for each CPU, a power of two. */
 #define FW_FLOW_CACHE_ALL 131072u /* of all CPUs, about */
@@ -72,6 +77,6 @@ static __inline__ __u32 fw_flow_cache_entries(__u32 cpus)
 }
 
 #ifndef __cplusplus
-_Static_assert(sizeof(struct fw_offload_out) == 8, "fw_offload_out");
+_Static_assert(sizeof(struct fw_offload_out) == 12, "fw_offload_out");
 _Static_assert(sizeof(struct fw_cached_flow) == 128, "fw_cached_flow");
 #endif

@@ -54,6 +54,19 @@ struct flow {
 	bool announces; /* egress: a helper of the kernel expects other flows */
 	bool answered;	/* the other side was heard; known of fragments */
 	__u8 counts;	/* see account.h */
+	__u8 offload;	/* see offload.h */
+};
+
+/* What of a frame names its flow (struct fw_cached_flow), and more; see frame.h. */
+struct frame {
+	__u64 addr[4];
+	__u64 l4, from, to;
+	__u32 off;	 /* of the IP header, 14 or 18 */
+	__u32 len;	 /* from there on, as that says */
+	__u32 bytes;	 /* of the frame */
+	__be32 flowinfo; /* IPv6 */
+	bool is_v6;
+	bool in_pieces;
 };
 
 /* In a per-CPU map, not on the stack: see `work` in maps.h. */
@@ -95,6 +108,8 @@ struct pkt {
 	bool has_l2;	 /* TC: the frame, as this hook sees it */
 	__u8 saddr_self; /* FW_SELF_* of key.saddr */
 	__u8 daddr_self;
+	struct frame frame;
+	struct bpf_fib_lookup fib; /* of offload_fill.h */
 	struct fw_base base; /* last: user space writes it once, see `work` */
 };
 

@@ -59,6 +59,18 @@ static __always_inline int action(const enum fw_hook hook, bool drop)
 	return drop ? TC_SHOT : TC_NEXT;
 }
 
+/* Of a packet that leaves by another device. */
+static __always_inline int action_sent(void)
+{
+	return XDP_REDIRECT;
+}
+
+/* XDP: leave by a device of the map; lost, if it is not there. */
+static __always_inline int action_send(void *devs, __u32 ifindex)
+{
+	return (int)bpf_redirect_map(devs, ifindex, XDP_DROP);
+}
+
 /* Which FW_WATCH_* a packet is one of. */
 static __always_inline __u32 kinds_of(const struct pkt *p, bool drop)
 {

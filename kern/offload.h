@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * XDP only: packets of established flows are forwarded without the stack, with
+ * `option offload` or a rule that says so.
+ *
+ * What was found out of a packet the whole way is remembered for half a second, on the
+ * CPU that did: the next one like it is asked for nothing else. So a flow takes the whole
+ * way at least twice a second, which keeps its entry alive, and each packet does that
+ * begins or ends a connection, or is not plain (frame.h). What would make that untrue
+ * earlier, the rules, routes, neighbours and links, changes the epoch.
+ */
+#pragma once
+
+#define OFFLOAD_NOT (-1) /* the packet takes the whole way */
+
+/* Where a flow is remembered, if it is. */
+static __always_inline struct fw_cached_flow *
+offload_entry(const struct pkt *p, const struct frame *f)
+{
+	const __u64 odd = 0x9e3779b97f4a7c15ull;
+	__u64 hash = (f->addr[0] ^ fw_cookie) * odd;
+	__u32 index;
+
+	if (f->is_v6) {
+		hash = (hash ^ hash >> 32 ^ f->addr[1]) * odd;
+		hash = (hash ^ hash >> 32 ^ f->addr[2]) * odd;
+		hash = (hash ^ hash >> 32 ^ f->addr[3]) * odd;
+	}
+	hash = (hash ^ hash >> 32 ^ f->l4 ^ f->from << 24) * odd;
+	index = p->base.flow_cache + (__u32)(hash >> 40 & fw_cache_mask);
+	return bpf_map_lookup_elem(&flow_cache, &index);
+}
+
+/* The entry is of this flow. */
+static __always_inline bool offload_is(const struct fw_cached_flow *e,
+				       const struct frame *f)
+{
+	if (e->addr[0] != f->addr[0] || e->l4 != f->l4 || e->from != f->from ||
+	    e->to != f->to)
+		return false;
+	return !f->is_v6 ||
+	       (e->addr[1] == f->addr[1] && e->addr[2] == f->addr[2] &&
+		e->addr[3] == f->addr[3]);
+}
+
+/* Nothing has changed since it was written. */
+static __always_inline bool offload_holds(const struct fw_cached_flow *e,
+					  const struct run *r)
+{
+	__u32 age = (__u32)bpf_jiffies64() - e->jiffies;
+
+	return e->gen == r->gen && e->epoch == r->epoch && age * 2 < fw_hz;
+}
+
+/* What may differ from packet to packet. */
+static __always_inline bool offload_fits(const struct fw_cached_flow *e,
+					 const struct frame *f,
+					 struct xdp_md *ctx)
+{
+	if (unlikely(f->len > e->mtu))
+		return false;
+	if (unlikely(f->in_pieces) && !(e->flags & FW_CACHED_FRAGS))
+		return false;
+	return likely(!(e->flags & FW_CACHED_PARTIAL)) ||
+	       !frame_is_partial(f, ctx);
+}
+
+/* As count(), of what an entry says. */
+static __always_inline void offload_count(const struct pkt *p, __u32 stat,
+					  __u32 bytes)
+{
+	__u32 index = p->base.stats + stat;
+	struct fw_counter *c = bpf_map_lookup_elem(&stats, &index);
+
+	if (!c)
+		return;
+	c->packets++;
+	c->bytes += bytes;
+}
+
+/* The packet is counted for its flow, which nothing has translated. */
+static __noinline void
+offload_account(struct pkt *p, const struct fw_cached_flow *e, __u32 len)
+{
+	struct fw_tuple t = {
+		.proto = (__u8)(e->l4 >> 32),
+		.family = e->l4 >> 48 ? FW_AF_IPV6 : FW_AF_IPV4,
+		.sport = (__be16)e->l4,
+		.dport = (__be16)(e->l4 >> 16),
+	};
+
+	if (t.family == FW_AF_IPV6) {
+		__builtin_memcpy(&t.saddr, &e->addr[0], sizeof(t.saddr));
+		__builtin_memcpy(&t.daddr, &e->addr[2], sizeof(t.daddr));
+	} else {
+		addr_from_v4(&t.saddr, (__be32)e->addr[0]);
+		addr_from_v4(&t.daddr, (__be32)(e->addr[0] >> 32));
+	}
+	p->flow.reply = e->flags & FW_CACHED_REPLY;
+	p->key.proto = t.proto;
+	if (p->flow.reply)
+		tuple_reverse(&p->flow.orig, &t);
+	else
+		p->flow.orig = t;
+	account(p, 1, len);
+}
+
+/*
+ * Send the packet where the entry says. Returns what the program returns, or OFFLOAD_NOT:
+ * then nothing has been done.
+ */
+static __always_inline int offload_send(struct pkt *p, struct xdp_md *ctx,
+					const struct fw_cached_flow *e,
+					const struct frame *f)
+{
+	const __u32 lost =
+		(__u32)FW_REASON_DROP_INTERNAL - (__u32)FW_REASON_OFFLOADED;
+	int done;
+
+	if (unlikely(!frame_turn(f, ctx, e)))
+		return OFFLOAD_NOT;
+	done = action_send(&offload_devs, e->tx_ifindex);
+	offload_count(p,
+		      likely(done == action_sent()) ? e->stat : e->stat + lost,
+		      f->bytes);
+	if (unlikely(e->flags & FW_CACHED_COUNTS))
+		offload_account(p, e, f->len);
+	return done;
+}
+
+static __always_inline int offload_try(struct pkt *p, const struct run *r,
+				       struct xdp_md *ctx,
+				       const struct frame *f)
+{
+	const struct fw_cached_flow *e = offload_entry(p, f);
+
+	if (!e || !offload_is(e, f) || !offload_holds(e, r) ||
+	    !offload_fits(e, f, ctx))
+		return OFFLOAD_NOT;
+	return offload_send(p, ctx, e, f);
+}
+
+/*
+ * Forward a packet of a flow that is remembered; OFFLOAD_NOT: it takes the whole way. Of
+ * `p` nothing but the base of this CPU is known.
+ */
+static __noinline int offload_hit(struct pkt *p, const struct run *r,
+				  struct xdp_md *ctx)
+{
+	const void *end = ctx_data_end(ctx, FW_HOOK_XDP);
+	struct frame f;
+	__be16 proto;
+
+	if (unlikely(!frame_l2(&f, ctx, end, &proto)))
+		return OFFLOAD_NOT;
+	if (likely(proto == bpf_htons(ETH_P_IP)))
+		return frame_ipv4(&f, ctx, end) ? offload_try(p, r, ctx, &f)
+						: OFFLOAD_NOT;
+	if (proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(&f, ctx, end))
+		return offload_try(p, r, ctx, &f);
+	return OFFLOAD_NOT;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * XDP only: may a packet that the whole way has found to be of an established flow be
+ * forwarded without the stack, and where to? Then it is, and remembered (offload.h).
+ */
+#pragma once
+
+/* The rule that let the flow in says so. */
+static __always_inline bool offload_is_wanted(const struct pkt *p,
+					      const struct run *r)
+{
+	const bool unheard = p->flow.offload == FLOW_OFFLOAD_FIRST;
+	const __u32 options = r->head->options;
+	const struct fw_flow_info *info;
+
+	if (options & FW_OPT_OFFLOAD_ALL)
+		return !unheard || options & FW_OPT_OFFLOAD_FIRST;
+	info = bpf_map_lookup_elem(&flow_info, &p->flow.orig);
+	return info && !info->ended &&
+	       info->offload &
+		       (unheard ? FW_RESULT_OFFLOAD_FIRST : FW_RESULT_OFFLOAD);
+}
+
+/* FW_IFACE_* of the very device that the frame came by, and tag. */
+static __always_inline __u32 offload_iface(const struct pkt *p,
+					   const struct run *r)
+{
+	const struct fw_iface *i =
+		iface_find(r->ifaces, p->rx_ifindex, p->vlan);
+
+	return i ? i->flags : 0;
+}
+
+/* IPsec, which routes do not tell of: policies, or that there has to be one. */
+static __noinline bool has_policies(const struct net *net)
+{
+	__u8 defaults[3];
+	__u32 counts[6];
+
+	if (!bpf_core_field_exists(net->xfrm.policy_count))
+		return false;
+	if (BPF_CORE_READ_INTO(&counts, net, xfrm.policy_count))
+		return true;
+	for (int i = 0; i < 6; i++)
+		if (counts[i])
+			return true;
+	if (!bpf_core_field_exists(net->xfrm.policy_default))
+		return false;
+	if (BPF_CORE_READ_INTO(&defaults, net, xfrm.policy_default))
+		return true;
+	for (int i = 0; i < 3; i++)
+		if (defaults[i] == XFRM_USERPOLICY_BLOCK)
+			return true;
+	return false;
+}
+
+/* The kernel follows windows of TCP, and what it has not seen is none of them. */
+static __always_inline bool misses_windows(struct net *net, const struct pkt *p)
+{
+	return p->key.proto == IPPROTO_TCP &&
+	       !BPF_CORE_READ(net, ct.nf_ct_proto.tcp.tcp_be_liberal) &&
+	       hooks_active(net, p->key.family);
+}
+
+/* It was sent to this host, not to another one on the link. */
+static __always_inline bool is_for_host(struct xdp_md *ctx,
+					const struct frame *f)
+{
+	struct xdp_buff *xdp = (void *)ctx;
+	const void *own = BPF_CORE_READ(xdp, rxq, dev, dev_addr);
+	__u64 addr = 0;
+
+	return !bpf_probe_read_kernel(&addr, ETH_ALEN, own) && addr == f->to;
+}
+
+static __always_inline bool may_be_forwarded(const struct pkt *p)
+{
+	const struct fw_addr *s = &p->key.saddr, *d = &p->key.daddr;
+
+	return p->key.family == FW_AF_IPV4 ||
+	       !(v6_is_link_local(s) || v6_is_link_local(d));
+}
+
+/* The frame's route, of a packet or of one that answers it. */
+static __always_inline long offload_ask(struct xdp_md *ctx, const struct pkt *p,
+					struct bpf_fib_lookup *fib, bool back)
+{
+	const struct fw_key *k = &p->key;
+	const struct fw_addr *src = back ? &k->daddr : &k->saddr;
+	const struct fw_addr *dst = back ? &k->saddr : &k->daddr;
+
+	fib->ifindex = p->ifindex;
+	fib->l4_protocol = k->proto;
+	fib->sport = bpf_htons(back ? k->dport : k->sport);
+	fib->dport = bpf_htons(back ? k->sport : k->dport);
+	if (k->family == FW_AF_IPV4) {
+		fib->family = 2; /* AF_INET */
+		fib->ipv4_src = src->w[3];
+		fib->ipv4_dst = dst->w[3];
+	} else {
+		fib->family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib->ipv6_src, src, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, dst, sizeof(fib->ipv6_dst));
+	}
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+}
+
+/*
+ * True if answers would leave by where the packet came from. What does not is the
+ * stack's, which may have to drop it (rp_filter); of IPv6 it does not ask.
+ */
+static __noinline bool offload_goes_back(struct xdp_md *ctx, struct pkt *p)
+{
+	struct bpf_fib_lookup *fib = &p->fib;
+	long err;
+
+	if (p->key.family != FW_AF_IPV4)
+		return true;
+	__builtin_memset(fib, 0, sizeof(*fib));
+	err = offload_ask(ctx, p, fib, true);
+	return (err == BPF_FIB_LKUP_RET_SUCCESS ||
+		err == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	       fib->ifindex == p->ifindex;
+}
+
+/* Where it goes to, in p->fib; false: that is the stack's to find out, or to do. */
+static __noinline bool offload_route(struct xdp_md *ctx, struct pkt *p)
+{
+	struct bpf_fib_lookup *fib = &p->fib;
+	const struct frame *f = &p->frame;
+
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->tot_len = (__u16)f->len;
+	if (f->is_v6)
+		fib->flowinfo = f->flowinfo;
+	else
+		fib->tos = f->l4 >> 40 & 0xfc;
+	if (f->len > 0xffff ||
+	    offload_ask(ctx, p, fib, false) != BPF_FIB_LKUP_RET_SUCCESS)
+		return false;
+	/* back where it came from: the stack tells the sender of a better way */
+	return fib->ifindex != p->ifindex;
+}
+
+/*
+ * Once a second the stack gets a packet to each next hop: it asks who has not been heard
+ * of for long whether he is still there, and we do not. Hops that share a row have the
+ * stack get more.
+ */
+static __always_inline bool offload_hop_is_due(const struct bpf_fib_lookup *fib)
+{
+	const __u64 odd = 0x9e3779b97f4a7c15ull;
+	__u32 now = (__u32)bpf_jiffies64(), index;
+	__u64 hash = fib->ifindex, *row;
+
+	for (int i = 0; i < ETH_ALEN; i++)
+		hash = hash << 8 ^ fib->dmac[i];
+	hash *= odd;
+	index = hash >> 32 & (FW_OFFLOAD_HOPS - 1);
+	hash &= 0xffffffff00000000;
+	row = bpf_map_lookup_elem(&offload_hops, &index);
+	if (!row)
+		return true;
+	if ((*row & 0xffffffff00000000) == hash && now - (__u32)*row < fw_hz)
+		return false;
+	*row = hash | now;
+	return true;
+}
+
+static __always_inline __u32 tag_of(const struct fw_offload_out *out)
+{
+	union {
+		__be16 half[2];
+		__u32 word;
+	} tag = { .half = { out->vlan_proto, bpf_htons(out->vlan) } };
+
+	return out->vlan_proto ? tag.word : 0;
+}
+
+static __always_inline void offload_write(struct fw_cached_flow *e,
+					  const struct pkt *p,
+					  const struct run *r,
+					  const struct fw_offload_out *out)
+{
+	const struct bpf_fib_lookup *fib = &p->fib;
+	const struct frame *f = &p->frame;
+
+	for (int i = 0; i < 4; i++)
+		e->addr[i] = f->is_v6 || !i ? f->addr[i] : 0;
+	e->l4 = f->l4;
+	e->from = f->from;
+	e->to = f->to;
+	e->gen = r->gen;
+	e->epoch = r->epoch;
+	e->jiffies = (__u32)bpf_jiffies64();
+	e->tx_ifindex = out->tx_ifindex;
+	__builtin_memcpy(e->macs, fib->dmac, ETH_ALEN);
+	__builtin_memcpy(e->macs + ETH_ALEN, fib->smac, ETH_ALEN);
+	e->tx_tag = tag_of(out);
+	e->mtu = fib->mtu_result;
+	e->stat = FW_STATS_INDEX(p->slot, FW_HOOK_XDP, FW_REASON_OFFLOADED);
+	e->flags = 0;
+	if (out->flags & FW_OUT_FRAGS)
+		e->flags |= FW_CACHED_FRAGS;
+	if (p->flow.counts == FLOW_COUNTS)
+		e->flags |= FW_CACHED_COUNTS;
+	if (p->flow.reply)
+		e->flags |= FW_CACHED_REPLY;
+}
+
+static __noinline bool offload_read(struct pkt *p, struct xdp_md *ctx)
+{
+	const void *end = ctx_data_end(ctx, FW_HOOK_XDP);
+	struct frame *f = &p->frame;
+	__be16 proto;
+
+	if (!frame_l2(f, ctx, end, &proto))
+		return false;
+	if (proto == bpf_htons(ETH_P_IP))
+		return frame_ipv4(f, ctx, end);
+	return proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(f, ctx, end);
+}
+
+/* Whatever the route is, the packet may take it without the stack. */
+static __noinline bool offload_may(struct pkt *p, const struct run *r,
+				   struct xdp_md *ctx, __u32 iface)
+{
+	struct net *net = ctx_net(ctx, FW_HOOK_XDP);
+
+	if (!(iface & FW_IFACE_OFFLOAD) || !offload_is_wanted(p, r) ||
+	    !may_be_forwarded(p) || !offload_read(p, ctx) ||
+	    !is_for_host(ctx, &p->frame))
+		return false;
+	if (iface & FW_IFACE_PARTIAL && frame_is_partial(&p->frame, ctx))
+		return false;
+	return !has_policies(net) && !misses_windows(net, p);
+}
+
+/*
+ * Forward a packet of an established flow, and have those that follow be remembered.
+ * Returns what the program returns, or OFFLOAD_NOT: nothing has been done.
+ */
+static __noinline int offload_fill(struct pkt *p, const struct run *r,
+				   struct xdp_md *ctx)
+{
+	__u32 iface = offload_iface(p, r), ifindex;
+	const struct fw_offload_out *out;
+	struct fw_cached_flow *e;
+
+	if (!offload_may(p, r, ctx, iface) || !offload_goes_back(ctx, p) ||
+	    !offload_route(ctx, p))
+		return OFFLOAD_NOT;
+	ifindex = p->fib.ifindex;
+	out = bpf_map_lookup_elem(&offload_out, &ifindex);
+	if (!out || (p->frame.in_pieces && !(out->flags & FW_OUT_FRAGS)))
+		return OFFLOAD_NOT;
+	if (is_dry)
+		return action_sent();
+	e = offload_entry(p, &p->frame);
+	if (!e || offload_hop_is_due(&p->fib))
+		return OFFLOAD_NOT;
+	offload_write(e, p, r, out);
+	if (iface & FW_IFACE_PARTIAL)
+		e->flags |= FW_CACHED_PARTIAL;
+	return offload_send(p, ctx, e, &p->frame);
+}
