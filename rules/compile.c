@@ -235,12 +235,18 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 	return r;
 }
 
-int fw_program_error(const struct fw_program *program, struct fw_span at,
-		     struct fw_diag *diag, const char *text)
+typedef void (*report_fn)(struct fw_reporter *rep, struct fw_span at,
+			  const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int report_at(const struct fw_program *program, struct fw_span at,
+		     struct fw_diag *diag, report_fn report, const char *text)
 {
 	struct fw_sources sources = { .texts = program->texts,
 				      .n = program->n_texts };
-	struct fw_reporter rep = { .diag = diag, .sources = &sources };
+	struct fw_reporter rep = { .diag = diag,
+				   .sources = &sources,
+				   .is_urgent = true };
 
 	if (at.file >= sources.n || at.off > sources.texts[at.file].len ||
 	    at.len > sources.texts[at.file].len - at.off)
@@ -249,7 +255,19 @@ int fw_program_error(const struct fw_program *program, struct fw_span at,
 	if (!sources.cursors)
 		return -ENOMEM;
 	sources.cursors[at.file].line = 1;
-	fw_report_error(&rep, at, "%s", text);
+	report(&rep, at, "%s", text);
 	free(sources.cursors);
 	return rep.is_broken ? -ENOMEM : 0;
+}
+
+int fw_program_error(const struct fw_program *program, struct fw_span at,
+		     struct fw_diag *diag, const char *text)
+{
+	return report_at(program, at, diag, fw_report_error, text);
+}
+
+int fw_program_warning(const struct fw_program *program, struct fw_span at,
+		       struct fw_diag *diag, const char *text)
+{
+	return report_at(program, at, diag, fw_report_warning, text);
 }

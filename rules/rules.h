@@ -334,6 +334,10 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 int fw_program_error(const struct fw_program *program, struct fw_span at,
 		     struct fw_diag *diag, const char *text);
 
+/** @brief The same for a warning. */
+int fw_program_warning(const struct fw_program *program, struct fw_span at,
+		       struct fw_diag *diag, const char *text);
+
 /**
  * @brief Give timeouts that the rules do not name those of the system.
  *

@@ -21,6 +21,7 @@
 #include "user/iface.h"
 #include "user/log.h"
 #include "user/loop.h"
+#include "user/offload.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
 #include "user/timeouts.h"
@@ -48,6 +49,7 @@ struct fw_apply {
 	struct fw_hosttab *tables;
 	struct fw_ifaces *ifaces;
 	struct fw_slots *slots;
+	struct fw_offload *offload;
 	struct fw_cover *cover;
 	struct rules now;
 	struct fw_timer *forget_timer; /* for the image before this one */
@@ -73,6 +75,23 @@ static void rules_done(struct rules *rules)
 	fw_closep(&rules->image_fd);
 	fw_cover_set_done(&rules->cover);
 	*rules = (struct rules){ .image_fd = -1 };
+}
+
+/* ---- forwarding by XDP ------------------------------------------------------- */
+
+static bool wants_offload(const struct rules *rules)
+{
+	return rules->program && rules->program->options & FW_OPT_OFFLOAD;
+}
+
+/* The running rules are what counts. */
+static void follow_offload(struct fw_apply *apply)
+{
+	const struct fw_cover_set *cover = &apply->now.cover;
+
+	fw_offload_use(apply->offload, wants_offload(&apply->now));
+	fw_offload_update(apply->offload, apply->ifaces, cover->ifaces,
+			  cover->n);
 }
 
 /* ---- loading -------------------------------------------------------------- */
@@ -385,6 +404,8 @@ static int make_cover(struct fw_apply *apply, struct rules *next, char **reterr)
 {
 	int r;
 
+	if (wants_offload(next))
+		fw_offload_use(apply->offload, true);
 	r = fw_cover_plan(apply->cover, apply->ifaces, next->program, next->gen,
 			  &next->cover, reterr);
 	if (r < 0)
@@ -466,6 +487,7 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 				      NULL);
 		fw_cover_trim(apply->cover, &now->cover);
 	}
+	follow_offload(apply);
 	fw_datapath_shrink(apply->dp);
 	/* They may have run for a moment, and marked flows. */
 	apply->forgotten_gen = 0;
@@ -501,6 +523,7 @@ static void commit(struct fw_apply *apply, struct rules *next)
 	apply->is_kept = false;
 	apply->forgotten_gen = 0;
 	fw_cover_trim(apply->cover, &apply->now.cover);
+	follow_offload(apply);
 	if (is_new) {
 		apply->since = time(NULL);
 		fw_slots_commit(apply->slots, apply->loads);
@@ -627,6 +650,7 @@ static int bring_to_interfaces(struct fw_apply *apply)
 	(void)fw_cover_attach(apply->cover, &after, NULL, NULL);
 	apply->now.cover = after;
 	fw_cover_trim(apply->cover, &after);
+	follow_offload(apply);
 	report(&before, &after);
 	fw_cover_set_done(&before);
 	return 0;
@@ -819,8 +843,11 @@ static int adopt(struct fw_apply *apply)
 		return r;
 	apply->since = time(NULL);
 	/* What runs may be unloaded and replaced, whatever the interfaces are. */
+	fw_offload_use(apply->offload, wants_offload(&apply->now));
 	if (apply->now.program)
 		refresh(apply);
+	else
+		follow_offload(apply);
 	/* Without an image nothing may be attached: it would drop everything. */
 	if (apply->now.image_fd < 0)
 		fw_cover_trim(apply->cover, &no_interfaces);
@@ -844,7 +871,12 @@ static int start(struct fw_apply *apply, struct fw_loop *loop, char **reterr)
 		return r;
 	/* Who watched the daemon before this one is gone. */
 	fw_apply_watch(apply, UINT8_MAX, 0);
-	r = fw_cover_new(apply->dp, apply->tables, &apply->cover);
+	r = fw_offload_new(loop, apply->dp, apply->tables, on_changed, apply,
+			   &apply->offload);
+	if (r < 0)
+		return r;
+	r = fw_cover_new(apply->dp, apply->tables, apply->offload,
+			 &apply->cover);
 	if (r < 0)
 		return r;
 	r = fw_ifaces_new(loop, apply->tables, &ifaces_ops, apply,
@@ -890,6 +922,7 @@ void fw_apply_free(struct fw_apply *apply)
 	fw_program_free(apply->now.program);
 	rules_done(&apply->now);
 	fw_cover_free(apply->cover);
+	fw_offload_free(apply->offload);
 	fw_hosttab_free(apply->tables);
 	fw_slots_free(apply->slots);
 	free(apply);
@@ -1012,6 +1045,16 @@ size_t fw_apply_self_count(const struct fw_apply *apply)
 const struct fw_ifaces *fw_apply_links(const struct fw_apply *apply)
 {
 	return apply->ifaces;
+}
+
+const struct fw_offload *fw_apply_offload(const struct fw_apply *apply)
+{
+	return apply->offload;
+}
+
+void fw_apply_flows_cut(struct fw_apply *apply)
+{
+	fw_offload_forget(apply->offload);
 }
 
 const char *fw_apply_ifname(const struct fw_apply *apply, uint32_t ifindex)

@@ -16,6 +16,7 @@
 struct fw_apply;
 struct fw_ifaces;
 struct fw_loop;
+struct fw_offload;
 
 /* One declared interface as it is now. */
 struct fw_apply_iface {
@@ -173,6 +174,12 @@ size_t fw_apply_self_count(const struct fw_apply *apply);
 
 /** @brief The interfaces of this namespace, borrowed. */
 const struct fw_ifaces *fw_apply_links(const struct fw_apply *apply);
+
+/** @brief What XDP is told to forward, borrowed; for fw_offload_look(). */
+const struct fw_offload *fw_apply_offload(const struct fw_apply *apply);
+
+/** @brief Flows have been cut: XDP looks again before it forwards. */
+void fw_apply_flows_cut(struct fw_apply *apply);
 
 /** @brief Interface name by index, from the rtnetlink cache, or NULL. */
 const char *fw_apply_ifname(const struct fw_apply *apply, uint32_t ifindex);

@@ -10,12 +10,15 @@
  */
 #include "user/cover.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <net/ethernet.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "user/hosttab.h"
 #include "user/log.h"
+#include "user/offload.h"
 #include "user/stats.h"
 #include "user/util.h"
 
@@ -24,6 +27,7 @@
 struct fw_cover {
 	struct fw_datapath *dp;
 	struct fw_hosttab *tables;
+	const struct fw_offload *offload;
 	uint32_t
 		owner[FW_MAX_IFSLOTS]; /* ifindex; 0: free. Slot 0 stays free */
 	bool is_full;  /* said already: some entries are left out */
@@ -370,12 +374,61 @@ static bool merge_equal(struct fw_cover_set *set)
 	set->n_entries = n_before > 0;
 	for (size_t i = 1; i < n_before; i++) {
 		last = &set->entries[set->n_entries - 1];
-		if (compare_entries(last, &set->entries[i]) == 0)
+		if (compare_entries(last, &set->entries[i]) == 0) {
 			last->value.zones &= set->entries[i].value.zones;
-		else
+			last->value.flags = 0;
+		} else {
 			set->entries[set->n_entries++] = set->entries[i];
+		}
 	}
 	return set->n_entries != n_before;
+}
+
+static const struct fw_apply_iface *find_iface(const struct fw_cover_set *set,
+					       uint32_t ifindex)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		if (set->ifaces[i].ifindex == ifindex)
+			return &set->ifaces[i];
+	}
+	return NULL;
+}
+
+/* The declared interface whose XDP sees what comes in by a device; NULL: none. */
+static const struct fw_apply_iface *with_xdp(const struct fw_cover_set *set,
+					     const struct fw_link *link)
+{
+	const struct fw_apply_iface *iface = find_iface(set, link->ifindex);
+
+	return iface || !link->bond ? iface : find_iface(set, link->bond);
+}
+
+/* What XDP may forward has no other tags: one of those would pass for it. */
+static bool is_8021q(const struct fw_link *link)
+{
+	return link->vlan && link->vlan_proto == htons(ETH_P_8021Q);
+}
+
+/* Tags are seen by the programs of the device below, so it is the one that counts. */
+static void plan_offload(const struct fw_cover *cover,
+			 const struct fw_ifaces *links,
+			 struct fw_cover_set *set)
+{
+	const struct fw_apply_iface *iface;
+	const struct fw_link *link, *tagged;
+
+	for (size_t i = 0; i < set->n_entries; i++) {
+		struct fw_iface_entry *entry = &set->entries[i];
+
+		link = fw_ifaces_by_index(links, entry->key.ifindex);
+		tagged = fw_ifaces_by_index(links, entry->value.ifindex);
+		iface = link ? with_xdp(set, link) : NULL;
+		if (entry->key.vlan && (!tagged || !is_8021q(tagged)))
+			continue;
+		if (iface)
+			entry->value.flags = fw_offload_flags(
+				cover->offload, link, iface->wanted);
+	}
 }
 
 static void warn_once(bool *is_said, bool is_so, const char *what)
@@ -426,6 +479,8 @@ static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		return -ENOMEM;
 	if (plan_carried(links, set) < 0 || plan_slaves(links, set) < 0)
 		return -ENOMEM;
+	if (program->options & FW_OPT_OFFLOAD)
+		plan_offload(cover, links, set);
 	if (is_running)
 		cut_entries(cover, set);
 	qsort(set->entries, set->n_entries, sizeof(*set->entries),
@@ -480,16 +535,6 @@ static int attach_one(const struct fw_cover *cover,
 		set_error(iface, NULL);
 	}
 	return r;
-}
-
-static const struct fw_apply_iface *find_iface(const struct fw_cover_set *set,
-					       uint32_t ifindex)
-{
-	for (size_t i = 0; i < set->n; i++) {
-		if (set->ifaces[i].ifindex == ifindex)
-			return &set->ifaces[i];
-	}
-	return NULL;
 }
 
 /*
@@ -577,7 +622,7 @@ void fw_cover_gone(struct fw_cover *cover, uint32_t ifindex)
 /* ---- birth and death ---------------------------------------------------------------- */
 
 int fw_cover_new(struct fw_datapath *dp, struct fw_hosttab *tables,
-		 struct fw_cover **ret)
+		 const struct fw_offload *offload, struct fw_cover **ret)
 {
 	struct fw_cover *cover;
 
@@ -586,6 +631,7 @@ int fw_cover_new(struct fw_datapath *dp, struct fw_hosttab *tables,
 		return -ENOMEM;
 	cover->dp = dp;
 	cover->tables = tables;
+	cover->offload = offload;
 	*ret = cover;
 	return 0;
 }

@@ -17,6 +17,7 @@
 
 struct fw_cover;
 struct fw_hosttab;
+struct fw_offload;
 
 /* The interfaces of one rule set. */
 struct fw_cover_set {
@@ -28,9 +29,9 @@ struct fw_cover_set {
 	bool is_known; /* to the programs */
 };
 
-/** @param tables  borrowed, as the datapath is */
+/** @param tables, offload  borrowed, as the datapath is */
 int fw_cover_new(struct fw_datapath *dp, struct fw_hosttab *tables,
-		 struct fw_cover **ret);
+		 const struct fw_offload *offload, struct fw_cover **ret);
 void fw_cover_free(struct fw_cover *cover);
 
 /**

@@ -4,6 +4,7 @@
  * The subcommand doctor: what this kernel and these drivers can do. It looks and
  * changes nothing, so it loads no module either.
  */
+#include <errno.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -12,14 +13,34 @@
 #include "user/feature.h"
 #include "user/iface.h"
 #include "user/json.h"
+#include "user/netdev.h"
+#include "user/offloadwhy.h"
 #include "user/probe.h"
 #include "user/table.h"
 #include "user/util.h"
 
 /* ---- interfaces --------------------------------------------------------------------- */
 
-static json_t *iface_json(const char *name, const char *runs)
+/* What the device could, whatever the rules are. */
+static json_t *device_offload(const struct fw_link *link)
 {
+	uint64_t features = 0;
+	const char *why;
+	int r;
+
+	r = fw_netdev_query(link->ifindex, &features);
+	if (r == 0)
+		why = fw_offload_why_device(link, features);
+	else
+		why = r == -EOPNOTSUPP ? fw_offload_untold : strerror(-r);
+	return json_pack("{s:b, s:s?}", "on", !why, "why", why);
+}
+
+/* `status` is what the daemon says of it; NULL: nothing. */
+static json_t *iface_json(const char *name, const json_t *status)
+{
+	const char *runs = fw_json_get_text(status, "runs", NULL);
+	json_t *offload = json_object_get(status, "offload");
 	unsigned int ifindex = if_nametoindex(name);
 	struct fw_link link = { 0 };
 	const char *would = "does not exist here";
@@ -29,10 +50,15 @@ static json_t *iface_json(const char *name, const char *runs)
 		(void)fw_probe_driver(name, driver, sizeof(driver));
 	if (ifindex && fw_link_query(ifindex, &link) == 0)
 		would = link.is_virtual ? "TC" : "native XDP + TC";
-	return json_pack("{s:o, s:s, s:I, s:s, s:o}", "name",
+	if (json_is_object(offload))
+		(void)json_incref(offload);
+	else
+		offload = link.ifindex ? device_offload(&link) : json_null();
+	return json_pack("{s:o, s:s, s:I, s:s, s:o, s:o}", "name",
 			 fw_json_text(name), "driver", driver, "mtu",
 			 (json_int_t)link.mtu, "auto", would, "runs",
-			 runs ? fw_json_text(runs) : json_null());
+			 runs ? fw_json_text(runs) : json_null(), "offload",
+			 offload);
 }
 
 /* The declared ones if rules run, else all there are. */
@@ -53,9 +79,8 @@ static json_t *ifaces_json(struct fw_cli *cli)
 		json_array_foreach(declared, i, item)(void)
 			json_array_append_new(
 				list,
-				iface_json(
-					fw_json_get_text(item, "name", "?"),
-					fw_json_get_text(item, "runs", NULL)));
+				iface_json(fw_json_get_text(item, "name", "?"),
+					   item));
 		if (json_array_size(list))
 			return list;
 	}
@@ -152,11 +177,12 @@ static void print_features(const json_t *features)
 
 static void print_ifaces(const json_t *ifaces)
 {
+	const json_t *iface, *offload;
 	struct fw_table *table;
-	const json_t *iface;
 	size_t i;
 
-	table = fw_table_new("INTERFACE|DRIVER|>MTU|MODE AUTO GIVES|RUNS NOW");
+	table = fw_table_new(
+		"INTERFACE|DRIVER|>MTU|MODE AUTO GIVES|RUNS NOW|OFFLOAD");
 	json_array_foreach(ifaces, i, iface)
 	{
 		fw_table_cell(table, "%s",
@@ -168,6 +194,9 @@ static void print_ifaces(const json_t *ifaces)
 			      fw_json_get_text(iface, "auto", "?"));
 		fw_table_cell(table, "%s",
 			      fw_json_get_text(iface, "runs", "-"));
+		offload = json_object_get(iface, "offload");
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(offload, "why", "possible"));
 	}
 	fw_table_print(table, stdout);
 	fw_table_free(table);

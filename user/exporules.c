@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "user/expoparts.h"
+#include "user/offload.h"
 #include "user/stats.h"
 #include "user/util.h"
 
@@ -87,6 +88,33 @@ static void write_wanted(struct fw_metric_out *out, const struct seen *seen,
 	}
 }
 
+/* Nothing, if the rules do not ask for it. */
+static void write_offload(struct fw_metric_out *out,
+			  const struct fw_daemon *daemon,
+			  const struct fw_apply_iface *ifaces, size_t n)
+{
+	static const struct fw_metric metric = {
+		"fwctl_interface_offload", "gauge",
+		"Whether XDP forwards packets of accepted flows past the stack by a declared interface."
+	};
+	const struct fw_offload *offload = fw_apply_offload(daemon->apply);
+	const struct fw_ifaces *links = fw_apply_links(daemon->apply);
+	struct fw_offload_state state;
+	bool has_begun = false;
+
+	for (size_t i = 0; i < n; i++) {
+		state = fw_offload_look(offload, links, &ifaces[i]);
+		if (!state.is_wanted)
+			break;
+		if (!has_begun)
+			fw_metric_begin(out, &metric);
+		has_begun = true;
+		fw_metric_put(out, &metric,
+			      FW_LABELS("interface", ifaces[i].name),
+			      state.is_on);
+	}
+}
+
 static void write_programs(struct fw_metric_out *out,
 			   const struct fw_daemon *daemon,
 			   const struct fw_apply_iface *ifaces, size_t n)
@@ -102,6 +130,7 @@ static void write_programs(struct fw_metric_out *out,
 		look(daemon, &ifaces[i], &seen[i]);
 	write_attached(out, seen, n);
 	write_wanted(out, seen, n);
+	write_offload(out, daemon, ifaces, n);
 }
 
 /* ---- interfaces: packets ------------------------------------------------------- */

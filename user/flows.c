@@ -407,6 +407,7 @@ void fw_handle_flows_kill(void *data, struct fw_request *request,
 		return;
 	}
 	r = fw_mirror_kill(daemon->mirror, list.flows, list.n, &killed);
+	fw_apply_flows_cut(daemon->apply);
 	if (killed)
 		log_info("%llu flow%s killed", (unsigned long long)killed,
 			 fw_plural((long long)killed));

@@ -14,6 +14,7 @@
 #include "user/log.h"
 #include "user/messages.h"
 #include "user/mounts.h"
+#include "user/offload.h"
 #include "user/refusal.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
@@ -207,6 +208,49 @@ static void refuse_rules(struct loading *loading, int r)
 	}
 }
 
+static void warn(const struct fw_daemon *daemon,
+		 const struct fw_apply_iface *iface, const char *why,
+		 struct fw_diag *warnings)
+{
+	_cleanup_free_ char *text = NULL;
+
+	fw_errorf(&text, "offload on '%s': %s", iface->name, why);
+	if (!text)
+		return;
+	log_warning("%s", text);
+	(void)fw_program_warning(fw_apply_program(daemon->apply), iface->at,
+				 warnings, text);
+}
+
+/* What the rules ask for and interfaces cannot do; of TCP once is enough. */
+static void warn_of_offload(const struct fw_daemon *daemon,
+			    struct fw_diag *warnings)
+{
+	const struct fw_apply_iface *ifaces;
+	struct fw_offload_state state;
+	const char *why_tcp = NULL;
+	bool has_asked = false;
+	size_t n;
+
+	ifaces = fw_apply_ifaces(daemon->apply, &n);
+	for (size_t i = 0; i < n; i++) {
+		state = fw_offload_look(fw_apply_offload(daemon->apply),
+					fw_apply_links(daemon->apply),
+					&ifaces[i]);
+		if (!state.is_wanted)
+			return;
+		if (state.is_on && !has_asked) {
+			why_tcp =
+				fw_offload_look_tcp(fw_daemon_program(daemon));
+			has_asked = true;
+		}
+		if (!state.is_on)
+			warn(daemon, &ifaces[i], state.why, warnings);
+		else if (why_tcp)
+			warn(daemon, &ifaces[i], take_ptr(why_tcp), warnings);
+	}
+}
+
 /* The rules run; the client hears of it when there are no more warnings to find. */
 static void welcome(struct loading *loading)
 {
@@ -218,6 +262,7 @@ static void welcome(struct loading *loading)
 	/* It is theirs who have put it in force. */
 	(void)fw_compilation_take(compilation);
 	(void)fw_image_warn(&cost, fw_apply_program(daemon->apply), warnings);
+	warn_of_offload(daemon, warnings);
 	fw_reply(loading->request, load_result(daemon, warnings));
 	fw_reply_flush(loading->request);
 }

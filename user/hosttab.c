@@ -364,6 +364,14 @@ void fw_hosttab_snap(struct fw_hosttab *tables, uint16_t len)
 	*snap = len;
 }
 
+/* One who writes: nothing gets lost between look and store. */
+void fw_hosttab_end_epoch(struct fw_hosttab *tables)
+{
+	__u32 *epoch = &tables->host->offload_epoch;
+
+	__atomic_store_n(epoch, *epoch + 1, __ATOMIC_RELEASE);
+}
+
 /* ---- reading -------------------------------------------------------------- */
 
 int fw_hosttab_get_ifaces(const struct fw_hosttab *tables, uint32_t gen,

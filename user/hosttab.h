@@ -69,6 +69,9 @@ void fw_hosttab_watch(struct fw_hosttab *tables, uint8_t mask, uint8_t kinds);
 /** @brief How many bytes of a packet are wanted, before captures are. */
 void fw_hosttab_snap(struct fw_hosttab *tables, uint16_t len);
 
+/** @brief Nothing is true any more that the programs remember of flows. */
+void fw_hosttab_end_epoch(struct fw_hosttab *tables);
+
 /** @brief The same for own addresses, of which there may be FW_MAX_SELF. */
 int fw_hosttab_put_selves(struct fw_hosttab *tables,
 			  const struct fw_self_entry *entries, size_t n);

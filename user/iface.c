@@ -16,6 +16,7 @@
 #include <linux/if_link.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <net/ethernet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -215,7 +216,7 @@ static bool get_nested(const struct table *table, uint16_t type,
 /* What kind of device it is, the VID of a VLAN device, the bond of a slave. */
 static void read_linkinfo(const struct table *table, struct fw_link *link)
 {
-	const struct nlattr *kind, *vlan, *slave;
+	const struct nlattr *kind, *vlan, *proto, *slave;
 	struct table info, data;
 
 	if (!get_nested(table, IFLA_LINKINFO, &info))
@@ -223,6 +224,8 @@ static void read_linkinfo(const struct table *table, struct fw_link *link)
 	slave = get(&info, IFLA_INFO_SLAVE_KIND, MNL_TYPE_NUL_STRING);
 	if (slave && strcmp(mnl_attr_get_str(slave), "bond") == 0)
 		link->bond = get_u32(table, IFLA_MASTER);
+	else if (slave && strcmp(mnl_attr_get_str(slave), "vrf") != 0)
+		link->is_port = true;
 	kind = get(&info, IFLA_INFO_KIND, MNL_TYPE_NUL_STRING);
 	if (!kind)
 		return;
@@ -234,6 +237,9 @@ static void read_linkinfo(const struct table *table, struct fw_link *link)
 	if (!vlan)
 		return;
 	link->vlan = mnl_attr_get_u16(vlan);
+	proto = get(&data, IFLA_VLAN_PROTOCOL, MNL_TYPE_U16);
+	link->vlan_proto = proto ? mnl_attr_get_u16(proto) : htons(ETH_P_8021Q);
+	link->vlan_qos = data.attr[IFLA_VLAN_EGRESS_QOS] != NULL;
 	/* With this the number in IFLA_LINK is of another namespace. */
 	if (!table->attr[IFLA_LINK_NETNSID])
 		link->parent = get_u32(table, IFLA_LINK);

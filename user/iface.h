@@ -17,9 +17,12 @@ struct fw_loop;
 
 struct fw_link {
 	uint32_t ifindex;
-	uint32_t parent; /* of a VLAN device; 0: none in this namespace */
-	uint16_t vlan;	 /* VID of a VLAN device */
-	uint32_t bond;	 /* whose slave it is; 0: of none */
+	uint32_t parent;     /* of a VLAN device; 0: none in this namespace */
+	uint16_t vlan;	     /* VID of a VLAN device */
+	uint16_t vlan_proto; /* its EtherType, in network order */
+	bool vlan_qos;	     /* it gives packets priorities (egress-qos-map) */
+	uint32_t bond;	     /* whose slave it is; 0: of none */
+	bool is_port;	     /* of a bridge or the like; its master forwards */
 	bool is_virtual; /* has a kind (veth, bridge, ...) or is the loopback */
 	bool is_up;
 	uint32_t mtu;

@@ -387,12 +387,11 @@ static int resync(struct fw_netdevs *netdevs)
 	return 0;
 }
 
-static void on_readable(void *data, uint32_t events)
+bool fw_netdevs_sync(struct fw_netdevs *netdevs)
 {
-	struct fw_netdevs *netdevs = data;
+	bool is_changed;
 	int r;
 
-	(void)events;
 	r = drain(netdevs);
 	if (r < 0) {
 		discard(netdevs);
@@ -402,10 +401,18 @@ static void on_readable(void *data, uint32_t events)
 		log_warning("cannot follow what drivers can do with XDP: %s",
 			    strerror(-r));
 	}
-	if (netdevs->is_changed) {
-		netdevs->is_changed = false;
+	is_changed = netdevs->is_changed;
+	netdevs->is_changed = false;
+	return is_changed;
+}
+
+static void on_readable(void *data, uint32_t events)
+{
+	struct fw_netdevs *netdevs = data;
+
+	(void)events;
+	if (fw_netdevs_sync(netdevs))
 		netdevs->changed(netdevs->data);
-	}
 }
 
 static int subscribe(struct fw_netdevs *netdevs)

@@ -152,6 +152,34 @@ static void print_daemon(const json_t *daemon)
 		(void)puts("last load   failed, the rules above go on");
 }
 
+/* Only if the rules ask for it. */
+static void print_offload(const json_t *list)
+{
+	_cleanup_table_ struct fw_table *table = NULL;
+	const json_t *iface, *offload;
+	size_t i;
+
+	table = fw_table_new("INTERFACE|OFFLOAD|WHY");
+	json_array_foreach(list, i, iface)
+	{
+		offload = json_object_get(iface, "offload");
+		if (!json_is_object(offload))
+			continue;
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(iface, "name", "?"));
+		fw_table_cell(table, "%s",
+			      json_is_true(json_object_get(offload, "on"))
+				      ? "yes"
+				      : "no");
+		fw_table_cell(table, "%s",
+			      fw_json_get_text(offload, "why", ""));
+	}
+	if (!table || !fw_table_rows(table))
+		return;
+	(void)putchar('\n');
+	fw_table_print(table, stdout);
+}
+
 static void print_interfaces(const json_t *list)
 {
 	_cleanup_table_ struct fw_table *table = NULL;
@@ -175,6 +203,7 @@ static void print_interfaces(const json_t *list)
 	if (!json_array_size(list))
 		(void)puts("no interface is declared, nothing is filtered");
 	fw_table_print(table, stdout);
+	print_offload(list);
 }
 
 static void hook_cells(struct fw_table *table, const json_t *hook)

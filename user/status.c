@@ -9,6 +9,7 @@
 #include "user/daemon.h"
 #include "user/fill.h"
 #include "user/monitors.h"
+#include "user/offload.h"
 #include "user/stats.h"
 #include "user/timeouts.h"
 #include "user/util.h"
@@ -103,19 +104,39 @@ static const char *why_text(const struct fw_apply_iface *iface)
 		       : "auto: physical interface";
 }
 
-static json_t *iface_json(const struct fw_apply_iface *iface,
+/* null: the rules do not ask for it */
+static json_t *offload_json(const struct fw_daemon *daemon,
+			    const struct fw_apply_iface *iface)
+{
+	const struct fw_offload_state state =
+		fw_offload_look(fw_apply_offload(daemon->apply),
+				fw_apply_links(daemon->apply), iface);
+
+	if (!state.is_wanted)
+		return json_null();
+	return json_pack(
+		"{s:b, s:o}", "on", state.is_on, "why",
+		text_or_null(state.is_on ? fw_offload_look_tcp(
+						   fw_daemon_program(daemon))
+					 : state.why));
+}
+
+static json_t *iface_json(const struct fw_daemon *daemon,
+			  const struct fw_apply_iface *iface,
 			  const struct fw_stats *stats)
 {
 	return json_pack(
-		"{s:o, s:o, s:I, s:s, s:s, s:b, s:b, s:s, s:o, s:o}", "name",
-		fw_json_text(iface->name), "zone", text_or_null(iface->zone),
-		"ifindex", (json_int_t)iface->ifindex, "wanted",
+		"{s:o, s:o, s:I, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o}",
+		"name", fw_json_text(iface->name), "zone",
+		text_or_null(iface->zone), "ifindex",
+		(json_int_t)iface->ifindex, "wanted",
 		fw_mode_name(iface->wanted), "mode",
 		iface->mode == FW_MODE_AUTO ? "none"
 					    : fw_mode_name(iface->mode),
 		"tcx", iface->tcx, "attached", iface->mode != FW_MODE_AUTO,
 		"runs", runs_text(iface), "why", fw_json_text(why_text(iface)),
-		"hooks", hooks_json(stats, iface->slot, iface->slot));
+		"offload", offload_json(daemon, iface), "hooks",
+		hooks_json(stats, iface->slot, iface->slot));
 }
 
 static json_t *ifaces_json(const struct fw_daemon *daemon,
@@ -129,7 +150,7 @@ static json_t *ifaces_json(const struct fw_daemon *daemon,
 	for (size_t i = 0; list && i < n; i++) {
 		if (ifaces[i].slot < FW_MAX_IFSLOTS) {
 			(void)json_array_append_new(
-				list, iface_json(&ifaces[i], stats));
+				list, iface_json(daemon, &ifaces[i], stats));
 		}
 	}
 	return list;

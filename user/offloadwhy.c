@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* Looks for what keeps XDP from forwarding by itself; see offloadwhy.h. */
+#include "user/offloadwhy.h"
+
+#include <errno.h>
+#include <linux/xfrm.h>
+#include <string.h>
+
+#include <libmnl/libmnl.h>
+
+#include "user/netdev.h"
+#include "user/probe.h"
+#include "user/util.h"
+
+#define BE_LIBERAL "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"
+
+const char fw_offload_untold[] =
+	"the kernel does not say what drivers can do: Linux 6.3 and later do";
+
+const char *fw_offload_why_device(const struct fw_link *link, uint64_t features)
+{
+	if (link->is_port)
+		return "it is a port of a bridge or the like";
+	if (!(features & FW_XDP_CAN_REDIRECT))
+		return "its driver cannot redirect";
+	if (!(features & FW_XDP_CAN_XMIT))
+		return link->is_virtual
+			       ? "it takes no frames from XDP: at the other end of a veth pair something has to poll, XDP or 'ethtool -K gro on'"
+			       : "its driver takes no frames from XDP now (ndo_xdp_xmit)";
+	if (!link->is_up)
+		return "it is down";
+	return NULL;
+}
+
+const char *fw_offload_why_mode(enum fw_iface_mode mode)
+{
+	switch (mode) {
+	case FW_MODE_XDP:
+		return NULL;
+	case FW_MODE_XDP_GENERIC:
+		return "generic XDP has an skb already: it needs mode xdp";
+	case FW_MODE_TC:
+		return "mode tc: it needs mode xdp";
+	case FW_MODE_AUTO:
+		break;
+	}
+	return "nothing is attached";
+}
+
+/* ---- the namespace ---------------------------------------------------------------- */
+
+static bool is_forwarding(const char *family, const char *ifname)
+{
+	char path[96];
+	uint64_t value;
+
+	(void)snprintf(path, sizeof(path),
+		       "/proc/sys/net/%s/conf/%s/forwarding", family, ifname);
+	return fw_read_number(path, &value) == 0 && value != 0;
+}
+
+static int on_attr(const struct nlattr *attr, void *data)
+{
+	struct xfrmu_spdinfo *info = data;
+
+	if (mnl_attr_get_type(attr) == XFRMA_SPD_INFO &&
+	    mnl_attr_get_payload_len(attr) >= sizeof(*info))
+		memcpy(info, mnl_attr_get_payload(attr), sizeof(*info));
+	return MNL_CB_OK;
+}
+
+static int on_info(const struct nlmsghdr *nlh, void *data)
+{
+	(void)mnl_attr_parse(nlh, sizeof(uint32_t), on_attr, data);
+	return MNL_CB_STOP;
+}
+
+static int ask_policies(struct mnl_socket *nl, struct xfrmu_spdinfo *ret)
+{
+	_Alignas(struct nlmsghdr) char buf[4096];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	uint32_t *flags;
+	ssize_t n;
+
+	nlh->nlmsg_type = XFRM_MSG_GETSPDINFO;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	nlh->nlmsg_seq = 1;
+	flags = mnl_nlmsg_put_extra_header(nlh, sizeof(*flags));
+	*flags = ~0u;
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+	if (n < 0 || mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl),
+				on_info, ret) < 0)
+		return -errno;
+	return 0;
+}
+
+/* What cannot be asked is not there, or a kernel without IPsec. */
+static bool has_policies(void)
+{
+	struct xfrmu_spdinfo info = { 0 };
+	struct mnl_socket *nl;
+	int r;
+
+	nl = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
+	if (!nl)
+		return false;
+	r = ask_policies(nl, &info);
+	(void)mnl_socket_close(nl);
+	return r == 0 && (info.incnt || info.outcnt || info.fwdcnt);
+}
+
+const char *fw_offload_why_system(const char *ifname)
+{
+	if (has_policies())
+		return "there are XFRM policies (IPsec), which route lookups of XDP do not see";
+	if (!is_forwarding("ipv4", ifname) && !is_forwarding("ipv6", ifname))
+		return "it does not forward: sysctl net.ipv4.ip_forward, net.ipv6.conf.all.forwarding";
+	return NULL;
+}
+
+/* The question loads a module: where there is none it is asked once. */
+static bool are_hooks_active(void)
+{
+	static bool is_untold;
+	int r;
+
+	if (is_untold)
+		return false;
+	r = fw_probe_conntrack_hooks();
+	is_untold = r < 0;
+	return r > 0;
+}
+
+const char *fw_offload_why_tcp(bool holds_hooks)
+{
+	uint64_t value;
+
+	if (fw_read_number(BE_LIBERAL, &value) == 0 && value != 0)
+		return NULL;
+	if (!holds_hooks && !are_hooks_active())
+		return NULL;
+	return "TCP is not: conntrack hooks are active, and would miss packets unless sysctl net.netfilter.nf_conntrack_tcp_be_liberal is 1";
+}
