@@ -245,13 +245,21 @@ static void note_room(const struct journey *journey,
 		     (unsigned long long)count, (unsigned long long)max);
 }
 
+/* XDP has forwarded it: neither the stack nor a hook behind sees it. */
+static bool is_gone(const struct journey *journey)
+{
+	return journey->is_dropped ||
+	       (journey->last.has_run &&
+		journey->last.reason == FW_REASON_OFFLOADED);
+}
+
 static void pass_hook(struct journey *journey, enum fw_hook hook,
 		      uint32_t ifindex, uint32_t in)
 {
 	const struct fw_explainer_at at = { hook, ifindex, in };
 	struct fw_explained_hook said;
 
-	if (journey->is_dropped || journey->error)
+	if (is_gone(journey) || journey->error)
 		return;
 	journey->error = fw_explainer_run(journey->daemon->explainer, &at,
 					  journey->frame, journey->len, &said);

@@ -41,6 +41,18 @@ static __always_inline void write_checksum(void *data, void *end, __u32 addr)
 	*check = bpf_htons((__u16)~sum);
 }
 
+/* What forwarding has changed in the same buffer. */
+static __always_inline void write_origin(void *data, void *end)
+{
+	__u8 *ttl = data + (vary.ttl_at & PATH_MAX_OFF);
+
+	if (!vary.ttl_at || (void *)(ttl + 1) > end ||
+	    data + sizeof(vary.macs) > end)
+		return;
+	__builtin_memcpy(data, vary.macs, sizeof(vary.macs));
+	*ttl = 64;
+}
+
 static __always_inline void write_packet(void *data, void *end)
 {
 	__be32 *addr = data + (vary.addr_at & PATH_MAX_OFF);
@@ -49,6 +61,7 @@ static __always_inline void write_packet(void *data, void *end)
 	if ((void *)(addr + 1) > end || (void *)(port + 1) > end)
 		return;
 	*addr = bpf_htonl(vary.addr + scatter(at, vary.n_addrs) * vary.step);
+	write_origin(data, end);
 	write_checksum(data, end, bpf_ntohl(*addr));
 	*port = bpf_htons((__u16)(vary.port + scatter(at, vary.n_ports)));
 	at++;

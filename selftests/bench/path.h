@@ -14,6 +14,8 @@ struct path_vary {
 	__u32 port_at;
 	__u32 check_at; /* checksum of an IPv4 header; 0: there is none */
 	__u32 sum;	/* of the rest of that header */
+	__u32 ttl_at;	/* what is forwarded is given back its TTL, */
+	__u8 macs[12];	/* and addresses; 0: it is not forwarded */
 };
 
 #define PATH_MAX_OFF 127

@@ -196,6 +196,7 @@ static void put_ifaces(const struct harness *h, uint32_t running,
 		e->key.ifindex = h->ifindex[i];
 		e->value.ifindex = h->ifindex[counts_as];
 		e->value.slot = (__u16)(i + 1);
+		e->value.flags = h->iface_flags;
 		n += find_zones(program, counts_as, &e->value.zones);
 	}
 	r = fw_hosttab_put_ifaces(h->tables, running, h->gen, entries, n);

@@ -28,6 +28,7 @@ struct harness {
 	uint32_t gen;
 	struct fw_image_past past;
 	uint32_t ifindex[HARNESS_MAX_IFACES]; /* of if0, if1, ... */
+	uint16_t iface_flags;		      /* FW_IFACE_* of all */
 	unsigned int slave; /* of if0, if that is a bond; 0: none */
 	struct fw_self_entry selves[HARNESS_MAX_SELVES];
 	size_t n_selves;
