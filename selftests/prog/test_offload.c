@@ -792,6 +792,49 @@ static void leaves_beside_ipsec(void **state)
 	expect_sent(&s);
 }
 
+/* An entry that the kernel has made, with so many seconds left. */
+static void put_kernels(const struct shape *s, uint32_t status, uint32_t left_s)
+{
+	const struct fw_tuple t = tuple_of(s);
+	const struct ct_entry entry = { .mark = h.gen << FW_MARK_GEN_SHIFT,
+					.status = status,
+					.left_s = left_s };
+
+	forget_flow(s);
+	ct_table_put(table, &t, &entry);
+	new_epoch();
+}
+
+/* Flows of the kernel: refreshed as it would, if it bears to miss their packets. */
+static void asks_the_kernel(void **state)
+{
+	const uint32_t answered = IPS_SEEN_REPLY | IPS_ASSURED;
+	struct shape s = shape(FW_AF_IPV4, IPPROTO_UDP);
+	const struct fw_tuple t = tuple_of(&s);
+	struct ct_entry entry;
+
+	(void)state;
+	must("sysctl -qw net.netfilter.nf_conntrack_udp_timeout_stream=1000 "
+	     "net.netfilter.nf_conntrack_acct=0");
+	put_kernels(&s, answered, 400);
+	warm(&s);
+	expect_sent(&s);
+	assert_true(ct_table_get(table, &t, &entry));
+	assert_in_range(entry.left_s, 990, 1000);
+	put_kernels(&s, IPS_SEEN_REPLY, 400);
+	expect_left(&s);
+	must("sysctl -qw net.netfilter.nf_conntrack_acct=1");
+	put_kernels(&s, answered, 400);
+	expect_left(&s); /* the kernel would count them */
+	must("sysctl -qw net.netfilter.nf_conntrack_acct=0");
+	/* TCP that is not known to be established */
+	s = shape(FW_AF_IPV4, IPPROTO_TCP);
+	must("sysctl -qw net.netfilter.nf_conntrack_tcp_be_liberal=1");
+	put_kernels(&s, answered, 400000);
+	expect_left(&s);
+	must("sysctl -qw net.netfilter.nf_conntrack_tcp_be_liberal=0");
+}
+
 /* The rule that let the flow in is asked where not all say the same. */
 static void asks_the_rule(void **state)
 {
@@ -1004,6 +1047,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(leaves_half_open, setup),
 		cmocka_unit_test_setup(leaves_routes, setup),
 		cmocka_unit_test_setup(leaves_beside_ipsec, setup),
+		cmocka_unit_test_setup(asks_the_kernel, setup),
 		cmocka_unit_test_setup(asks_the_rule, setup),
 		cmocka_unit_test_setup(counts_flows, setup),
 		cmocka_unit_test_setup(explains, setup),
