@@ -50,7 +50,7 @@ static __always_inline bool offload_holds(const struct fw_cached_flow *e,
 {
 	__u32 age = (__u32)bpf_jiffies64() - e->jiffies;
 
-	return e->gen == r->gen && e->epoch == r->epoch && age * 2 < fw_hz;
+	return e->gen == r->gen && e->epoch == r->epoch && age < fw_hz / 2;
 }
 
 /* What may differ from packet to packet. */
@@ -154,9 +154,12 @@ static __noinline int offload_hit(struct pkt *p, const struct run *r,
 
 	if (unlikely(!frame_l2(&f, ctx, end, &proto)))
 		return OFFLOAD_NOT;
-	if (likely(proto == bpf_htons(ETH_P_IP)))
-		return frame_ipv4(&f, ctx, end) ? offload_try(p, r, ctx, &f)
-						: OFFLOAD_NOT;
+	if (likely(proto == bpf_htons(ETH_P_IP))) {
+		struct frame v4 = f; /* of its own: it stays in registers */
+
+		return frame_ipv4(&v4, ctx, end) ? offload_try(p, r, ctx, &v4)
+						 : OFFLOAD_NOT;
+	}
 	if (proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(&f, ctx, end))
 		return offload_try(p, r, ctx, &f);
 	return OFFLOAD_NOT;
