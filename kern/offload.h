@@ -12,7 +12,8 @@
  */
 #pragma once
 
-#define OFFLOAD_NOT (-1) /* the packet takes the whole way */
+#define OFFLOAD_NOT   (-1) /* the packet takes the whole way */
+#define OFFLOAD_NEVER (-2) /* and at its end nothing is found out anew */
 
 /* Where a flow is remembered, if it is. */
 static __always_inline struct fw_cached_flow *
@@ -135,15 +136,18 @@ static __always_inline int offload_try(struct pkt *p, const struct run *r,
 {
 	const struct fw_cached_flow *e = offload_entry(p, f);
 
-	if (!e || !offload_is(e, f) || !offload_holds(e, r) ||
-	    !offload_fits(e, f, ctx))
+	if (!e || !offload_is(e, f) || !offload_holds(e, r))
+		return OFFLOAD_NOT;
+	if (unlikely(!e->tx_ifindex))
+		return OFFLOAD_NEVER;
+	if (!offload_fits(e, f, ctx))
 		return OFFLOAD_NOT;
 	return offload_send(p, ctx, e, f);
 }
 
 /*
- * Forward a packet of a flow that is remembered; OFFLOAD_NOT: it takes the whole way. Of
- * `p` nothing but the base of this CPU is known.
+ * Forward a packet of a flow that is remembered; OFFLOAD_NOT, OFFLOAD_NEVER: it takes
+ * the whole way. Of `p` nothing but the base of this CPU is known.
  */
 static __noinline int offload_hit(struct pkt *p, const struct run *r,
 				  struct xdp_md *ctx)

@@ -43,10 +43,10 @@ struct fw_cached_flow {
 	__u32 epoch;
 	__u32 jiffies; /* when it was written, the lower half */
 	/* how they go on */
-	__u32 tx_ifindex;
-	__u8 macs[12]; /* destination, source */
-	__u32 tx_tag;  /* as it lies in a frame; 0: none */
-	__u32 mtu;     /* bytes from the IP header on, at most */
+	__u32 tx_ifindex; /* 0: they are the stack's, all of them */
+	__u8 macs[12];	  /* destination, source */
+	__u32 tx_tag;	  /* as it lies in a frame; 0: none */
+	__u32 mtu;	  /* bytes from the IP header on, at most */
 	__u32 stat;  /* of `stats`, of the first CPU: they are counted there */
 	__u16 flags; /* FW_CACHED_* */
 	__u16 pad;

@@ -126,11 +126,15 @@ static __noinline bool offload_goes_back(struct xdp_md *ctx, struct pkt *p)
 	       fib->ifindex == p->ifindex;
 }
 
-/* Where it goes to, in p->fib; false: that is the stack's to find out, or to do. */
-static __noinline bool offload_route(struct xdp_md *ctx, struct pkt *p)
+/*
+ * Where it goes to, in p->fib; OFFLOAD_NOT: this packet is too long for that;
+ * OFFLOAD_NEVER: that is the stack's to find out, or to do.
+ */
+static __noinline int offload_route(struct xdp_md *ctx, struct pkt *p)
 {
 	struct bpf_fib_lookup *fib = &p->fib;
 	const struct frame *f = &p->frame;
+	long err;
 
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->tot_len = (__u16)f->len;
@@ -138,11 +142,15 @@ static __noinline bool offload_route(struct xdp_md *ctx, struct pkt *p)
 		fib->flowinfo = f->flowinfo;
 	else
 		fib->tos = f->l4 >> 40 & 0xfc;
-	if (f->len > 0xffff ||
-	    offload_ask(ctx, p, fib, false) != BPF_FIB_LKUP_RET_SUCCESS)
-		return false;
+	if (f->len > 0xffff)
+		return OFFLOAD_NOT;
+	err = offload_ask(ctx, p, fib, false);
+	if (err == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return OFFLOAD_NOT;
 	/* back where it came from: the stack tells the sender of a better way */
-	return fib->ifindex != p->ifindex;
+	return err == BPF_FIB_LKUP_RET_SUCCESS && fib->ifindex != p->ifindex
+		       ? 0
+		       : OFFLOAD_NEVER;
 }
 
 /*
@@ -180,12 +188,11 @@ static __always_inline __u32 tag_of(const struct fw_offload_out *out)
 	return out->vlan_proto ? tag.word : 0;
 }
 
-static __always_inline void offload_write(struct fw_cached_flow *e,
+/* The entry is of packets like this one, from now on. */
+static __always_inline void offload_claim(struct fw_cached_flow *e,
 					  const struct pkt *p,
-					  const struct run *r,
-					  const struct fw_offload_out *out)
+					  const struct run *r)
 {
-	const struct bpf_fib_lookup *fib = &p->fib;
 	const struct frame *f = &p->frame;
 
 	for (int i = 0; i < 4; i++)
@@ -196,6 +203,16 @@ static __always_inline void offload_write(struct fw_cached_flow *e,
 	e->gen = r->gen;
 	e->epoch = r->epoch;
 	e->jiffies = (__u32)bpf_jiffies64();
+	e->tx_ifindex = 0;
+}
+
+static __always_inline void offload_write(struct fw_cached_flow *e,
+					  const struct pkt *p,
+					  const struct fw_offload_out *out,
+					  __u32 iface)
+{
+	const struct bpf_fib_lookup *fib = &p->fib;
+
 	e->tx_ifindex = out->tx_ifindex;
 	__builtin_memcpy(e->macs, fib->dmac, ETH_ALEN);
 	__builtin_memcpy(e->macs + ETH_ALEN, fib->smac, ETH_ALEN);
@@ -203,6 +220,8 @@ static __always_inline void offload_write(struct fw_cached_flow *e,
 	e->mtu = fib->mtu_result;
 	e->stat = FW_STATS_INDEX(p->slot, FW_HOOK_XDP, FW_REASON_OFFLOADED);
 	e->flags = 0;
+	if (iface & FW_IFACE_PARTIAL)
+		e->flags |= FW_CACHED_PARTIAL;
 	if (out->flags & FW_OUT_FRAGS)
 		e->flags |= FW_CACHED_FRAGS;
 	if (p->flow.counts == FLOW_COUNTS)
@@ -224,46 +243,60 @@ static __noinline bool offload_read(struct pkt *p, struct xdp_md *ctx)
 	return proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(f, ctx, end);
 }
 
-/* Whatever the route is, the packet may take it without the stack. */
+/* The packet is one that XDP may forward, wherever it goes. */
 static __noinline bool offload_may(struct pkt *p, const struct run *r,
 				   struct xdp_md *ctx, __u32 iface)
 {
-	struct net *net = ctx_net(ctx, FW_HOOK_XDP);
-
 	if (!(iface & FW_IFACE_OFFLOAD) || !offload_is_wanted(p, r) ||
 	    !may_be_forwarded(p) || !offload_read(p, ctx) ||
 	    !is_for_host(ctx, &p->frame))
 		return false;
-	if (iface & FW_IFACE_PARTIAL && frame_is_partial(&p->frame, ctx))
-		return false;
-	return !has_policies(net) && !misses_windows(net, p);
+	return !(iface & FW_IFACE_PARTIAL) || !frame_is_partial(&p->frame, ctx);
+}
+
+/* Which way, as offload_route(). */
+static __noinline int offload_way(struct pkt *p, struct xdp_md *ctx)
+{
+	struct net *net = ctx_net(ctx, FW_HOOK_XDP);
+
+	if (has_policies(net) || misses_windows(net, p) ||
+	    !offload_goes_back(ctx, p))
+		return OFFLOAD_NEVER;
+	return offload_route(ctx, p);
 }
 
 /*
- * Forward a packet of an established flow, and have those that follow be remembered.
- * Returns what the program returns, or OFFLOAD_NOT: nothing has been done.
+ * Forward a packet of an established flow, and have those that follow be remembered,
+ * also if they are the stack's. Returns what the program returns, or OFFLOAD_NOT:
+ * nothing has been done.
  */
 static __noinline int offload_fill(struct pkt *p, const struct run *r,
 				   struct xdp_md *ctx)
 {
 	__u32 iface = offload_iface(p, r), ifindex;
-	const struct fw_offload_out *out;
+	const struct fw_offload_out *out = NULL;
 	struct fw_cached_flow *e;
+	int way;
 
-	if (!offload_may(p, r, ctx, iface) || !offload_goes_back(ctx, p) ||
-	    !offload_route(ctx, p))
+	if (!offload_may(p, r, ctx, iface))
 		return OFFLOAD_NOT;
+	way = offload_way(p, ctx);
 	ifindex = p->fib.ifindex;
-	out = bpf_map_lookup_elem(&offload_out, &ifindex);
-	if (!out || (p->frame.in_pieces && !(out->flags & FW_OUT_FRAGS)))
-		return OFFLOAD_NOT;
+	if (!way)
+		out = bpf_map_lookup_elem(&offload_out, &ifindex);
 	if (is_dry)
-		return action_sent();
+		return out ? action_sent() : OFFLOAD_NOT;
 	e = offload_entry(p, &p->frame);
-	if (!e || offload_hop_is_due(&p->fib))
+	if (!e || way == OFFLOAD_NOT)
 		return OFFLOAD_NOT;
-	offload_write(e, p, r, out);
-	if (iface & FW_IFACE_PARTIAL)
-		e->flags |= FW_CACHED_PARTIAL;
+	if (!out) {
+		offload_claim(e, p, r);
+		return OFFLOAD_NOT;
+	}
+	if ((p->frame.in_pieces && !(out->flags & FW_OUT_FRAGS)) ||
+	    offload_hop_is_due(&p->fib))
+		return OFFLOAD_NOT;
+	offload_claim(e, p, r);
+	offload_write(e, p, out, iface);
 	return offload_send(p, ctx, e, &p->frame);
 }
