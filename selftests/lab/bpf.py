@@ -4,7 +4,9 @@
 import ctypes
 import mmap
 import os
+import pathlib
 import platform
+import re
 import socket
 import struct
 
@@ -40,6 +42,33 @@ def program(kind, verdict):
     licence = ctypes.create_string_buffer(b"GPL")
     return _bpf(PROG_LOAD, struct.pack("<IIQQ", kind, 2, ctypes.addressof(code),
                                        ctypes.addressof(licence)))
+
+
+def helpers():
+    """Every helper that the installed header knows: name -> number."""
+    text = pathlib.Path("/usr/include/linux/bpf.h").read_text(encoding="utf-8")
+    mapper = re.search(r"define ___?_?BPF_FUNC_MAPPER\(FN.*?\n\n", text, re.S)[0]
+    numbered = re.findall(r"FN\((\w+), (\d+)", mapper)
+    if not numbered:  # before Linux 6.2 they stand in the order of their numbers
+        names = re.findall(r"\tFN\((\w+)\)", mapper)
+        numbered = [(name, number) for number, name in enumerate(names)]
+    return {f"bpf_{name}": int(number) for name, number in numbered if name != "unspec"}
+
+
+def may_call(kind, helper):
+    """Would the verifier let a program of this type call the helper, given right arguments?"""
+    code = ctypes.create_string_buffer(struct.pack("<BBhi", 0x85, 0, 0, helper)
+                                       + struct.pack("<BBhi", 0x95, 0, 0, 0))
+    licence = ctypes.create_string_buffer(b"GPL")
+    log = ctypes.create_string_buffer(1 << 16)
+    try:
+        os.close(_bpf(PROG_LOAD, struct.pack(
+            "<IIQQIIQ", kind, 2, ctypes.addressof(code), ctypes.addressof(licence),
+            1, len(log), ctypes.addressof(log))))
+    except OSError:
+        # "unknown func" up to Linux 6.9, later "program of this type cannot use helper"
+        return not re.search(rb"(unknown|invalid) func|cannot use helper", log.value)
+    return True
 
 
 def program_of(number):

@@ -15,6 +15,7 @@ import pathlib
 import platform
 import shutil
 import socket
+import struct
 import threading
 
 import pytest
@@ -158,6 +159,15 @@ def _bench():
             raise OSError(f"no {path}")
 
 
+def _netdev():
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16) as s:  # NETLINK_GENERIC
+        # nlmsghdr, genlmsghdr (CTRL_CMD_GETFAMILY), CTRL_ATTR_FAMILY_NAME
+        name = struct.pack("=HH8s", 11, 2, b"netdev")
+        s.send(struct.pack("=IHHIIBBH", 20 + len(name), 16, 1, 1, 0, 3, 1, 0) + name)
+        if struct.unpack_from("=H", s.recv(8192), 4)[0] != 16:
+            raise OSError("no generic netlink family netdev")
+
+
 FEATURES = {
     "vlan": _vlan,  # VLAN devices, 802.1Q and 802.1ad
     "bond": lambda: _link("bond7", "type", "bond", "mode", "active-backup"),
@@ -170,7 +180,9 @@ FEATURES = {
     "tcx": _tcx,  # BPF links on TC (6.6)
     "notcx": _notcx,  # none: the clsact qdisc it is
     "modules": _modules,  # nf_conntrack is a module that can be loaded
+    "netdev": _netdev,  # what drivers can do with XDP (6.3)
     "nfthook": _nfthook,  # nfnetlink_hook
+    "headers": lambda: os.stat("/usr/include/linux/bpf.h"),
     "ftp": _ftp,  # the FTP helper of conntrack, for nftables
     "vm": _vm,  # global settings may be changed
     "root": _root,
