@@ -12,6 +12,7 @@
 #include "user/explainer.h"
 #include "user/flowjson.h"
 #include "user/iface.h"
+#include "user/packetframe.h"
 #include "user/route.h"
 #include "user/util.h"
 
@@ -281,6 +282,9 @@ static void come_in(struct journey *journey, const struct fw_link *link)
 {
 	struct fw_hooks_found found = { .xdp = FW_MODE_TC };
 
+	/* XDP forwards only what is for this host. */
+	if (memcmp(journey->frame, FW_FRAME_TO, sizeof(link->mac)) == 0)
+		memcpy(journey->frame, link->mac, sizeof(link->mac));
 	fw_datapath_look(journey->daemon->datapath, link->ifindex, &found);
 	if (found.xdp == FW_MODE_XDP || found.xdp == FW_MODE_XDP_GENERIC)
 		pass_hook(journey, FW_HOOK_XDP, link->ifindex, 0);

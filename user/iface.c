@@ -250,7 +250,7 @@ static bool read_link(const struct nlmsghdr *nlh, struct fw_link *ret)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	struct table table = { 0 }, xdp;
-	const struct nlattr *name;
+	const struct nlattr *name, *mac;
 
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi))
 		return false;
@@ -273,6 +273,9 @@ static bool read_link(const struct nlmsghdr *nlh, struct fw_link *ret)
 		(void)snprintf(ret->name, sizeof(ret->name), "%s",
 			       mnl_attr_get_str(name));
 	}
+	mac = table.attr[IFLA_ADDRESS];
+	if (mac && mnl_attr_get_payload_len(mac) == sizeof(ret->mac))
+		memcpy(ret->mac, mnl_attr_get_payload(mac), sizeof(ret->mac));
 	read_linkinfo(&table, ret);
 	if (get_nested(&table, IFLA_XDP, &xdp))
 		ret->xdp_id = get_u32(&xdp, IFLA_XDP_PROG_ID);

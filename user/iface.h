@@ -27,6 +27,7 @@ struct fw_link {
 	bool is_up;
 	uint32_t mtu;
 	uint32_t xdp_id; /* XDP program there, whoever's; 0: none */
+	uint8_t mac[6];	 /* of Ethernet; 0: it has no such address */
 	char name[IF_NAMESIZE];
 };
 

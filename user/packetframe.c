@@ -632,8 +632,7 @@ static void put_frame(const struct packet *p, struct fw_packetframe *ret)
 {
 	uint8_t *at = ret->frame;
 
-	/* addresses of nobody: the programs do not look at them */
-	memcpy(at, "\x02\0\0\0\0\x02\x02\0\0\0\0\x01", 12);
+	memcpy(at, FW_FRAME_TO "\x02\0\0\0\0\x01", 12);
 	at += 12;
 	for (size_t i = 0; i < p->n_vlans; i++, at += 4) {
 		put16(at, i + 1 < p->n_vlans ? 0x88a8 : 0x8100);

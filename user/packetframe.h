@@ -20,6 +20,9 @@
 
 #define FW_FRAME_MOST 3000 /* what the kernel takes for a test run, and less */
 
+/* Where a frame is sent to that is made: to the interface it is for, whoever has it. */
+#define FW_FRAME_TO "\x02\0\0\0\0\x02"
+
 struct fw_packetframe {
 	char interface[IF_NAMESIZE];
 	bool out; /* it leaves by that, and is this host's */

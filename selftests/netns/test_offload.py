@@ -629,6 +629,25 @@ def test_counters_are_the_same(fast, family):
     assert seen[0][0] == 61 and seen[0][2] == 41
 
 
+def test_explain(fast):
+    """It says so, and does nothing; the way out is that of the route, and no hook is there."""
+    load(fast)
+    with Flow(fast, 4) as flow:
+        pass_all(fast, flow.frames(5))
+        with fast.server.sniffer("eth0") as sniffer:
+            before = fast.counters()
+            words = f"in fw-wan udp {CLIENT[4]}:{PORT} to {SERVER[4]}:7"
+            said = fast.fwctl("explain", "--json", words).json
+            assert (said["verdict"], said["reason"]) == ("accept", "offloaded"), said
+            assert [step["hook"] for step in said["steps"]] == ["xdp"], said
+            assert said["route"]["interface"] == "fw-lan", said
+            said = fast.fwctl("explain", "--json", words + " ttl 1").json
+            assert said["reason"] == "established", said
+            time.sleep(patience(0.2))
+            assert not sniffer.count(lambda f: flow.port.to_bytes(2, "big") in f)
+            assert not offloaded(fast.counters() - before)
+
+
 # ---- what hinders ------------------------------------------------------------------------------
 
 
