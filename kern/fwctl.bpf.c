@@ -156,19 +156,19 @@ static __always_inline int offload_first(struct pkt *p, struct run *r,
 
 	if (likely(!(r->head->options & FW_OPT_OFFLOAD)))
 		return OFFLOAD_NOT;
-	r->epoch = offload_epoch();
+	p->epoch = offload_epoch();
 	if (is_dry)
 		return OFFLOAD_NOT;
 	sent = offload_hit(p, r, ctx);
-	r->is_stacks = sent == OFFLOAD_NEVER;
-	return r->is_stacks ? OFFLOAD_NOT : sent;
+	p->is_stacks = sent == OFFLOAD_NEVER;
+	return p->is_stacks ? OFFLOAD_NOT : sent;
 }
 
 /* A packet that has taken the whole way, and could have been spared it. */
 static __always_inline int offload_last(struct pkt *p, const struct run *r,
 					struct xdp_md *ctx)
 {
-	int sent = r->is_stacks ? OFFLOAD_NOT : offload_fill(p, r, ctx);
+	int sent = p->is_stacks ? OFFLOAD_NOT : offload_fill(p, r, ctx);
 
 	if (is_dry && sent != OFFLOAD_NOT)
 		dry_finish(p, FW_HOOK_XDP, FW_REASON_OFFLOADED);

@@ -47,11 +47,12 @@ static __always_inline bool offload_is(const struct fw_cached_flow *e,
 
 /* Nothing has changed since it was written. */
 static __always_inline bool offload_holds(const struct fw_cached_flow *e,
+					  const struct pkt *p,
 					  const struct run *r)
 {
 	__u32 age = (__u32)bpf_jiffies64() - e->jiffies;
 
-	return e->gen == r->gen && e->epoch == r->epoch && age < fw_hz / 2;
+	return e->gen == r->gen && e->epoch == p->epoch && age < fw_hz / 2;
 }
 
 /* What may differ from packet to packet. */
@@ -136,7 +137,7 @@ static __always_inline int offload_try(struct pkt *p, const struct run *r,
 {
 	const struct fw_cached_flow *e = offload_entry(p, f);
 
-	if (!e || !offload_is(e, f) || !offload_holds(e, r))
+	if (!e || !offload_is(e, f) || !offload_holds(e, p, r))
 		return OFFLOAD_NOT;
 	if (unlikely(!e->tx_ifindex))
 		return OFFLOAD_NEVER;

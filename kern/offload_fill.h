@@ -201,7 +201,7 @@ static __always_inline void offload_claim(struct fw_cached_flow *e,
 	e->from = f->from;
 	e->to = f->to;
 	e->gen = r->gen;
-	e->epoch = r->epoch;
+	e->epoch = p->epoch;
 	e->jiffies = (__u32)bpf_jiffies64();
 	e->tx_ifindex = 0;
 }

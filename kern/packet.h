@@ -103,9 +103,11 @@ struct pkt {
 	__u32 frag_edge;  /* where a first one ends, a later one begins */
 	__u32 ifindex;	  /* of the device whose rules count */
 	__u32 rx_ifindex; /* of the device the hook is on */
+	__u32 epoch; /* of FW_OPT_OFFLOAD, read before anything it is about */
 	__u8 ttl;
-	bool is_arp;	 /* what is not IP */
-	bool has_l2;	 /* TC: the frame, as this hook sees it */
+	bool is_arp; /* what is not IP */
+	bool has_l2; /* TC: the frame, as this hook sees it */
+	bool is_stacks; /* with FW_OPT_OFFLOAD: XDP does not forward it, that is known */
 	__u8 saddr_self; /* FW_SELF_* of key.saddr */
 	__u8 daddr_self;
 	struct frame frame;

@@ -11,8 +11,6 @@ struct run {
 	const struct fw_image_head *head;    /* first in the image */
 	const struct fw_iface_table *ifaces; /* of its generation */
 	__u32 gen;
-	bool is_stacks; /* with FW_OPT_OFFLOAD: XDP does not forward it, that is known */
-	__u32 epoch; /* with FW_OPT_OFFLOAD; read before anything it is about */
 };
 
 /* Zones of an interface that is not the hook's own. */
