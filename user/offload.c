@@ -48,6 +48,7 @@ struct fw_offload {
 	struct fw_changes *changes; /* NULL likewise */
 	struct fw_timer *timer; /* to say that interfaces can do other things */
 	bool is_wanted;
+	bool asks_marks; /* no way is right, see fw_offload_asks_marks() */
 	const char
 		*why; /* why nothing is watched, NULL: it is, or need not be */
 	struct ways ways; /* what the programs know */
@@ -168,7 +169,9 @@ static int want_ways(const struct fw_offload *offload,
 	uint64_t features;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && is_ready(offload) && i < n; i++) {
+	if (!is_ready(offload) || offload->asks_marks)
+		return 0;
+	for (size_t i = 0; r == 0 && i < n; i++) {
 		link = fw_ifaces_by_index(links, ifaces[i].ifindex);
 		if (!link || fw_offload_why_mode(ifaces[i].mode))
 			continue;
@@ -269,7 +272,14 @@ void fw_offload_forget(struct fw_offload *offload)
 
 static void on_change(void *data)
 {
-	fw_offload_forget(data);
+	struct fw_offload *offload = data;
+	bool asks_marks = fw_offload_asks_marks();
+
+	fw_offload_forget(offload);
+	if (asks_marks == offload->asks_marks)
+		return;
+	offload->asks_marks = asks_marks;
+	offload->changed(offload->data);
 }
 
 static void on_features(void *data)
@@ -304,6 +314,7 @@ static void start_watching(struct fw_offload *offload)
 		offload->why = "fwctld cannot follow routes and neighbours";
 		return;
 	}
+	offload->asks_marks = fw_offload_asks_marks();
 	r = fw_netdevs_new(offload->loop, on_features, offload,
 			   &offload->netdevs);
 	if (r == 0)

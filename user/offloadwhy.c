@@ -4,6 +4,8 @@
 #include "user/offloadwhy.h"
 
 #include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
 #include <string.h>
 
@@ -113,10 +115,67 @@ static bool has_policies(void)
 	return r == 0 && (info.incnt || info.outcnt || info.fwdcnt);
 }
 
+/* One of the rules that `ip rule` shows. */
+static int on_rule_attr(const struct nlattr *attr, void *data)
+{
+	bool *asks = data;
+
+	*asks |= mnl_attr_get_type(attr) == FRA_FWMARK &&
+		 mnl_attr_get_payload_len(attr) >= sizeof(uint32_t) &&
+		 mnl_attr_get_u32(attr) != 0;
+	return MNL_CB_OK;
+}
+
+static int on_rule(const struct nlmsghdr *nlh, void *data)
+{
+	(void)mnl_attr_parse(nlh, sizeof(struct fib_rule_hdr), on_rule_attr,
+			     data);
+	return MNL_CB_OK;
+}
+
+static int ask_rules(struct mnl_socket *nl, bool *ret)
+{
+	_Alignas(struct nlmsghdr) char buf[8192];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	int r = 1;
+
+	nlh->nlmsg_type = RTM_GETRULE;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	nlh->nlmsg_seq = 1;
+	(void)mnl_nlmsg_put_extra_header(nlh, sizeof(struct fib_rule_hdr));
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	while (r > MNL_CB_STOP) {
+		ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+
+		if (n < 0)
+			return -errno;
+		r = mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl),
+			       on_rule, ret);
+	}
+	return r < 0 ? -errno : 0;
+}
+
+bool fw_offload_asks_marks(void)
+{
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	bool asks = false;
+	int r = -errno;
+
+	if (nl) {
+		r = ask_rules(nl, &asks);
+		(void)mnl_socket_close(nl);
+	}
+	return r < 0 || asks;
+}
+
 const char *fw_offload_why_system(const char *ifname)
 {
 	if (has_policies())
 		return "there are XFRM policies (IPsec), which route lookups of XDP do not see";
+	if (fw_offload_asks_marks())
+		return "an 'ip rule' asks for marks, which packets have none of in XDP";
 	if (!is_forwarding("ipv4", ifname) && !is_forwarding("ipv6", ifname))
 		return "it does not forward: sysctl net.ipv4.ip_forward, net.ipv6.conf.all.forwarding";
 	return NULL;

@@ -16,6 +16,12 @@ const char *fw_offload_why_device(const struct fw_link *link,
 /** @brief What hinders in how our programs run on it; NULL: nothing. */
 const char *fw_offload_why_mode(enum fw_iface_mode mode);
 
+/**
+ * @brief True if routing looks at marks: XDP does not know what mark a packet would get. Also
+ *        if the kernel does not tell.
+ */
+bool fw_offload_asks_marks(void);
+
 /** @brief What hinders in this namespace or in a sysctl of it; NULL: nothing. */
 const char *fw_offload_why_system(const char *ifname);
 

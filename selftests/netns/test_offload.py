@@ -707,6 +707,30 @@ def test_ipsec_policies(fast, family):
         assert offloaded(fast.counters() - before) > 10
 
 
+@both
+def test_rules_for_marks(fast, family):
+    """Routing may depend on what nftables would mark: all goes by the stack, as long as it may."""
+    load(fast)
+    rule = [f"-{family}", "rule", "add", "fwmark", "7", "table", "100"]
+    with Flow(fast, family) as flow:
+        pass_all(fast, flow.frames(5))
+        fast.firewall.run("ip", *rule)
+        try:
+            wait_for(lambda: "marks" in words(fast, "fw-wan"), 3)
+            time.sleep(patience(0.1))
+            before = fast.counters()
+            pass_all(fast, flow.frames(20))
+            assert not offloaded(fast.counters() - before)
+        finally:
+            rule[2] = "del"
+            fast.firewall.run("ip", *rule)
+        wait_for(lambda: states(fast)["fw-wan"][0], 3)
+        time.sleep(patience(0.1))
+        before = fast.counters()
+        pass_all(fast, flow.frames(20))
+        assert offloaded(fast.counters() - before) > 10
+
+
 HOOKS = """\
 table inet lab_hooks {
 	chain forward {
