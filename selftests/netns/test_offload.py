@@ -340,6 +340,43 @@ def test_mtu_of_the_way_out(fast, family):
             fast.firewall.run("ip", "link", "set", "fw-lan", "mtu", "1500")
 
 
+@pytest.fixture(name="jumbo")
+def jumbo_lab(fast):
+    """The lab with an MTU of 9000 all the way: such frames are in several buffers."""
+    def set_mtu(mtu):
+        for ns, name in ((fast.client, "eth0"), (fast.firewall, "fw-wan"),
+                         (fast.firewall, "fw-lan"), (fast.server, "eth0")):
+            ns.run("ip", "link", "set", name, "mtu", str(mtu))
+    set_mtu(9000)
+    yield fast
+    set_mtu(1500)
+
+
+@both
+def test_jumbo_frames(jumbo, family):
+    """Whole and as the stack sends them, both ways, beside small ones of the flow."""
+    seen = {}
+    for rules in (OFF, ON):
+        if rules == ON:
+            load(jumbo, ON)
+        else:
+            jumbo.load(OFF)
+        with Flow(jumbo, family) as flow:
+            before = jumbo.counters()
+            for back in (False, True):
+                frames = [(from_server if back else frame)(flow.packet(
+                    b"%06d" % i + bytes(8800 if i % 2 else 60), back)) for i in range(20)]
+                seen.setdefault(back, []).append(pass_all(jumbo, frames, back))
+            gained = jumbo.counters() - before
+            if rules == ON:
+                assert offloaded(gained) > 15 and offloaded(gained, "fw-lan") > 15
+            else:
+                assert not offloaded(gained)
+        jumbo.fwctl("flows", "kill", "all")
+    for by_stack, by_xdp in seen.values():
+        assert by_stack == by_xdp
+
+
 def special(flow, what):
     """One frame of an established flow that XDP does not forward."""
     family, udp = flow.family, UDP(sport=flow.port, dport=7)
