@@ -3,7 +3,7 @@
 /*
  * A generator of live frames: each run writes the next packet of a list and sends
  * it. Every header is written each time, since the pages come back with whatever
- * the receiver has made of them.
+ * the receiver has made of them. What follows the headers is as it was.
  */
 #include "kern/uapi.h"
 
@@ -106,7 +106,7 @@ int send4(struct xdp_md *ctx)
 {
 	struct ethhdr *eth = (void *)(long)ctx->data;
 	struct iphdr *ip = (void *)(eth + 1);
-	__u16 len = TRAFFIC_SIZE_4 - sizeof(*eth);
+	__u16 len = (__u16)(ctx->data_end - ctx->data - sizeof(*eth));
 	__u32 i = next();
 	const struct traffic_key4 *key = bpf_map_lookup_elem(&keys4, &i);
 
@@ -131,7 +131,8 @@ int send6(struct xdp_md *ctx)
 {
 	struct ethhdr *eth = (void *)(long)ctx->data;
 	struct ipv6hdr *ip = (void *)(eth + 1);
-	__u16 len = TRAFFIC_SIZE_6 - sizeof(*eth) - sizeof(*ip);
+	__u16 len =
+		(__u16)(ctx->data_end - ctx->data - sizeof(*eth) - sizeof(*ip));
 	__u32 i = next();
 	const struct traffic_key6 *key = bpf_map_lookup_elem(&keys6, &i);
 

@@ -23,8 +23,10 @@ static const char help[] =
 	"usage: bench_traffic CPU DESTINATION-MAC SOURCE-MAC\n"
 	"Commands on standard input, each answered by one line:\n"
 	"  keys 4|6 FILE     packets to send: an array of struct traffic_key4 or 6\n"
-	"  run DEVICE COUNT  send so many, round and round; answer: nanoseconds from\n"
-	"                    the first batch to the last one, frames sent between\n";
+	"  run DEVICE COUNT [BYTES]\n"
+	"                    send so many, round and round, of the shortest frames or of\n"
+	"                    such as have so many bytes; answer: nanoseconds from the\n"
+	"                    first batch to the last one, frames sent between\n";
 
 static struct traffic_bpf *skel;
 static bool is_v6;
@@ -91,16 +93,23 @@ static void do_keys(const char *family, const char *path)
 
 /* ---- sending ------------------------------------------------------------- */
 
-static void do_run(const char *device, int count)
+/* No frame is shorter than the shortest one. */
+static void do_run(const char *device, int count, unsigned int size)
 {
-	char frame[TRAFFIC_SIZE_6] = { 0 };
+	const unsigned int least = is_v6 ? TRAFFIC_SIZE_6 : TRAFFIC_SIZE_4;
+	char frame[TRAFFIC_SIZE_MAX] = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
-		    .data_size_in = is_v6 ? TRAFFIC_SIZE_6 : TRAFFIC_SIZE_4,
+		    .data_size_in = size > least ? size : least,
 		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .repeat = count,
 		    .batch_size = TRAFFIC_BATCH);
 	const struct bpf_program *prog =
 		is_v6 ? skel->progs.send6 : skel->progs.send4;
 
+	if (size > TRAFFIC_SIZE_MAX) {
+		errno = EMSGSIZE;
+		answer_error("run");
+		return;
+	}
 	skel->bss->device = if_nametoindex(device);
 	if (!skel->bss->device) {
 		answer_error(device);
@@ -120,12 +129,14 @@ static void do_run(const char *device, int count)
 static void serve(void)
 {
 	char line[512], a[256], b[256];
+	unsigned int size;
 
 	while (fgets(line, sizeof(line), stdin)) {
+		size = 0;
 		if (sscanf(line, "keys %255s %255s", a, b) == 2)
 			do_keys(a, b);
-		else if (sscanf(line, "run %255s %255s", a, b) == 2)
-			do_run(a, (int)strtol(b, NULL, 10));
+		else if (sscanf(line, "run %255s %255s %u", a, b, &size) >= 2)
+			do_run(a, (int)strtol(b, NULL, 10), size);
 		else
 			printf("error unknown command\n");
 		(void)fflush(stdout);

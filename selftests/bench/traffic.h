@@ -5,14 +5,15 @@
 
 #include <linux/types.h>
 
-#define TRAFFIC_KEYS 65536 /* different packets at most */
+#define TRAFFIC_KEYS 131072 /* different packets at most */
 
 /* Frames that the kernel hands to the receiver at once. */
 #define TRAFFIC_BATCH 64
 
-/* Frames as long as the shortest ones that hold a TCP header. */
-#define TRAFFIC_SIZE_4 60
-#define TRAFFIC_SIZE_6 74
+/* Frames as long as the shortest ones that hold a TCP header; longer ones at most. */
+#define TRAFFIC_SIZE_4	 60
+#define TRAFFIC_SIZE_6	 74
+#define TRAFFIC_SIZE_MAX 1514
 
 /* What differs from packet to packet; all but `proto` in network byte order. */
 struct traffic_key4 {

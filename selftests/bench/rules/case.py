@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 TCP, UDP = 6, 17
 ANY_PORT = (0, 65535)
-N_HEADERS = 65536  # TRAFFIC_KEYS of traffic.h
+N_HEADERS = 65536  # not more than TRAFFIC_KEYS of traffic.h
 TRAFFIC = ("uniform", "skewed", "miss")
 
 BITS = {4: 32, 6: 128}

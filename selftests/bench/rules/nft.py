@@ -61,10 +61,11 @@ class NftLinear(Nft):
         return None if case.is_rules else "sets are for nft-set"
 
     def write(self, case):
-        return self._file(case, "".join(self._rule(case.family, r) for r in case.rules))
+        return self._file(case, "".join(self.line(case.family, r) for r in case.rules))
 
     @staticmethod
-    def _rule(family, rule):
+    def line(family, rule):
+        """A rule in the language of nftables."""
         ip = "ip" if family == 4 else "ip6"
         words = [f"{ip} {word} {prefix(family, p)}"
                  for word, p in (("saddr", rule.src), ("daddr", rule.dst)) if p[1]]

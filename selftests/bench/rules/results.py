@@ -40,9 +40,9 @@ def version(*argv):
 class Results:
     """The file of a directory."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, name="results.json"):
         self.folder = pathlib.Path(folder)
-        self.path = self.folder / "results.json"
+        self.path = self.folder / name
         self.data = {"machine": {}, "versions": {}, "commands": [], "points": {}, "loads": {},
                      "skipped": {}}
         if self.path.exists():

@@ -33,13 +33,13 @@ def attach_xdp(ns, iface, verdict):
 
 
 class Generator:
-    """The process that sends; see traffic.c."""
+    """The process that sends; see traffic.c. `macs` are destination and source."""
 
-    def __init__(self, lab, ns, cpu, realtime):
+    def __init__(self, lab, ns, cpu, realtime, macs=(WAN_MAC, CLIENT_MAC)):
         self._dir = lab.dir
         path = lab.build / "selftests" / "bench" / "bench_traffic"
         first = ["chrt", "-f", "1"] if realtime else []
-        self._process = ns.popen(*first, path, cpu, WAN_MAC, CLIENT_MAC, stdin=-1, stderr=None)
+        self._process = ns.popen(*first, path, cpu, *macs, stdin=-1, stderr=None)
         self._lock = threading.Lock()
 
     def _ask(self, line):
@@ -52,17 +52,22 @@ class Generator:
 
     def load(self, family, headers):
         """Packets to send from now on, round and round."""
+        self.load_packed(family, pack(family, headers))
+
+    def load_packed(self, family, data):
+        """The same, of what pack() has made."""
         path = self._dir / "keys"
-        path.write_bytes(pack(family, headers))
+        path.write_bytes(data)
         self._ask(f"keys {family} {path}")
 
-    def run(self, device, count):
+    def run(self, device, count, size=0):
         """Send so many; nanoseconds a packet, the receiver's work on this CPU included.
+        `size` is that of the frames in bytes, the shortest ones if 0.
 
         Measured from the first batch of 64 to the last one: to begin and to end a run
         takes milliseconds. Not known, 0, of a single batch.
         """
-        ns, counted = map(int, self._ask(f"run {device} {count}").split())
+        ns, counted = map(int, self._ask(f"run {device} {count} {size}").split())
         return ns / counted if counted else 0.0
 
     def close(self):
@@ -122,8 +127,9 @@ class Track(Lab):
         """Packets that have left the firewall to the sink."""
         return self._stat("fw-lan", "tx")
 
-    def _stat(self, device, direction):
-        shown = self.firewall.run("ip", "-j", "-s", "link", "show", device).stdout
+    def _stat(self, device, direction, ns=None):
+        ns = ns or self.firewall
+        shown = ns.run("ip", "-j", "-s", "link", "show", device).stdout
         return json.loads(shown)[0]["stats64"][direction]["packets"]
 
     def accepted(self, family, headers, timeout=10):
