@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Packets of established flows through fwctl and its peers: what forwarding one costs."""
