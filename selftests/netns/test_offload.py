@@ -5,10 +5,13 @@ Frames get into a veth device from XDP only if its other end polls, so GRO is on
 client and at the server.
 """
 
+import collections
 import contextlib
+import os
 import random
 import re
 import socket
+import threading
 import time
 
 import pytest
@@ -64,19 +67,19 @@ def load(lab, rules=ON):
 class Flow:
     """A UDP flow that was answered, and what crafted frames of it become behind the firewall."""
 
-    def __init__(self, lab, family, port=PORT):
-        self.lab, self.family, self.port = lab, family, port
+    def __init__(self, lab, family, port=PORT, service=7):
+        self.lab, self.family, self.port, self.service = lab, family, port, service
         self._stack = contextlib.ExitStack()
         kind = (socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
         self.near = self._stack.enter_context(lab.client.socket(*kind))
         self.far = self._stack.enter_context(lab.server.socket(*kind))
         self.near.bind((CLIENT[family], port))
-        self.far.bind((SERVER[family], 7))
+        self.far.bind((SERVER[family], service))
         self.answer()
 
     def answer(self):
         """One datagram there and one back."""
-        self.near.sendto(b"there", (SERVER[self.family], 7))
+        self.near.sendto(b"there", (SERVER[self.family], self.service))
         _, peer = self.far.recvfrom(100)
         self.far.sendto(b"back", peer)
         self.near.recv(100)
@@ -85,8 +88,8 @@ class Flow:
         """One datagram of the flow."""
         if back:
             head = ip(self.family, SERVER[self.family], CLIENT[self.family], **fields)
-            return head / UDP(sport=7, dport=self.port) / Raw(payload)
-        return ip(self.family, **fields) / UDP(sport=self.port, dport=7) / Raw(payload)
+            return head / UDP(sport=self.service, dport=self.port) / Raw(payload)
+        return ip(self.family, **fields) / UDP(sport=self.port, dport=self.service) / Raw(payload)
 
     def frames(self, n, size=20, **fields):
         """Frames from the client, told apart by their payload."""
@@ -338,6 +341,38 @@ def test_mtu_of_the_way_out(fast, family):
             assert offloaded(fast.counters() - before) >= 8
         finally:
             fast.firewall.run("ip", "link", "set", "fw-lan", "mtu", "1500")
+
+
+@both
+def test_two_processors(fast, family):
+    """Each remembers for itself; both at once lose and mix up nothing."""
+    load(fast)
+    with Flow(fast, family) as one, Flow(fast, family, PORT + 1, 80) as other, \
+            fast.server.sniffer("eth0") as sniffer:
+        before = fast.counters()
+        sent = [flow.frames(1000) for flow in (one, other)]
+
+        def send(cpu):
+            os.sched_setaffinity(0, {cpu})  # of this thread
+            with fast.client.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+                s.bind(("eth0", 0))
+                for data in sent[cpu]:
+                    s.send(data)
+        threads = [threading.Thread(target=send, args=(cpu,)) for cpu in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        number = re.compile(rb"\d{6}")
+
+        def found():
+            """How often each frame came."""
+            came = (data[-34:] for kind, data in sniffer.read() if kind != 4)
+            return collections.Counter(data for data in came if number.search(data))
+        wait_for(lambda: sum(found().values()) >= 2000, 10, "all frames behind the firewall")
+        assert len(found()) == 2000 and set(found().values()) == {1}
+        # a packet a second to the next hop is the stack's
+        assert 1980 <= offloaded(fast.counters() - before) <= 2000
 
 
 @pytest.fixture(name="jumbo")
