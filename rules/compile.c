@@ -185,6 +185,8 @@ static int compile(struct fw_compiler *c, struct fw_program *program)
 	if (is_right(c)) {
 		program->texts = c->sources.texts;
 		program->n_texts = c->sources.n;
+		/* What comes now takes its place. */
+		fw_arena_done(&c->arena);
 		look_for_warnings(c, program, places);
 		/* Somebody may have seen it: it is there, with warnings or without. */
 		c->sources.texts = NULL;

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,6 +20,7 @@
 #include "user/bpffs.h"
 #include "user/captures.h"
 #include "user/daemon.h"
+#include "user/heap.h"
 #include "user/log.h"
 #include "user/loop.h"
 #include "user/metrics.h"
@@ -33,7 +33,6 @@
 #define LOCK_TRIES   100 /* the one before us may be just ending */
 #define LOCK_WAIT_NS 50000000L
 #define IDLE_MS	     30000 /* started for a client that never came */
-#define LARGE_BYTES  (1 << 20)
 
 struct options {
 	const char *run_dir;
@@ -590,8 +589,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	(void)umask(077);
-	/* What is large goes back when it is freed, whatever the last load took. */
-	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	fw_heap_init();
 	server.ready_fd = options.ready_fd;
 	if (!options.metrics)
 		options.metrics = getenv("FWCTL_METRICS");

@@ -2,7 +2,6 @@
 
 /* The verbs that change something: load and unload. */
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 
 #include "user/antispoof.h"
@@ -11,6 +10,7 @@
 #include "user/cthooks.h"
 #include "user/daemon.h"
 #include "user/feature.h"
+#include "user/heap.h"
 #include "user/log.h"
 #include "user/messages.h"
 #include "user/mounts.h"
@@ -297,9 +297,9 @@ static int load(struct loading *loading, const json_t *args)
 	return 0;
 }
 
-void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
+static void handle_load(struct fw_daemon *daemon, struct fw_request *request,
+			const json_t *args)
 {
-	struct fw_daemon *daemon = data;
 	struct loading loading = { .daemon = daemon,
 				   .request = request,
 				   .start_ns = fw_now_ns() };
@@ -321,8 +321,13 @@ void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
 	log_info("loaded '%s', generation %u",
 		 fw_apply_program(daemon->apply)->texts[0].name,
 		 fw_apply_gen(daemon->apply));
-	/* A hundred thousand rules leave a hundred megabytes in free lists. */
-	(void)malloc_trim(0);
+}
+
+void fw_handle_load(void *data, struct fw_request *request, const json_t *args)
+{
+	fw_heap_begin();
+	handle_load(data, request, args);
+	fw_heap_end();
 }
 
 /* ---- unload ----------------------------------------------------------------- */

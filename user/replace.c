@@ -2,10 +2,10 @@
 
 /* The verb that gives a named set of the running rules other content. */
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 
 #include "user/daemon.h"
+#include "user/heap.h"
 #include "user/log.h"
 #include "user/refusal.h"
 #include "user/util.h"
@@ -158,10 +158,11 @@ void fw_handle_set_replace(void *data, struct fw_request *request,
 
 	if (!fw_daemon_check_loaded(daemon, request))
 		return;
+	fw_heap_begin();
 	r = replace(daemon, request, args, is_dry_run);
 	if (!is_dry_run) {
 		daemon->replacements += r == 0;
 		daemon->failed_replacements += r < 0;
 	}
-	(void)malloc_trim(0); /* as after a load */
+	fw_heap_end();
 }
