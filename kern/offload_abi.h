@@ -30,7 +30,7 @@ struct fw_offload_out {
  * `flow_cache`: a packet of an established flow, and what becomes of the next one
  * like it. Entries are of one CPU each, which alone reads and writes them, one
  * CPU after the other (struct fw_base). None is believed that is of other rules,
- * of another epoch of this host, or older than half a second.
+ * of another epoch of this host, or older than seven eighths of a second.
  */
 struct fw_cached_flow {
 	/* what the packets have, as it lies in them */
@@ -63,9 +63,9 @@ struct fw_cached_flow {
 #define FW_CACHED_REPLY	  0x08 /* of the side that did not open the flow */
 
 /* Entries of `flow_cache` for each CPU, a power of two. */
-#define FW_FLOW_CACHE_ALL 131072u /* of all CPUs, about */
+#define FW_FLOW_CACHE_ALL 262144u /* of all CPUs, about */
 #define FW_FLOW_CACHE_MIN 4096u
-#define FW_FLOW_CACHE_MAX 65536u
+#define FW_FLOW_CACHE_MAX 131072u
 
 static __inline__ __u32 fw_flow_cache_entries(__u32 cpus)
 {

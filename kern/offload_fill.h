@@ -286,7 +286,9 @@ static __noinline int offload_fill(struct pkt *p, const struct run *r,
 		out = bpf_map_lookup_elem(&offload_out, &ifindex);
 	if (is_dry)
 		return out ? action_sent() : OFFLOAD_NOT;
-	e = offload_entry(p, &p->frame);
+	e = offload_entry(p, &p->frame, 0);
+	if (e && !offload_is(e, &p->frame) && offload_holds(e, p, r))
+		e = offload_entry(p, &p->frame, 1);
 	if (!e || way == OFFLOAD_NOT)
 		return OFFLOAD_NOT;
 	if (!out) {

@@ -7,7 +7,7 @@
  * not known to work is left to the stack: a device is in the maps while its driver says
  * that it takes frames. All that the programs remember of flows is of an epoch, which
  * ends here as soon as something has changed by which the kernel forwards. Should
- * nobody end it, it ends by itself half a second later (kern/offload.h), so a daemon
+ * nobody end it, it ends by itself within a second (kern/offload.h), so a daemon
  * that has died costs speed of notice only.
  */
 #include "user/offload.h"

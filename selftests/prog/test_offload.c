@@ -630,7 +630,7 @@ static void generation_ends_it(void **state)
 
 static void age_ends_it(void **state)
 {
-	const struct timespec pause = { .tv_nsec = 600000000 };
+	const struct timespec pause = { .tv_sec = 1 };
 	struct shape s = shape(FW_AF_IPV6, IPPROTO_TCP);
 
 	(void)state;
