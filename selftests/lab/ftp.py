@@ -28,8 +28,13 @@ class FtpServer:
         self._s.bind((address, port))
         self._s.listen(16)
         self._s.settimeout(None)
-        self._open = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._open, self._threads = [], []
+        self._start(self._accept)
+
+    def _start(self, target, *args):
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self):
         with contextlib.suppress(OSError):
@@ -37,7 +42,7 @@ class FtpServer:
                 connection = self._s.accept()[0]
                 self._open.append(connection)
                 connection.settimeout(None)
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                self._start(self._serve, connection)
 
     def _serve(self, connection):
         """One control connection to its end."""
@@ -52,8 +57,10 @@ class FtpServer:
                     f.flush()
 
     def socket(self):
-        """A TCP socket of the server's namespace."""
-        return self._ns.socket(family_of(self._address), socket.SOCK_STREAM)
+        """A TCP socket of the server's namespace, which ends with the server."""
+        s = self._ns.socket(family_of(self._address), socket.SOCK_STREAM)
+        self._open.append(s)
+        return s
 
     def add(self, data):
         """A data connection has been made."""
@@ -67,7 +74,11 @@ class FtpServer:
                 if s is not self._s:
                     cut(s)
                 s.shutdown(socket.SHUT_RDWR)
+        for s in (self._s, *self._open):
             s.close()
+        # Only then the last one who has a socket has closed it: no packet comes later.
+        for thread in self._threads:
+            thread.join(patience(5))
 
     def __enter__(self):
         return self

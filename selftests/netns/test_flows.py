@@ -88,12 +88,13 @@ def test_few_of_many(own_lab):
     open_many(lab)
     few = shown(lab, "from", "192.0.2.142", "port", "1000-1399", "sort", "port")
     assert [f["original"]["source_port"] for f in few] == [1042, 1142, 1242, 1342]
+    # What is shown is what it is when it is written: a second may pass meanwhile.
     ages = [f["age"] for f in shown(lab, "sort", "age")]
-    assert ages == sorted(ages, reverse=True)
+    assert all(old >= new - 1 for old, new in zip(ages, ages[1:])), ages
     ports = [f["original"]["source_port"] for f in shown(lab, "sort", "timeout", "reverse")]
     assert sorted(ports) == list(range(1000, 4000))
     left = [f["left"] for f in shown(lab, "sort", "timeout")]
-    assert left == sorted(left)
+    assert all(less <= more + 1 for less, more in zip(left, left[1:])), left
 
 
 @pytest.mark.modes("tc")

@@ -131,6 +131,18 @@ def pass_all(lab, frames, back=False, iface="eth0"):
         return [found[key] for key in sorted(wanted)]
 
 
+def settled(lab, silence=0.4):
+    """The counters when nothing has come for a while: an ACK may be late."""
+    last, since = lab.counters(), time.monotonic()
+    end = since + patience(5)
+    while time.monotonic() - since < silence and time.monotonic() < end:
+        time.sleep(0.02)
+        now = lab.counters()
+        if now.values != last.values:
+            last, since = now, time.monotonic()
+    return last
+
+
 def offloaded(gained, iface="fw-wan"):
     """Packets that XDP has forwarded, of what came in by an interface."""
     return gained.get("offloaded", "xdp", iface)
@@ -445,7 +457,7 @@ def test_end_of_a_connection(fast, family, flags):
         c = Connection(stack, fast.client, fast.server, SERVER[family], 7)
         for _ in range(5):
             assert c.says(True)
-        before = fast.counters()
+        before = settled(fast)
         port = c.near.getsockname()[1]
         segment = ip(family) / TCP(sport=port, dport=7, flags=flags, seq=1, ack=1)
         fast.client.send_raw("eth0", [frame(segment)])
