@@ -90,8 +90,11 @@ static __always_inline bool dry_is(const struct fw_tuple *a,
 	       a->family == b->family && a->icmp_type == b->icmp_type;
 }
 
-/* The flow of `t`, if a hook before this one would have opened or judged it. */
-static __always_inline bool dry_find(struct flow *f, const struct fw_tuple *t)
+/*
+ * The flow of `t`, if a hook before this one would have opened or judged it. A call, for its
+ * room: ct_find() has to fit the stack here, too.
+ */
+static __noinline bool dry_find(struct flow *f, const struct fw_tuple *t)
 {
 	struct fw_explained *e = dry_note();
 	struct fw_tuple turned;

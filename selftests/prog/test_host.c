@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -415,7 +416,7 @@ static void who_begins_to_watch_sees_whole_packets(void **state)
 	int fd = bpf_map__fd(h.skel->maps.events);
 	struct ring_buffer *ring;
 	struct seen seen = { 0 };
-	time_t end = time(NULL) + SECONDS;
+	time_t end = time(NULL) + SECONDS, latest = end + 60;
 
 	(void)state;
 	assert_int_equal(
@@ -430,8 +431,12 @@ static void who_begins_to_watch_sees_whole_packets(void **state)
 		pthread_create(&reader.thread, NULL, read_tables, &reader), 0);
 	while (time(NULL) < end) {
 		fw_hosttab_watch(h.tables, FW_WATCH_DROPS, FW_WATCH_DROPS);
+		if (!seen.n) /* the other one may need our processor */
+			(void)sched_yield();
 		fw_hosttab_watch(h.tables, FW_WATCH_DROPS, 0);
 		assert_true(ring_buffer__consume(ring) >= 0);
+		if (!seen.n && end < latest)
+			end = time(NULL) + SECONDS;
 	}
 	is_over = true;
 	(void)pthread_join(reader.thread, NULL);

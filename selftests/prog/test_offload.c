@@ -83,6 +83,8 @@ struct shape {
 #define PARTIAL	    0x40 /* a checksum for the network card to write */
 
 struct packet {
+	uint8_t pad
+		[2]; /* IP begins at a multiple of 4, with a tag and without */
 	uint8_t bytes[ETH_HLEN + 4 + 2048];
 	uint32_t len;
 };
