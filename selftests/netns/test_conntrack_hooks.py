@@ -72,7 +72,7 @@ def test_on_and_off(hooks_lab):
         assert lab.tables() == before
         lab.load(RULES)
         assert lab.tables() == ""
-        wait_for(lambda: not is_tracked(lab), 5, "the entries to be ours again")
+        wait_for(lambda: not is_tracked(lab), 20, "the entries to be ours again")
         lab.load(ON + RULES)
         lab.unload()
         assert lab.tables() == ""
