@@ -49,8 +49,8 @@ def hooks_lab(own_lab):
 
 def is_tracked(lab):
     """True if new entries are the kernel's: they send events."""
-    events = lab.firewall.popen("timeout", "1", "conntrack", "-E", "-e", "NEW")
-    wait_for(lambda: "conntrack" in lab.firewall.run("ss", "-f", "netlink", "-p").stdout, 2)
+    events = lab.firewall.popen("timeout", str(patience(1)), "conntrack", "-E", "-e", "NEW")
+    wait_for(lambda: "conntrack" in lab.firewall.run("ss", "-f", "netlink", "-p").stdout, 1)
     assert udp_try(lab.client, SERVER[4], 7) == "ok"
     return "udp" in events.communicate()[0]
 
