@@ -120,7 +120,10 @@ static int on_rule_attr(const struct nlattr *attr, void *data)
 {
 	bool *asks = data;
 
-	*asks |= mnl_attr_get_type(attr) == FRA_FWMARK &&
+	uint16_t type = mnl_attr_get_type(attr);
+
+	/* a mask alone: packets that have none of these bits */
+	*asks |= (type == FRA_FWMARK || type == FRA_FWMASK) &&
 		 mnl_attr_get_payload_len(attr) >= sizeof(uint32_t) &&
 		 mnl_attr_get_u32(attr) != 0;
 	return MNL_CB_OK;
@@ -149,6 +152,8 @@ static int ask_rules(struct mnl_socket *nl, bool *ret)
 	while (r > MNL_CB_STOP) {
 		ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n < 0)
 			return -errno;
 		r = mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl),
@@ -167,7 +172,8 @@ bool fw_offload_asks_marks(void)
 		r = ask_rules(nl, &asks);
 		(void)mnl_socket_close(nl);
 	}
-	return r < 0 || asks;
+	/* without CONFIG_IP_MULTIPLE_TABLES nobody can make rules */
+	return asks || (r < 0 && r != -EOPNOTSUPP);
 }
 
 const char *fw_offload_why_system(const char *ifname)

@@ -792,10 +792,11 @@ def test_ipsec_policies(fast, family):
 
 
 @both
-def test_rules_for_marks(fast, family):
+@pytest.mark.parametrize("mark", ["7", "0/7"])
+def test_rules_for_marks(fast, family, mark):
     """Routing may depend on what nftables would mark: all goes by the stack, as long as it may."""
     load(fast)
-    rule = [f"-{family}", "rule", "add", "fwmark", "7", "table", "100"]
+    rule = [f"-{family}", "rule", "add", "fwmark", mark, "table", "100"]
     with Flow(fast, family) as flow:
         pass_all(fast, flow.frames(5))
         fast.firewall.run("ip", *rule)
