@@ -21,6 +21,7 @@
 #include <libmnl/libmnl.h>
 
 #include "user/loop.h"
+#include "user/netlink.h"
 #include "user/util.h"
 
 #define APART_MS 10
@@ -60,13 +61,9 @@ static void on_readable(void *data, uint32_t events)
 {
 	const struct source *source = data;
 	struct fw_changes *changes = source->changes;
-	char buf[64];
-	ssize_t n;
 
 	(void)events;
-	do {
-		n = recv(mnl_socket_get_fd(source->nl), buf, sizeof(buf), 0);
-	} while (n >= 0 || errno == ENOBUFS || errno == EINTR);
+	fw_netlink_discard(source->nl);
 	changes->has_more = true;
 	if (!changes->is_quiet)
 		tell(changes);

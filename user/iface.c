@@ -28,6 +28,7 @@
 #include "user/hosttab.h"
 #include "user/log.h"
 #include "user/loop.h"
+#include "user/netlink.h"
 #include "user/util.h"
 
 #define RECV_SIZE     32768 /* what the kernel puts into one message at most */
@@ -700,46 +701,13 @@ static int resync(struct fw_ifaces *ifaces)
 	return 0;
 }
 
-/* 0 when nothing more is waiting; everything else means that something is lost. */
-static int drain(struct fw_ifaces *ifaces)
-{
-	_Alignas(struct nlmsghdr) char buf[RECV_SIZE];
-	ssize_t n;
-
-	for (;;) {
-		n = mnl_socket_recvfrom(ifaces->nl, buf, sizeof(buf));
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (mnl_cb_run(buf, (size_t)n, 0, 0, on_message, ifaces) < 0)
-			return -errno;
-	}
-}
-
-/*
- * After a loss the queue holds old news whose continuation is missing: a dump
- * is newer than all of it.
- */
-static void discard(struct fw_ifaces *ifaces)
-{
-	char buf[64];
-	ssize_t n;
-
-	do {
-		n = recv(mnl_socket_get_fd(ifaces->nl), buf, sizeof(buf), 0);
-	} while (n >= 0 || errno == ENOBUFS || errno == EINTR);
-}
-
 int fw_ifaces_sync(struct fw_ifaces *ifaces)
 {
 	int r;
 
-	r = drain(ifaces);
+	r = fw_netlink_drain(ifaces->nl, on_message, ifaces);
 	if (r < 0) {
-		discard(ifaces);
+		fw_netlink_discard(ifaces->nl);
 		r = resync(ifaces);
 	}
 	if (r == 0 && ifaces->addrs_changed)

@@ -21,6 +21,7 @@
 
 #include "user/log.h"
 #include "user/loop.h"
+#include "user/netlink.h"
 #include "user/util.h"
 
 /* linux/netdev.h, which Debian 12 has not */
@@ -33,7 +34,6 @@
 #define ATTR_IFINDEX 1
 #define ATTR_XDP     3
 
-#define RECV_SIZE     32768
 #define SOCKET_BUFFER (1 << 20)
 #define MAX_DUMPS     16 /* a dump that changes underneath is repeated */
 
@@ -131,41 +131,6 @@ static void start_request(struct request *request, uint16_t family,
 	genl->version = 1;
 }
 
-static int converse(struct mnl_socket *nl, const struct request *request,
-		    mnl_cb_t fn, void *data)
-{
-	_Alignas(struct nlmsghdr) char buf[RECV_SIZE];
-	ssize_t n;
-	int r;
-
-	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    mnl_socket_sendto(nl, request->nlh, request->nlh->nlmsg_len) < 0)
-		return -errno;
-	do {
-		do {
-			n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-		} while (n < 0 && errno == EINTR);
-		r = n < 0 ? -1
-			  : mnl_cb_run(buf, (size_t)n, 1,
-				       mnl_socket_get_portid(nl), fn, data);
-	} while (r > 0);
-	return r < 0 ? -errno : 0;
-}
-
-/* On a fresh socket, so that no answer to an earlier request comes in between. */
-static int ask(const struct request *request, mnl_cb_t fn, void *data)
-{
-	struct mnl_socket *nl;
-	int r;
-
-	nl = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC);
-	if (!nl)
-		return -errno;
-	r = converse(nl, request, fn, data);
-	(void)mnl_socket_close(nl);
-	return r;
-}
-
 /* ---- the family ------------------------------------------------------------------------- */
 
 /* The attributes of a message by number; those of newer kernels are left out. */
@@ -232,7 +197,7 @@ static int find_family(struct family *ret)
 	*ret = (struct family){ 0 };
 	start_request(&request, GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY);
 	mnl_attr_put_strz(request.nlh, CTRL_ATTR_FAMILY_NAME, FAMILY);
-	r = ask(&request, on_family, ret);
+	r = fw_netlink_ask(NETLINK_GENERIC, request.nlh, on_family, ret);
 	if (r == -ENOENT || (r == 0 && (!ret->id || !ret->group)))
 		return -EOPNOTSUPP;
 	return r;
@@ -281,7 +246,8 @@ static int dump(const struct family *family, struct netdevs *ret)
 	for (int i = 0; i < MAX_DUMPS && r == -EINTR; i++) {
 		ret->n = 0;
 		start_request(&request, family->id, NLM_F_DUMP, CMD_GET);
-		r = ask(&request, on_dumped, ret);
+		r = fw_netlink_ask(NETLINK_GENERIC, request.nlh, on_dumped,
+				   ret);
 	}
 	return r;
 }
@@ -305,7 +271,7 @@ int fw_netdev_query(uint32_t ifindex, uint64_t *ret)
 		return r;
 	start_request(&request, family.id, 0, CMD_GET);
 	mnl_attr_put_u32(request.nlh, ATTR_IFINDEX, ifindex);
-	r = ask(&request, on_queried, &dev);
+	r = fw_netlink_ask(NETLINK_GENERIC, request.nlh, on_queried, &dev);
 	if (r == 0 && dev.ifindex != ifindex)
 		r = -ENODEV;
 	if (r == 0)
@@ -341,36 +307,6 @@ static int on_message(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-/* 0 when nothing more is waiting; everything else means that something is lost. */
-static int drain(struct fw_netdevs *netdevs)
-{
-	_Alignas(struct nlmsghdr) char buf[RECV_SIZE];
-	ssize_t n;
-
-	for (;;) {
-		n = mnl_socket_recvfrom(netdevs->nl, buf, sizeof(buf));
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (mnl_cb_run(buf, (size_t)n, 0, 0, on_message, netdevs) < 0)
-			return -errno;
-	}
-}
-
-/* What was queued before the loss is older than the dump to come. */
-static void discard(struct fw_netdevs *netdevs)
-{
-	char buf[64];
-	ssize_t n;
-
-	do {
-		n = recv(mnl_socket_get_fd(netdevs->nl), buf, sizeof(buf), 0);
-	} while (n >= 0 || errno == ENOBUFS || errno == EINTR);
-}
-
 static int resync(struct fw_netdevs *netdevs)
 {
 	struct netdevs all = { 0 };
@@ -392,9 +328,9 @@ bool fw_netdevs_sync(struct fw_netdevs *netdevs)
 	bool is_changed;
 	int r;
 
-	r = drain(netdevs);
+	r = fw_netlink_drain(netdevs->nl, on_message, netdevs);
 	if (r < 0) {
-		discard(netdevs);
+		fw_netlink_discard(netdevs->nl);
 		r = resync(netdevs);
 	}
 	if (r < 0) {

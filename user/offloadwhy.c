@@ -12,6 +12,7 @@
 #include <libmnl/libmnl.h>
 
 #include "user/netdev.h"
+#include "user/netlink.h"
 #include "user/probe.h"
 #include "user/util.h"
 
@@ -78,40 +79,23 @@ static int on_info(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_STOP;
 }
 
-static int ask_policies(struct mnl_socket *nl, struct xfrmu_spdinfo *ret)
-{
-	_Alignas(struct nlmsghdr) char buf[4096];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	uint32_t *flags;
-	ssize_t n;
-
-	nlh->nlmsg_type = XFRM_MSG_GETSPDINFO;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
-	nlh->nlmsg_seq = 1;
-	flags = mnl_nlmsg_put_extra_header(nlh, sizeof(*flags));
-	*flags = ~0u;
-	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-	if (n < 0 || mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl),
-				on_info, ret) < 0)
-		return -errno;
-	return 0;
-}
-
 /* What cannot be asked is not there, or a kernel without IPsec. */
 static bool has_policies(void)
 {
+	struct {
+		struct nlmsghdr nlh;
+		uint32_t flags;
+	} request = {
+		.nlh = { .nlmsg_len = sizeof(request),
+			 .nlmsg_type = XFRM_MSG_GETSPDINFO,
+			 .nlmsg_flags = NLM_F_REQUEST,
+			 .nlmsg_seq = 1 },
+		.flags = ~0u,
+	};
 	struct xfrmu_spdinfo info = { 0 };
-	struct mnl_socket *nl;
 	int r;
 
-	nl = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
-	if (!nl)
-		return false;
-	r = ask_policies(nl, &info);
-	(void)mnl_socket_close(nl);
+	r = fw_netlink_ask(NETLINK_XFRM, &request.nlh, on_info, &info);
 	return r == 0 && (info.incnt || info.outcnt || info.fwdcnt);
 }
 
@@ -136,42 +120,21 @@ static int on_rule(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-static int ask_rules(struct mnl_socket *nl, bool *ret)
-{
-	_Alignas(struct nlmsghdr) char buf[8192];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	int r = 1;
-
-	nlh->nlmsg_type = RTM_GETRULE;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	nlh->nlmsg_seq = 1;
-	(void)mnl_nlmsg_put_extra_header(nlh, sizeof(struct fib_rule_hdr));
-	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	while (r > MNL_CB_STOP) {
-		ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		r = mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl),
-			       on_rule, ret);
-	}
-	return r < 0 ? -errno : 0;
-}
-
 bool fw_offload_asks_marks(void)
 {
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	struct {
+		struct nlmsghdr nlh;
+		struct fib_rule_hdr rule;
+	} request = {
+		.nlh = { .nlmsg_len = sizeof(request),
+			 .nlmsg_type = RTM_GETRULE,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+			 .nlmsg_seq = 1 },
+	};
 	bool asks = false;
-	int r = -errno;
+	int r;
 
-	if (nl) {
-		r = ask_rules(nl, &asks);
-		(void)mnl_socket_close(nl);
-	}
+	r = fw_netlink_ask(NETLINK_ROUTE, &request.nlh, on_rule, &asks);
 	/* without CONFIG_IP_MULTIPLE_TABLES nobody can make rules */
 	return asks || (r < 0 && r != -EOPNOTSUPP);
 }
