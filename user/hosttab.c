@@ -13,10 +13,10 @@
 
 #include <bpf/bpf.h>
 
+#include "rules/displace.h"
 #include "user/util.h"
 
 #define MAX_SEEDS 1000 /* about one of two does */
-#define MAX_SHIFT 255  /* 0: no key is in the bucket */
 
 struct fw_hosttab {
 	struct fw_host *host; /* as the programs see it */
@@ -26,81 +26,6 @@ struct fw_hosttab {
 };
 
 /* ---- layout --------------------------------------------------------------- */
-
-/* The keys of one bucket follow each other, those of the largest come first. */
-struct key {
-	uint64_t hash;
-	uint32_t bucket, in_bucket, entry, place;
-};
-
-struct layout {
-	uint8_t *shift;
-	uint32_t slots;
-	struct key *keys;
-	size_t n;
-	bool *is_used; /* by place */
-};
-
-static int compare_keys(const void *a, const void *b)
-{
-	const struct key *left = a, *right = b;
-
-	if (left->in_bucket != right->in_bucket)
-		return left->in_bucket < right->in_bucket ? 1 : -1;
-	if (left->bucket != right->bucket)
-		return left->bucket < right->bucket ? -1 : 1;
-	return 0;
-}
-
-/* Move the keys of the bucket that starts with `k`; false: one is in the way. */
-static bool try_shift(const struct layout *l, struct key *k, uint32_t shift)
-{
-	for (uint32_t i = 0; i < k->in_bucket; i++) {
-		k[i].place =
-			(uint32_t)fw_host_place(k[i].hash, shift, l->slots);
-		if (l->is_used[k[i].place])
-			return false;
-		for (uint32_t j = 0; j < i; j++)
-			if (k[i].place == k[j].place)
-				return false;
-	}
-	return true;
-}
-
-/* Find the shift of the bucket that starts with `k`; false: there is none. */
-static bool place_bucket(const struct layout *l, struct key *k)
-{
-	uint32_t shift = 1;
-
-	while (shift <= MAX_SHIFT && !try_shift(l, k, shift))
-		shift++;
-	if (shift > MAX_SHIFT)
-		return false;
-	l->shift[k->bucket] = (uint8_t)shift;
-	for (uint32_t i = 0; i < k->in_bucket; i++)
-		l->is_used[k[i].place] = true;
-	return true;
-}
-
-/* All hashes are known: find a place for each, or say that the seed is bad. */
-static bool place_all(const struct layout *l)
-{
-	uint32_t sizes[FW_HOST_BUCKETS] = { 0 };
-
-	memset(l->shift, 0, FW_HOST_BUCKETS);
-	memset(l->is_used, 0, l->slots * sizeof(*l->is_used));
-	for (size_t i = 0; i < l->n; i++) {
-		l->keys[i].bucket = (uint32_t)fw_host_bucket(l->keys[i].hash);
-		sizes[l->keys[i].bucket]++;
-	}
-	for (size_t i = 0; i < l->n; i++)
-		l->keys[i].in_bucket = sizes[l->keys[i].bucket];
-	qsort(l->keys, l->n, sizeof(*l->keys), compare_keys);
-	for (size_t i = 0; i < l->n; i += l->keys[i].in_bucket)
-		if (!place_bucket(l, &l->keys[i]))
-			return false;
-	return true;
-}
 
 static int choose_seeds(__u64 *seeds, size_t n)
 {
@@ -123,30 +48,35 @@ typedef uint64_t (*hash_fn)(const void *table, const void *entries, size_t i);
  */
 static int lay_out(const void *table, __u64 *seeds, size_t n_seeds, __u8 *shift,
 		   uint32_t slots, hash_fn hash, const void *entries, size_t n,
-		   struct key **ret_keys)
+		   struct fw_displace_key **ret_keys)
 {
-	_cleanup_free_ struct key *keys = calloc(n + 1, sizeof(*keys));
-	_cleanup_free_ bool *is_used = calloc(slots, sizeof(*is_used));
-	const struct layout l = { shift, slots, keys, n, is_used };
-	int r;
+	_cleanup_free_ struct fw_displace_key *keys =
+		calloc(n + 1, sizeof(*keys));
+	const struct fw_displace how = {
+		.bucket_shift = 64 - FW_HOST_BUCKET_BITS,
+		.place_shift = 64 - FW_HOST_BUCKET_BITS - FW_HOST_PLACE_BITS,
+		.place_mask = slots - 1,
+		.first_shift = 1, /* 0: no key is in the bucket */
+		.shifts = shift,
+	};
+	int r = -EEXIST;
 
-	if (!keys || !is_used)
+	if (!keys)
 		return -ENOMEM;
-	for (int i = 0; i < MAX_SEEDS; i++) {
+	for (int i = 0; i < MAX_SEEDS && r == -EEXIST; i++) {
 		r = choose_seeds(seeds, n_seeds);
 		if (r < 0)
 			return r;
 		for (uint32_t k = 0; k < n; k++)
-			keys[k] = (struct key){
+			keys[k] = (struct fw_displace_key){
 				.hash = hash(table, entries, k),
 				.entry = k,
 			};
-		if (place_all(&l)) {
-			*ret_keys = take_ptr(keys);
-			return 0;
-		}
+		r = fw_displace(&how, keys, n);
 	}
-	return -EEXIST;
+	if (r == 0)
+		*ret_keys = take_ptr(keys);
+	return r;
 }
 
 /* ---- tables of each kind -------------------------------------------------- */
@@ -182,7 +112,7 @@ static uint64_t hash_self6(const void *table, const void *entries, size_t i)
 static int make_ifaces(const struct fw_iface_entry *entries, size_t n,
 		       struct fw_iface_table *t)
 {
-	_cleanup_free_ struct key *keys = NULL;
+	_cleanup_free_ struct fw_displace_key *keys = NULL;
 	const struct fw_iface_entry *e;
 	int r;
 
@@ -199,7 +129,7 @@ static int make_ifaces(const struct fw_iface_entry *entries, size_t n,
 static int make_selves4(const struct fw_self_entry *entries, size_t n,
 			struct fw_self4_table *t)
 {
-	_cleanup_free_ struct key *keys = NULL;
+	_cleanup_free_ struct fw_displace_key *keys = NULL;
 	const struct fw_self_entry *e;
 	int r;
 
@@ -215,7 +145,7 @@ static int make_selves4(const struct fw_self_entry *entries, size_t n,
 static int make_selves6(const struct fw_self_entry *entries, size_t n,
 			struct fw_self6_table *t)
 {
-	_cleanup_free_ struct key *keys = NULL;
+	_cleanup_free_ struct fw_displace_key *keys = NULL;
 	const struct fw_self_entry *e;
 	int r;
 
