@@ -8,7 +8,7 @@ The text comes from standard input, as a block of code. It is an error if FILE h
 import pathlib
 import sys
 
-from bench.rules.report import into_document
+from bench.tables import into_document
 
 
 def put(document, name, text):

@@ -13,7 +13,7 @@ from bench.forward.lane import answers, flows
 from bench.forward.peers import PEERS
 from bench.rules.case import AddressSet, Rules
 from bench.rules.plot import plot
-from bench.rules.report import into_document
+from bench.tables import into_document
 from lab.lab import TOP
 from lab.netns import patience
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 from bench.rules.peer import Refused
-from bench.rules.report import into_document
+from bench.tables import into_document
 from bench.rules.results import Results, version
 from lab.lab import plain_build
 

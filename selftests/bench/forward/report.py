@@ -4,7 +4,7 @@
 import statistics
 
 from bench.rules.plot import number
-from bench.rules.report import nanoseconds, table
+from bench.tables import Cells, table, yes
 
 from .peers import PEERS
 from .tcp import SETTINGS
@@ -15,15 +15,14 @@ def frame_bytes(family, size):
     return max(size, {4: 60, 6: 74}[family])
 
 
-class Report:
+class Report(Cells):
     """Everything that is said about some results."""
 
     def __init__(self, results):
-        self.r = results
+        super().__init__(results)
         keys = [k.split("/") for k in results.data["points"]]
         self.found = sorted({(int(k[1]), int(k[2]), int(k[3])) for k in keys
                              if k[0] == "forward"})
-        self.notes = {}
 
     def net(self, family, flows, size, peer):
         """Median of what a packet costs above XDP_DROP, or None."""
@@ -32,48 +31,30 @@ class Report:
 
     # ---- tables ------------------------------------------------------------------------
 
-    def _cell(self, text, *key):
-        point = self.r.point(*key)
-        if point:
-            return text(point)
-        reason = self.r.reason(*key)
-        if not reason:
-            return ""
-        return f"–[{self.notes.setdefault(reason, len(self.notes) + 1)}]"
-
-    def _footnotes(self):
-        text = "\n".join(f"[{n}] {reason}  " for reason, n in self.notes.items())
-        self.notes = {}
-        return f"\n{text}\n" if text else ""
-
     def forward(self):
         """Nanoseconds a packet by family, flows and size."""
         text = ""
         for family, flows in sorted({x[:2] for x in self.found}):
             sizes = [s for f, n, s in self.found if (f, n) == (family, flows)]
-            rows = [[cls.title, *(self._cell(self._total_net, "forward", family, flows, s, name)
+            rows = [[cls.title, *(self.cell(self.total_net, "forward", family, flows, s, name)
                                   for s in sizes)] for name, cls in PEERS.items()]
             word = "flow" if flows == 1 else "flows"
             text += f"\nIPv{family}, {number(flows)} {word}:\n\n" + table(
                 ["", *(f"{frame_bytes(family, s)} bytes" for s in sizes)],
-                [row for row in rows if any(row[1:])]) + self._footnotes()
+                [row for row in rows if any(row[1:])]) + self.footnotes()
         return text
-
-    @staticmethod
-    def _total_net(point):
-        return f"{nanoseconds(point['total']['median'])} ({nanoseconds(point['net']['median'])})"
 
     def tcp(self):
         """Gbit/s by peer and settings of the devices."""
         text = ""
         for family in (4, 6):
-            rows = [[cls.title, *(self._cell(self._gigabits, "tcp", family, setting, name)
+            rows = [[cls.title, *(self.cell(self._gigabits, "tcp", family, setting, name)
                                   for setting in SETTINGS)] for name, cls in PEERS.items()]
             rows = [row for row in rows if any(row[1:])]
             if rows:
                 text += f"\nIPv{family}, Gbit/s, median (least to greatest):\n\n" + table(
                     ["", *(title for title, _, _ in SETTINGS.values())], rows) \
-                    + self._footnotes()
+                    + self.footnotes()
         return text
 
     @staticmethod
@@ -99,7 +80,7 @@ class Report:
                 if ours is not None and theirs:
                     yield [f"{self._where(place)}: offloaded, at most one {self._part(aim)} of "
                            "nftables, stateful", f"{ours / theirs:.3f} of it",
-                           self._word(ours * aim <= theirs)]
+                           yes(ours * aim <= theirs)]
 
     @staticmethod
     def _part(aim):
@@ -114,7 +95,7 @@ class Report:
                     yield [f"{self._where(place)}: without offload, mode {word}, adds less to no "
                            "firewall than nftables, stateful",
                            f"{ours - bare:.0f} beside {theirs - bare:.0f} ns",
-                           self._word(ours < theirs)]
+                           yes(ours < theirs)]
 
     def _tcp_aims(self, family):
         for setting, peer, least, text in (
@@ -126,7 +107,7 @@ class Report:
             if ours and bare:
                 ratio = ours["bps"]["median"] / bare["bps"]["median"]
                 yield [f"IPv{family}, TCP, {SETTINGS[setting][0]}: {text}", f"{ratio:.3f} times",
-                       self._word(ratio >= least)]
+                       yes(ratio >= least)]
 
     @staticmethod
     def _where(place):
@@ -134,22 +115,11 @@ class Report:
         return (f"IPv{family}, {number(flows)} {'flow' if flows == 1 else 'flows'}, "
                 f"{frame_bytes(family, size)} bytes")
 
-    @staticmethod
-    def _word(is_reached):
-        return "yes" if is_reached else "**no**"
-
     # ---- all ---------------------------------------------------------------------------
 
     def about(self):
         """Machine, versions, commands, and how noisy it was."""
-        m = self.r.data["machine"]
-        if not m:
-            return ""
-        where = "a virtual machine" if m["virtual"] else "bare metal"
-        text = (f"{m['date']}, {m['cpu']}, {m['cpus']} CPUs, {m['memory_gib']} GiB, {where}, "
-                f"Linux {m['kernel']}.\n\n")
-        text += table(["", "version"], sorted([k, v] for k, v in self.r.data["versions"].items()))
-        text += "\n" + "".join(f"    {c}\n" for c in self.r.data["commands"])
+        text = super().about()
         points = [p for k, p in self.r.data["points"].items() if k.startswith("forward/")]
         if points:
             base = [p["drop"]["median"] for p in points]

@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 
+from bench.tables import into_document
 from lab.lab import plain_build
 
 from . import fwctl, iptables, nft, xdp
 from .case import TRAFFIC, AddressSet, ClassBench, Pairs, Rules
 from .measure import Measurement, WrongVerdict
 from .peer import Refused
-from .report import Report, into_document
+from .report import Report
 from .results import Results, version
 from .track import Track, drop_caches, kernel_memory
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Tables and plots of results, and how they compare with what fwctl is to reach."""
 
-import re
 import statistics
+
+from bench.tables import Cells, mebibytes, seconds, table, yes
 
 from .plot import number, plot
 
@@ -14,57 +15,12 @@ TRAFFIC_TITLES = {"uniform": "each rule hit as often", "skewed": "half of the hi
                   "miss": "headers that match nothing"}
 
 
-def nanoseconds(value):
-    """Text of a time."""
-    if abs(value) < 9999.5:
-        return f"{value:.0f}"
-    return f"{value / 1e3:.4g} µs" if abs(value) < 9.9995e5 else f"{value / 1e6:.3g} ms"
-
-
-def seconds(value):
-    """Text of a time."""
-    return f"{value:.2f} s" if value >= 0.9995 else f"{value * 1e3:.0f} ms"
-
-
-def mebibytes(value):
-    """Text of a size."""
-    return "–" if value is None else f"{value / 2 ** 20:.1f}" if value < 10 << 20 \
-        else f"{value / 2 ** 20:.0f}"
-
-
-def table(head, rows):
-    """Lines of a table in markdown."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
-
-
-class Report:
+class Report(Cells):
     """Everything that is said about some results."""
 
     def __init__(self, results, titles):
-        self.r, self.titles = results, titles
-        self.notes = {}
-
-    # ---- cells -----------------------------------------------------------------------
-
-    def _cell(self, text, *key):
-        """What a point says by text(point), or why there is none, as a footnote."""
-        point = self.r.point(*key)
-        if point:
-            return text(point)
-        reason = self.r.reason(*key)
-        if not reason:
-            return ""
-        return "–" + f"[{self.notes.setdefault(reason, len(self.notes) + 1)}]"
-
-    def _footnotes(self):
-        text = "\n".join(f"[{n}] {reason}  " for reason, n in self.notes.items())
-        self.notes = {}
-        return f"\n{text}\n" if text else ""
-
-    @staticmethod
-    def _total_net(point):
-        return f"{nanoseconds(point['total']['median'])} ({nanoseconds(point['net']['median'])})"
+        super().__init__(results)
+        self.titles = titles
 
     def _rows(self, peers, kind, family, sizes, cells):
         for peer in peers:
@@ -84,10 +40,10 @@ class Report:
         sizes = self.r.sizes(kind, family)
         text = ""
         for traffic, title in TRAFFIC_TITLES.items():
-            rows = self._rows(RULE_PEERS, kind, family, sizes, lambda k, f, s, p: self._cell(
-                self._total_net, k, f, s, p, traffic))  # pylint: disable=cell-var-from-loop
+            rows = self._rows(RULE_PEERS, kind, family, sizes, lambda k, f, s, p: self.cell(
+                self.total_net, k, f, s, p, traffic))  # pylint: disable=cell-var-from-loop
             text += f"\n{name}IPv{family}, {title}:\n\n" + table(
-                ["", *(number(s) + " rules" for s in sizes)], rows) + self._footnotes()
+                ["", *(number(s) + " rules" for s in sizes)], rows) + self.footnotes()
         return text
 
     def classbench(self):
@@ -118,14 +74,14 @@ class Report:
                 sizes = self.r.sizes(kind, family)
 
                 def cell(k, f, s, p):
-                    one = self._cell(lambda x: number(round(x["pps"], -3)), k, f, s, p, "uniform")
-                    two = self._cell(lambda x: number(round(x["pps"]["median"], -3)), k, f, s, p,
+                    one = self.cell(lambda x: number(round(x["pps"], -3)), k, f, s, p, "uniform")
+                    two = self.cell(lambda x: number(round(x["pps"]["median"], -3)), k, f, s, p,
                                      "two-cpus")
                     return f"{one} / {two}" if one and two and "[" not in two else one
                 rows = list(self._rows(peers, kind, family, sizes, cell))
                 if rows:
                     text += f"\n{kind}, IPv{family}:\n\n" + table(
-                        ["", *(number(s) for s in sizes)], rows) + self._footnotes()
+                        ["", *(number(s) for s in sizes)], rows) + self.footnotes()
         return text
 
     def sets(self):
@@ -136,13 +92,13 @@ class Report:
                 sizes = self.r.sizes(kind, family)
 
                 def cell(k, f, s, p):
-                    hit = self._cell(self._total_net, k, f, s, p, "uniform")
-                    miss = self._cell(self._total_net, k, f, s, p, "miss")
+                    hit = self.cell(self.total_net, k, f, s, p, "uniform")
+                    miss = self.cell(self.total_net, k, f, s, p, "miss")
                     return f"{hit} / {miss}" if hit and miss and hit != miss else hit
                 rows = list(self._rows(SET_PEERS, kind, family, sizes, cell))
                 if rows:
                     text += f"\nIPv{family} {kind}, in the set / not in it:\n\n" + table(
-                        ["", *(number(s) for s in sizes)], rows) + self._footnotes()
+                        ["", *(number(s) for s in sizes)], rows) + self.footnotes()
         return text
 
     def loads(self):
@@ -155,13 +111,13 @@ class Report:
                 rows = list(self._rows(peers, kind, family, sizes, self._load_cell))
                 if rows:
                     text += f"\n{kind}, IPv{family}:\n\n" + table(
-                        ["", *(number(s) for s in sizes)], rows) + self._footnotes()
+                        ["", *(number(s) for s in sizes)], rows) + self.footnotes()
         return text
 
     def _load_cell(self, *key):
         load = self.r.load(*key)
         if not load:
-            return self._cell(str, *key)
+            return self.cell(str, *key)
         first, again = load["seconds"][0], load["seconds"][1:]
         times = seconds(first)
         if again:
@@ -224,27 +180,17 @@ class Report:
                 yield self._row(f"IPv{family}, {word} of {number(size)} {kind}: faster than "
                                 f"`nft -f`, {aim} times", [their / ours_s], aim)
                 yield [f"IPv{family}, {word} of {number(size)} {kind}: at most 1 s",
-                       seconds(ours_s), "yes" if ours_s <= 1 else "**no**"]
+                       seconds(ours_s), yes(ours_s <= 1)]
             yield [f"IPv{family}, {number(size)} {kind}: at most 512 MiB while loading",
-                   mebibytes(ours["rss"]) + " MiB",
-                   "yes" if ours["rss"] <= 512 << 20 else "**no**"]
+                   mebibytes(ours["rss"]) + " MiB", yes(ours["rss"] <= 512 << 20)]
 
     @staticmethod
     def _row(text, ratios, aim, decide=lambda ratios: ratios[0]):
         """The first ratio counts; a second one is of the stateful form, for information."""
         shown = ", ".join(f"{ratio:.3g}" for ratio in ratios)
-        return [text, f"{shown} times", "yes" if decide(ratios) >= aim else "**no**"]
+        return [text, f"{shown} times", yes(decide(ratios) >= aim)]
 
     # ---- files -----------------------------------------------------------------------------
-
-    def about(self):
-        """Machine, versions and commands."""
-        m = self.r.data["machine"]
-        where = "a virtual machine" if m["virtual"] else "bare metal"
-        text = (f"{m['date']}, {m['cpu']}, {m['cpus']} CPUs, {m['memory_gib']} GiB, {where}, "
-                f"Linux {m['kernel']}.\n\n")
-        text += table(["", "version"], sorted([k, v] for k, v in self.r.data["versions"].items()))
-        return text + "\n" + "".join(f"    {c}\n" for c in self.r.data["commands"])
 
     def sections(self):
         """{name: text} of all parts."""
@@ -282,12 +228,3 @@ class Report:
                         f"Milliseconds to load, IPv{family}, from text to running", word, "ms",
                         loads)
         return found
-
-
-def into_document(text, sections):
-    """A document with what stands between <!-- NAME --> and <!-- end --> made anew."""
-    for name, body in sections.items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)",
-                      lambda m: m[1] + "\n" + body.strip("\n") + "\n\n" + m[2],
-                      text, flags=re.S)  # pylint: disable=cell-var-from-loop
-    return text
