@@ -71,7 +71,7 @@ static __always_inline void account_frame(const struct pkt *p)
 
 /*
  * What tc_index is of a packet that has been counted: another one may have become of
- * the same skb, by a tunnel. Never TC_INDEX_OWN, which is larger.
+ * the same skb, by a tunnel. None that reject.h or transit.h write.
  */
 static __always_inline __u32 account_mark(struct pkt *p)
 {

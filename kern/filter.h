@@ -196,7 +196,7 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 {
 	enum fw_reason reason, parsed = FW_REASON_NONE;
 	struct fw_meta m;
-	bool is_usual;
+	bool is_usual, known;
 
 	/* read anew behind the parser, which needs the registers */
 	asm volatile("" : "+m"(r->head));
@@ -215,10 +215,17 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
 	learn_selves(p);
-	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m))
+	if (hook == FW_HOOK_EGRESS && transit_is_known(ctx, p, r))
+		return FW_REASON_ESTABLISHED;
+	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m)) {
+		known = m.reason == FW_REASON_ESTABLISHED;
 		reason = obey(p, r, ctx, &m);
-	else
+	} else {
 		reason = judge(p, r, ctx, hook);
+		known = reason == FW_REASON_ESTABLISHED;
+	}
+	if (hook == FW_HOOK_INGRESS)
+		transit_note(ctx, p, r, known);
 	if (!is_dry && unlikely(p->frag == PKT_FRAG_FIRST))
 		(void)frag_decide(p, hook, reason, r->gen);
 	return reason;

@@ -77,6 +77,7 @@
 #include "kern/related.h"
 
 #include "kern/state.h"
+#include "kern/transit.h"
 
 #include "kern/filter.h"
 
@@ -249,7 +250,7 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 	if (!p)
 		return action(hook, true);
 	work_clear(p);
-	if (skb->tc_index == TC_INDEX_OWN) {
+	if (unlikely(skb->tc_index == own_index()) && is_own_answer(skb)) {
 		p->len = skb->len;
 		return finish(p, skb, hook, FW_REASON_OWN_REPLY);
 	}

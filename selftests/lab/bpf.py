@@ -16,7 +16,8 @@ PROG_LOAD, OBJ_PIN, OBJ_GET, PROG_GET_FD_BY_ID, LINK_CREATE = 5, 6, 7, 13, 28
 MAP_GET_FD_BY_ID, OBJ_GET_INFO = 14, 15
 MAP_INFO_VALUE_SIZE = 12  # in struct bpf_map_info
 SCHED_CLS, XDP = 3, 6
-TCX_INGRESS = 46
+TCX_INGRESS, TCX_EGRESS = 46, 47
+SKB_TC_INDEX = 44  # in struct __sk_buff
 XDP_DRIVER = 4  # XDP_FLAGS_DRV_MODE
 ATTACH_XDP = 37
 XDP_DROP, XDP_PASS, TCX_NEXT = 1, 2, -1
@@ -35,13 +36,26 @@ def _bpf(command, attributes):
     return fd
 
 
+def _load(kind, *instructions):
+    """Load a program of (opcode, registers, offset, immediate); its descriptor."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("<BBhi", *x) for x in instructions))
+    licence = ctypes.create_string_buffer(b"GPL")
+    return _bpf(PROG_LOAD, struct.pack("<IIQQ", kind, len(instructions), ctypes.addressof(code),
+                                       ctypes.addressof(licence)))
+
+
 def program(kind, verdict):
     """Load a program that does nothing but return `verdict`; its descriptor."""
-    code = ctypes.create_string_buffer(struct.pack("<BBhi", 0xb7, 0, 0, verdict)
-                                       + struct.pack("<BBhi", 0x95, 0, 0, 0))
-    licence = ctypes.create_string_buffer(b"GPL")
-    return _bpf(PROG_LOAD, struct.pack("<IIQQ", kind, 2, ctypes.addressof(code),
-                                       ctypes.addressof(licence)))
+    return _load(kind, (0xb7, 0, 0, verdict), (0x95, 0, 0, 0))
+
+
+def indexing(offset):
+    """Load one for TC that copies two bytes of the frame to tc_index; its descriptor."""
+    return _load(SCHED_CLS,
+                 (0xbf, 0x16, 0, 0),              # r6 = r1
+                 (0x28, 0, 0, offset),            # r0 = the two bytes, LD_ABS
+                 (0x63, 0x06, SKB_TC_INDEX, 0),   # r6->tc_index = r0
+                 (0xb7, 0, 0, TCX_NEXT), (0x95, 0, 0, 0))
 
 
 def helpers():
@@ -130,9 +144,9 @@ def read_mapped(path, size):
         os.close(fd)
 
 
-def attach_tcx(fd, iface):
-    """Link a program to the ingress of an interface by TCX; OSError before Linux 6.6."""
-    return _bpf(LINK_CREATE, struct.pack("<III", fd, socket.if_nametoindex(iface), TCX_INGRESS))
+def attach_tcx(fd, iface, where=TCX_INGRESS):
+    """Link a program to an interface by TCX; OSError before Linux 6.6."""
+    return _bpf(LINK_CREATE, struct.pack("<III", fd, socket.if_nametoindex(iface), where))
 
 
 def attach_xdp(fd, iface):

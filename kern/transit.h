@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/*
+ * TC: a packet of an established flow that was judged when it came in is not looked up in
+ * the connection table a second time when it leaves: that costs as much as all else.
+ *
+ * The ingress hook notes it in tc_index, which the stack carries along: a hash of what
+ * the packet is and of the rules that judged it. Whatever becomes of it on the way (NAT,
+ * a tunnel) is another packet, and is judged. The hook writes each packet's: another
+ * namespace's notes are worth nothing. Only what leaves behind one of our ingress
+ * hooks, and is not of this host, is believed.
+ */
+#pragma once
+
+#define TRANSIT_MARK 0x8000u /* above what account.h and reject.h write */
+
+static __always_inline __u32 transit_mark(const struct pkt *p, __u32 gen)
+{
+	const fw_addr_half *w = (const void *)&p->key.saddr;
+	const __u64 k = 0x9e3779b97f4a7c15ull;
+	__u64 h = fw_cookie ^ ((__u64)gen << 32 | p->key.proto);
+
+	for (int i = 0; i < 4; i++) /* source and destination */
+		h = (h ^ w[i]) * k;
+	h = (h ^ ((__u32)p->key.sport << 16 | p->key.dport)) * k;
+	return TRANSIT_MARK | (__u32)(h >> 49);
+}
+
+/* Egress would do no more than find the flow, which is as it was at ingress. */
+static __always_inline bool may_transit(const struct pkt *p,
+					const struct run *r)
+{
+	return !r->head->has_stateless && !accounts(r->head) &&
+	       p->frag == PKT_WHOLE &&
+	       (p->key.proto == IPPROTO_UDP ||
+		(p->key.proto == IPPROTO_TCP &&
+		 !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))));
+}
+
+/* TC ingress: `known`: the packet is of an established flow. */
+static __always_inline void transit_note(struct __sk_buff *skb,
+					 const struct pkt *p,
+					 const struct run *r, bool known)
+{
+	__u32 mark = 0;
+
+	if (is_dry)
+		return;
+	if (known && may_transit(p, r))
+		mark = transit_mark(p, r->gen);
+	if (mark != skb->tc_index && !accounts(r->head))
+		skb->tc_index = (__u16)mark;
+}
+
+/*
+ * TC egress: true if that is the packet, and nothing else has become of it. With those that
+ * the kernel tracks itself there is more to do: helpers announce flows.
+ */
+static __always_inline bool transit_is_known(struct __sk_buff *skb,
+					     const struct pkt *p,
+					     const struct run *r)
+{
+	return skb->tc_index & TRANSIT_MARK && p->in_ifindex &&
+	       !(p->saddr_self & FW_SELF_ADDRESS) && may_transit(p, r) &&
+	       skb->tc_index == transit_mark(p, r->gen) &&
+	       iface_find(r->ifaces, p->in_ifindex, 0) && !skb_nfct(skb);
+}
