@@ -178,7 +178,9 @@ enum fw_hook {
 	X(DROP_TABLE_INSERT, "table-insert", 1,                               \
 	  "the hash of the connection table did not take a new flow")         \
 	X(OFFLOADED, "offloaded", 0,                                          \
-	  "established, and forwarded by XDP without the stack")
+	  "established, and forwarded by XDP without the stack")              \
+	X(DROP_ESP_UNKNOWN_SPI, "esp-unknown-spi", 1,                         \
+	  "IPsec without a valid security association")
 
 enum fw_reason {
 #define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,
@@ -318,6 +320,14 @@ struct fw_timeouts {
 #define FW_OPT_OFFLOAD_ALL   0x200000 /* all that forward say the same */
 #define FW_OPT_OFFLOAD_FIRST 0x400000 /* some say so for UDP unanswered */
 
+/* what XDP asks the kernel of ESP and AH to this host (kern/esp.h) */
+#define FW_OPT_ESP_LOG	0x800000  /* unknown SPIs are told of, */
+#define FW_OPT_ESP_DROP 0x1000000 /* and dropped */
+#define FW_OPT_ESP	(FW_OPT_ESP_LOG | FW_OPT_ESP_DROP)
+
+#define FW_ESP_GRACE_DEFAULT 10 /* seconds */
+#define FW_ESP_GRACE_MAX     3600
+
 /*
  * Checks that may be switched off, X(symbol, bit of the options): set, and the
  * packet goes on. A check has the name of its reason.
@@ -365,7 +375,7 @@ struct fw_image_head {
 	__u32 ended_before;
 	__u8 mark_shift; /* our bits of the conntrack mark: the lowest one */
 	__u8 mark_before; /* 1 + that of rules whose marks are still there; 0: none */
-	__u16 pad;
+	__u16 esp_grace; /* seconds that an association is let in without being valid */
 	__u64 adopt_until_ns; /* CLOCK_MONOTONIC; 0: nothing is adopted */
 };
 
@@ -548,7 +558,9 @@ enum fw_event_type {
 		5, /* new rules, or the first, have judged and marked it */
 	FW_EVENT_DROP =
 		6, /* dropped, while `host` says that somebody watches */
-	FW_EVENT_MAX = 7,
+	FW_EVENT_ESP =
+		7, /* no valid security association; dropped, or let in */
+	FW_EVENT_MAX = 8,
 };
 
 struct fw_event {
@@ -557,25 +569,30 @@ struct fw_event {
 	__u32 type;	       /* enum fw_event_type */
 	__u32 ifindex;
 	__u32 slot;
-	__u32 rule;
+	union {
+		__u32 rule;
+		__be32 spi; /* ESP */
+	};
 	__u32 gen;	/* DROP: not known */
-	__u32 len;	/* bytes of the packet; LOG and DROP, as all below */
+	__u32 len;	/* bytes of the packet; LOG, DROP, ESP, as all below */
 	__u8 hook;	/* of all: enum fw_hook */
 	__u8 dir;	/* of all: enum fw_dir; DROP: if rules were asked */
 	__u8 tcp_state; /* FLOW_*: enum fw_tcp_state */
 	__u8 reason;	/* enum fw_reason */
-	__u8 verdict;	/* enum fw_verdict, of the rules; LOG only */
+	__u8 verdict;	/* enum fw_verdict, of the rules; LOG and ESP */
 	__u8 tcp_flags;
 	__u8 pad[2];
 };
 
 /*
  * `log_budgets`: how many records of packets a CPU makes, 100 a second of each rule
- * with `log`, ten times as many of drops that nobody logs ([0]). Rules share a budget
- * that have the same slot but for a multiple.
+ * with `log`, as many of unknown SPIs ([1]), ten times as many of drops that nobody logs
+ * ([0]). Rules share a budget that have the same slot but for a multiple.
  */
 #define FW_LOG_BUDGETS	       1024
-#define FW_LOG_BUDGET_OF(slot) (1 + (slot) % (FW_LOG_BUDGETS - 1))
+#define FW_LOG_BUDGET_DROP     0
+#define FW_LOG_BUDGET_ESP      1
+#define FW_LOG_BUDGET_OF(slot) (2 + (slot) % (FW_LOG_BUDGETS - 2))
 #define FW_LOG_INTERVAL_NS     10000000ull
 #define FW_DROP_INTERVAL_NS    1000000ull
 #define FW_LOG_BURST_NS	       1000000000ull /* a second's at once */

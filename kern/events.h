@@ -87,7 +87,7 @@ __noinline int event_packet(struct pkt *p, __u32 type, __u32 hook, __u32 reason,
 
 	if (!p)
 		return -1;
-	index = logs ? FW_LOG_BUDGET_OF(p->res.slot) : 0;
+	index = logs ? FW_LOG_BUDGET_OF(p->res.slot) : FW_LOG_BUDGET_DROP;
 	b = bpf_map_lookup_elem(&log_budgets, &index);
 	if (!b)
 		return -1;

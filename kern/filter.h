@@ -3,8 +3,8 @@
 /*
  * The path of a packet, the same for XDP, TC ingress and TC egress:
  *
- *   offload (XDP) - front, early (XDP) - parse - stateless rules - addresses and way back - fragments -
- *   ICMP errors - state - rules for new flows - state is made
+ *   offload (XDP) - front, early (XDP) - parse - IPsec (XDP) - stateless rules - addresses
+ *   and way back - fragments - ICMP errors - state - rules for new flows - state is made
  *
  * Packets of flows that XDP has forwarded a moment ago end at the first (offload.h);
  * what it may forward is found out behind the last (offload_fill.h).
@@ -215,6 +215,11 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
 	learn_selves(p);
+	if (hook == FW_HOOK_XDP && unlikely(r->head->options & FW_OPT_ESP)) {
+		reason = esp_filter(p, r, ctx);
+		if (unlikely(reason != FW_REASON_NONE))
+			return reason;
+	}
 	if (hook == FW_HOOK_EGRESS && transit_is_known(ctx, p, r))
 		return FW_REASON_ESTABLISHED;
 	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m)) {

@@ -13,6 +13,7 @@
 
 #include "kern/abi.h"
 #include "kern/config.h"
+#include "kern/esp_abi.h"
 #include "kern/forget.h"
 #include "kern/host_abi.h"
 #include "kern/image.h"
@@ -78,6 +79,8 @@
 
 #include "kern/state.h"
 #include "kern/transit.h"
+
+#include "kern/esp.h"
 
 #include "kern/filter.h"
 

@@ -186,6 +186,21 @@ struct nf_conntrack_expect {
 	struct nf_conntrack_tuple_mask mask;
 } FROM_KERNEL;
 
+/* ---- net/xfrm.h ----------------------------------------------------------- */
+
+enum {
+	XFRM_STATE_ACQ = 1, /* larval: it has an SPI, and no keys yet */
+	XFRM_STATE_VALID = 2,
+};
+
+struct xfrm_state_walk {
+	__u8 state;
+} FROM_KERNEL;
+
+struct xfrm_state {
+	struct xfrm_state_walk km;
+} FROM_KERNEL;
+
 /* net/netfilter/nf_conntrack_bpf.c: allocated, not in the table yet */
 struct nf_conn___init {
 	struct nf_conn ct;

@@ -196,6 +196,33 @@ struct {
 	__type(value, struct fw_log_budget);
 } log_budgets SEC(".maps");
 
+/*
+ * Security associations that had packets (kern/esp_abi.h). Programs write, and only what
+ * the kernel has a state for: packets that make up SPIs push out nobody.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FW_MAX_SAS);
+	__type(key, struct fw_sa_key);
+	__type(value, struct fw_sa);
+} sas SEC(".maps");
+
+/* The marks that associations have; user space writes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_esp_marks);
+} esp_marks SEC(".maps");
+
+/* What became of lookups of associations; user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_esp_counts);
+} esp_counts SEC(".maps");
+
 /* How many rejects it may still make; programs only. */
 struct fw_budget {
 	__u64 reject_tat_ns; /* GCRA: theoretical arrival time of the next one */

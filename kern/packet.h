@@ -91,6 +91,7 @@ struct pkt {
 	bool offered; /* an address, to us: see offers_address() */
 	__u8 early;   /* enum pkt_early */
 	bool logged;  /* there is a record of it, or none any more */
+	bool told;    /* the same, of esp.h: no rule has to do with it */
 
 	/* from here on not zeroed before, but always written before it is read */
 	__u64 zones

@@ -78,7 +78,7 @@ static __always_inline __u32 kinds_of(const struct pkt *p, bool drop)
 
 	if (drop)
 		kinds |= FW_WATCH_CAPTURE_DROPS;
-	if (drop && !p->logged)
+	if (drop && !p->logged && !p->told)
 		kinds |= FW_WATCH_DROPS;
 	if (p->logged)
 		kinds |= FW_WATCH_CAPTURE_MATCHES;

@@ -87,8 +87,10 @@ struct fw_ast_option {
 	struct fw_span name;
 	uint32_t clear, set; /* FW_OPT_*; both 0: one of those below */
 	uint32_t adopt_s;
+	uint32_t esp_grace;
 	uint8_t mark_shift;
 	bool is_mark;
+	bool is_esp_grace;
 };
 
 struct fw_ast_timeout {

@@ -21,6 +21,7 @@ struct once {
 	struct fw_span antispoof[FW_MAX_ZONES];
 	struct fw_span adopt;
 	struct fw_span mark;
+	struct fw_span esp_grace;
 	unsigned int n_zones;
 	unsigned int n_members;
 };
@@ -248,14 +249,17 @@ static void check_option(struct fw_scope *scope,
 {
 	uint32_t bits = option->clear | option->set;
 	struct fw_span *said = bits ? &once->options[__builtin_ctz(bits)]
-			       : option->is_mark ? &once->mark
-						 : &once->adopt;
+			       : option->is_mark      ? &once->mark
+			       : option->is_esp_grace ? &once->esp_grace
+						      : &once->adopt;
 
 	if (!check_once(scope, said, option->name, "option"))
 		return;
 	if (option->is_mark) {
 		program->mark_shift = option->mark_shift;
 		program->mark_at = option->name;
+	} else if (option->is_esp_grace) {
+		program->esp_grace = (uint16_t)option->esp_grace;
 	} else if (!bits) {
 		program->adopt_s = option->adopt_s;
 	}
@@ -263,6 +267,8 @@ static void check_option(struct fw_scope *scope,
 	program->options |= option->set;
 	if (option->set & FW_OPT_CT_HOOKS)
 		program->ct_hooks_at = option->name;
+	if (option->set & FW_OPT_ESP)
+		program->esp_at = option->name;
 }
 
 static void check_timeout(struct fw_scope *scope,

@@ -32,6 +32,7 @@ static struct fw_program *new_program(void)
 	fw_timeouts_init(program);
 	program->adopt_s = FW_ADOPT_DEFAULT;
 	program->mark_shift = FW_MARK_SHIFT;
+	program->esp_grace = FW_ESP_GRACE_DEFAULT;
 	return program;
 }
 

@@ -95,6 +95,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 		.antispoof = program->antispoof,
 		.antispoof_strict = program->antispoof_strict,
 		.mark_shift = program->mark_shift,
+		.esp_grace = program->esp_grace,
 	};
 	struct fw_match_stats stats = { 0 };
 	struct fw_bytes bytes = { 0 };

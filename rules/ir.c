@@ -230,6 +230,22 @@ static void print_timeouts(const struct fw_program *program, FILE *out)
 	}
 }
 
+static void print_esp(const struct fw_program *program, FILE *out)
+{
+	char text[FW_DURATION_SIZE];
+
+	if (program->options & FW_OPT_ESP) {
+		fprintf(out, "option esp-unknown-spi %s\n",
+			program->options & FW_OPT_ESP_DROP ? "drop" : "log");
+	}
+	if (!program->esp_grace) {
+		fputs("option esp-grace off\n", out);
+	} else if (program->esp_grace != FW_ESP_GRACE_DEFAULT) {
+		fw_duration_text(program->esp_grace, text);
+		fprintf(out, "option esp-grace %s\n", text);
+	}
+}
+
 static void print_settings(const struct fw_program *program, FILE *out)
 {
 	char text[FW_DURATION_SIZE];
@@ -269,6 +285,7 @@ static void print_settings(const struct fw_program *program, FILE *out)
 		fw_duration_text(program->adopt_s, text);
 		fprintf(out, "option adopt %s\n", text);
 	}
+	print_esp(program, out);
 	if (program->mark_shift != FW_MARK_SHIFT)
 		fprintf(out, "option mark-mask 0x%08x\n",
 			FW_MARK_HALF << program->mark_shift);

@@ -185,6 +185,9 @@ static const struct {
 	{ "conntrack-hooks", "on", 0, FW_OPT_CT_HOOKS },
 	{ "flow-accounting", "off", FW_OPT_FLOW_ACCT, 0 },
 	{ "flow-accounting", "on", 0, FW_OPT_FLOW_ACCT },
+	{ "esp-unknown-spi", "pass", FW_OPT_ESP_LOG | FW_OPT_ESP_DROP, 0 },
+	{ "esp-unknown-spi", "log", FW_OPT_ESP_DROP, FW_OPT_ESP_LOG },
+	{ "esp-unknown-spi", "drop", FW_OPT_ESP_LOG, FW_OPT_ESP_DROP },
 	{ "fragments", "track", FW_OPT_FRAG_DROP, 0 },
 	{ "fragments", "drop", 0, FW_OPT_FRAG_DROP },
 	{ "non-ip", "pass", FW_OPT_NON_IP_DROP, 0 },
@@ -297,11 +300,23 @@ static bool parse_adopt(struct fw_parser *p, struct fw_ast_option *option)
 				  FW_ADOPT_MAX, &option->adopt_s);
 }
 
+/* esp-grace DURATION|off */
+static bool parse_esp_grace(struct fw_parser *p, struct fw_ast_option *option)
+{
+	option->is_esp_grace = true;
+	if (fw_parser_accept_word(p, "off"))
+		return true;
+	return fw_parser_duration(p, "a duration such as 10s, or 'off'",
+				  FW_ESP_GRACE_MAX, &option->esp_grace);
+}
+
 static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 {
 	static const char *const later[] = { "syn-cookies", "steering", NULL };
 	static const struct fw_keyword names[] = {
 		{ "conntrack-hooks", 0 },
+		{ "esp-grace", 0 },
+		{ "esp-unknown-spi", 0 },
 		{ "flow-accounting", 0 },
 		{ "fragments", 0 },
 		{ "non-ip", 0 },
@@ -320,9 +335,9 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return false;
 	if (!fw_parser_choose(
 		    p, names,
-		    "'conntrack-hooks', 'flow-accounting', 'fragments', 'non-ip', "
-		    "'ip-options', 'check', 'offload', 'on-reload', 'adopt' "
-		    "or 'mark-mask'",
+		    "'conntrack-hooks', 'esp-grace', 'esp-unknown-spi', "
+		    "'flow-accounting', 'fragments', 'non-ip', 'ip-options', 'check', "
+		    "'offload', 'on-reload', 'adopt' or 'mark-mask'",
 		    &ignored))
 		return false;
 	stmt->option.name = p->last;
@@ -330,6 +345,8 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return parse_check(p, &stmt->option);
 	if (fw_parser_is(p, p->last, "adopt"))
 		return parse_adopt(p, &stmt->option);
+	if (fw_parser_is(p, p->last, "esp-grace"))
+		return parse_esp_grace(p, &stmt->option);
 	if (fw_parser_is(p, p->last, "mark-mask")) {
 		stmt->option.is_mark = true;
 		return fw_parser_mark_mask(p, &stmt->option.mark_shift);

@@ -243,10 +243,12 @@ struct fw_program {
 	uint8_t offload;    /* of `option offload`: FW_RESULT_OFFLOADS, or 0 */
 	uint32_t adopt_s;   /* of `option adopt`; 0: off */
 	uint8_t mark_shift; /* of `option mark-mask` */
+	uint16_t esp_grace; /* of `option esp-grace`, seconds; 0: off */
 	uint64_t antispoof, antispoof_strict; /* zones, as in the image */
 	struct fw_span antispoof_at;	      /* the first place; len 0: none */
 	struct fw_span ct_hooks_at;	      /* where FW_OPT_CT_HOOKS is set */
 	struct fw_span mark_at;		      /* of `option mark-mask`; len 0 */
+	struct fw_span esp_at; /* where one of FW_OPT_ESP is set; len 0 */
 	struct fw_timeouts timeouts;
 	struct fw_timeout_from timeout_from[FW_TIMEOUT_MAX];
 	struct fw_text *texts; /* all files read, the main one first */

@@ -128,10 +128,21 @@ void fw_budgets_free(struct fw_budgets *budgets)
 	free(budgets);
 }
 
+static size_t budget_of(const struct fw_event *event)
+{
+	switch (event->type) {
+	case FW_EVENT_LOG:
+		return FW_LOG_BUDGET_OF(event->slot);
+	case FW_EVENT_ESP:
+		return FW_LOG_BUDGET_ESP;
+	default:
+		return FW_LOG_BUDGET_DROP;
+	}
+}
+
 void fw_budgets_note(struct fw_budgets *budgets, const struct fw_event *event)
 {
-	size_t i =
-		event->type == FW_EVENT_LOG ? FW_LOG_BUDGET_OF(event->slot) : 0;
+	size_t i = budget_of(event);
 
 	budgets->last[i] = *event;
 	if (!budgets->is_armed)

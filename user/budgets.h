@@ -32,5 +32,5 @@ int fw_budgets_new(struct fw_loop *loop, int map, fw_budgets_fn fn, void *data,
 		   struct fw_budgets **ret);
 void fw_budgets_free(struct fw_budgets *budgets);
 
-/** @brief A LOG or DROP record has come. */
+/** @brief A LOG, DROP or ESP record has come. */
 void fw_budgets_note(struct fw_budgets *budgets, const struct fw_event *event);

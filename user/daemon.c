@@ -35,7 +35,7 @@ static void on_suppressed(void *data, const struct fw_event *last, uint64_t n)
 {
 	const struct fw_daemon *daemon = data;
 
-	if (last->type == FW_EVENT_LOG)
+	if (last->type == FW_EVENT_LOG || last->type == FW_EVENT_ESP)
 		fw_rulelog_suppressed(daemon->rulelog, n);
 	fw_monitors_suppressed(daemon->monitors, last, n);
 }

@@ -189,7 +189,7 @@ static void write_news(struct fw_metric_out *out,
 	static const char *const record_types[] = { NULL,	  "flow-new",
 						    "flow-state", "flow-end",
 						    "log",	  "adopt",
-						    "drop" };
+						    "drop",	  "esp" };
 
 	fw_metric_begin(out, &events);
 	for (size_t i = 0; i < ARRAY_SIZE(event_types); i++)

@@ -284,8 +284,15 @@ static void ask_opts(const struct fw_kernel *kernel, struct fw_finding *ret)
 
 static void ask_xfrm_xdp(const struct fw_kernel *kernel, struct fw_finding *ret)
 {
-	ret->answer = yes_if(
-		fw_probe_has_func(kernel->probe, "bpf_xdp_get_xfrm_state"));
+	if (fw_probe_has_func(kernel->probe, "bpf_xdp_get_xfrm_state"))
+		ret->answer = FW_ANSWER_YES;
+	else
+		put(ret, FW_ANSWER_NO, "needs Linux 6.8");
+}
+
+static struct fw_span find_esp(const struct fw_program *program)
+{
+	return program->esp_at;
 }
 
 static void ask_xfrm_skb(const struct fw_kernel *kernel, struct fw_finding *ret)
@@ -481,8 +488,9 @@ const struct fw_feature fw_features[] = {
 	  "each packet costs TC two calls more", OPTIONAL, ask_cast, NULL },
 	{ "bpf_skb_get_xfrm_state", "IPsec seen by TC", "no IPsec in rules",
 	  OPTIONAL, ask_xfrm_skb, NULL },
-	{ "bpf_xdp_get_xfrm_state", "IPsec seen by XDP", "IPsec is left to TC",
-	  OPTIONAL, ask_xfrm_xdp, NULL },
+	{ "bpf_xdp_get_xfrm_state", "option esp-unknown-spi",
+	  "XDP does not know security associations", OPTIONAL, ask_xfrm_xdp,
+	  find_esp },
 	{ "BPF netfilter programs", "IPsec in transport mode",
 	  "nftables has to tell such packets apart", OPTIONAL, ask_nf_prog,
 	  NULL },

@@ -217,6 +217,7 @@ static int on_record(void *data, void *record, size_t size)
 		break;
 	case FW_EVENT_LOG:
 	case FW_EVENT_DROP:
+	case FW_EVENT_ESP:
 		if (mirror->log)
 			mirror->log(mirror->log_data, &event);
 		break;

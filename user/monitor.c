@@ -110,6 +110,9 @@ static void print_packet(FILE *out, const json_t *event)
 	}
 	if (flags)
 		(void)fprintf(out, " flags %s", *flags ? flags : "none");
+	if (member(event, "spi"))
+		(void)fprintf(out, " spi %s",
+			      fw_json_get_text(event, "spi", "?"));
 	(void)fprintf(out, " len %lld", fw_json_get(event, "length"));
 	print_rule(out, event);
 	(void)fprintf(out, ", reason %s",

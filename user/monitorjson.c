@@ -141,7 +141,7 @@ const char *fw_event_label(const struct fw_daemon *daemon,
 
 enum fw_verdict fw_event_verdict(const struct fw_event *event)
 {
-	if (event->type == FW_EVENT_LOG)
+	if (event->type == FW_EVENT_LOG || event->type == FW_EVENT_ESP)
 		return (enum fw_verdict)event->verdict;
 	return event->reason == FW_REASON_DROP_REJECT ? FW_REJECT : FW_DROP;
 }
@@ -188,17 +188,26 @@ static void add_tuples(json_t *json, const struct fw_daemon *daemon,
 			  has_flow ? fw_tuple_json(&flow.reply) : json_null());
 }
 
+/* Of IPsec that nobody has keys for. */
+static json_t *spi_json(const struct fw_event *event)
+{
+	return event->type == FW_EVENT_ESP
+		       ? json_sprintf("0x%08x", ntohl(event->spi))
+		       : json_null();
+}
+
 json_t *fw_event_json(struct fw_places *places, const struct fw_event *event)
 {
 	const struct fw_daemon *daemon = places->daemon;
 	const char *label = fw_event_label(daemon, event);
 	const struct fw_ir_row *row = row_of(places, event->slot, label);
 	bool is_log = event->type == FW_EVENT_LOG;
+	bool is_esp = event->type == FW_EVENT_ESP;
 	enum fw_verdict verdict = fw_event_verdict(event);
 	json_t *json;
 
 	json = json_pack(
-		"{s:o, s:s, s:o, s:s, s:o, s:s, s:s, s:o, s:I, s:o, s:b, s:o}",
+		"{s:o, s:s, s:o, s:s, s:o, s:s, s:s, s:o, s:I, s:o, s:b, s:o, s:o}",
 		"time", time_json(event->time_ns), "event",
 		verdict == FW_ACCEPT ? "accept" : "drop", "interface",
 		fw_json_name(fw_apply_ifname(daemon->apply, event->ifindex)),
@@ -209,8 +218,9 @@ json_t *fw_event_json(struct fw_places *places, const struct fw_event *event)
 		"verdict", fw_verdict_name(verdict), "reason",
 		fw_reason_name((enum fw_reason)event->reason), "rule",
 		fw_json_name(label), "length", (json_int_t)event->len,
-		"tcp_flags", flags_json(event), "logged", is_log, "prefix",
-		fw_json_name(is_log && row ? row->prefix : NULL));
+		"tcp_flags", flags_json(event), "logged", is_log || is_esp,
+		"prefix", fw_json_name(is_log && row ? row->prefix : NULL),
+		"spi", spi_json(event));
 	if (!json)
 		return NULL;
 	add_place(json, row);

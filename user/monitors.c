@@ -186,7 +186,7 @@ void fw_monitors_suppressed(struct fw_monitors *monitors,
 			    const struct fw_event *last, uint64_t n)
 {
 	unsigned int kind =
-		last->type == FW_EVENT_LOG && last->verdict == FW_ACCEPT
+		last->type != FW_EVENT_DROP && last->verdict == FW_ACCEPT
 			? FW_MONITOR_LOGS
 			: FW_MONITOR_DROPS;
 	_cleanup_json_ json_t *json = NULL;

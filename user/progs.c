@@ -41,6 +41,9 @@ static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_CAPTURE_BUDGET] = "capture_budget",
 	[FW_MAP_OFFLOAD_OUT] = "offload_out",
 	[FW_MAP_OFFLOAD_DEVS] = "offload_devs",
+	[FW_MAP_SAS] = "sas",
+	[FW_MAP_ESP_MARKS] = "esp_marks",
+	[FW_MAP_ESP_COUNTS] = "esp_counts",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {

@@ -120,6 +120,28 @@ static void print_details(char *buf, size_t size, const struct fw_event *event)
 	}
 }
 
+/* No rule has to do with it. */
+static void print_esp(const struct fw_apply *apply,
+		      const struct fw_event *event)
+{
+	const char *ifname = fw_apply_ifname(apply, event->ifindex);
+	const struct fw_tuple *tuple = &event->tuple;
+	char from[FW_ENDPOINT_TEXT], to[FW_ENDPOINT_TEXT];
+	char protocol[8];
+
+	log_info("%s in on %s (%s): %s %s -> %s spi 0x%08x len %u, reason %s",
+		 fw_verdict_name((enum fw_verdict)event->verdict),
+		 ifname ? ifname : "an unknown interface",
+		 fw_hook_name((enum fw_hook)event->hook),
+		 fw_protocol_print(protocol, tuple->proto),
+		 fw_endpoint_print(from, &tuple->saddr, ntohs(tuple->sport),
+				   tuple->family),
+		 fw_endpoint_print(to, &tuple->daddr, ntohs(tuple->dport),
+				   tuple->family),
+		 ntohl(event->spi), event->len,
+		 fw_reason_name((enum fw_reason)event->reason));
+}
+
 static void print_line(const struct fw_apply *apply,
 		       const struct fw_event *event)
 {
@@ -151,16 +173,17 @@ static void print_line(const struct fw_apply *apply,
 void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,
 		      const struct fw_event *event)
 {
-	if (event->type != FW_EVENT_LOG)
+	if (event->type != FW_EVENT_LOG && event->type != FW_EVENT_ESP)
 		return;
 	if (event->verdict >= FW_VERDICT_MAX || event->dir >= FW_DIR_MAX ||
 	    event->hook >= FW_HOOK_MAX || event->reason >= FW_REASON_MAX)
 		return;
-	if (take_token(log)) {
-		print_line(apply, event);
-	} else {
+	if (!take_token(log))
 		suppress(log, 1);
-	}
+	else if (event->type == FW_EVENT_ESP)
+		print_esp(apply, event);
+	else
+		print_line(apply, event);
 }
 
 void fw_rulelog_suppressed(struct fw_rulelog *log, uint64_t n)

@@ -15,7 +15,7 @@ struct fw_rulelog;
 struct fw_rulelog *fw_rulelog_new(struct fw_loop *loop);
 void fw_rulelog_free(struct fw_rulelog *log);
 
-/** @brief Print a record of type FW_EVENT_LOG, or count it as suppressed. */
+/** @brief Print a record of type FW_EVENT_LOG or FW_EVENT_ESP, or count it as suppressed. */
 void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,
 		      const struct fw_event *event);
 

@@ -59,6 +59,23 @@ def _esp():
            "mode", "tunnel", *AEAD)
 
 
+def _allocspi():
+    sh("ip", "xfrm", "state", "allocspi", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp",
+       "min", "1000", "max", "1000")
+
+
+def _xdpxfrm():
+    _allocspi()
+    with open("/sys/kernel/btf/vmlinux", "rb") as btf:
+        if b"bpf_xdp_get_xfrm_state" not in btf.read():
+            raise OSError("no bpf_xdp_get_xfrm_state")
+
+
+def _noxdpxfrm():
+    if not lacks("xdpxfrm"):
+        raise OSError("bpf_xdp_get_xfrm_state")
+
+
 def _xfrmi():
     _esp()
     _link("ipsec0", "type", "xfrm", "dev", "lo", "if_id", "1")
@@ -174,6 +191,8 @@ FEATURES = {
     "bridge": _bridge,
     "br_netfilter": _br_netfilter,  # IP hooks for bridged packets
     "esp": _esp,  # IPv4 and IPv6, with AES-GCM
+    "xdpxfrm": _xdpxfrm,  # XDP looks security associations up (6.8); larval ones at least
+    "noxdpxfrm": _noxdpxfrm,  # it does not
     "xfrmi": _xfrmi,  # XFRM interfaces
     "tunnels": _tunnels,  # GRE, and IP in IP, of either family in either
     "netem": _netem,

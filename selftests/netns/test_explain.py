@@ -481,6 +481,25 @@ def test_vlan_device(quiet, vlan_device):
     assert said.drops == "default" or "no device" in said.json["notes"][0], said
 
 
+@pytest.mark.needs("xdpxfrm")
+@pytest.mark.modes("xdp", "xdp-generic")
+@both
+def test_esp(quiet, family):
+    """Of an SPI that nobody has keys for, of one that waits for them, and of IKE."""
+    quiet.load(ACCEPT + "option esp-unknown-spi drop\n")
+    head = ip(family, dst=WAN[family], **{"proto" if family == 4 else "nh": 50})
+    natt = ip(family, dst=WAN[family]) / UDP(sport=4500, dport=4500)
+    body = (next(ports)).to_bytes(4, "big") + bytes(60)
+    assert agree(quiet, frame(head / Raw(body))).drops == "esp-unknown-spi"
+    assert agree(quiet, frame(natt / Raw(body))).drops == "esp-unknown-spi"
+    assert agree(quiet, frame(natt / Raw(bytes(60)))).json["verdict"] == "accept"
+    spi = str(int.from_bytes(body[:4], "big"))
+    quiet.firewall.run("ip", "xfrm", "state", "allocspi", "src", CLIENT[family], "dst",
+                       WAN[family], "proto", "esp", "min", spi, "max", spi)
+    assert agree(quiet, frame(head / Raw(body))).json["verdict"] == "accept"
+    quiet.firewall.run("ip", "xfrm", "state", "flush")
+
+
 # Which test explains and sends a packet that is dropped for it.
 PRODUCED = {
     "rule": test_random_packets, "default": test_random_packets, "reject": test_random_packets,
@@ -490,7 +509,7 @@ PRODUCED = {
     "non-ip-drop": test_options_that_drop, "ip-options-drop": test_options_that_drop,
     "antispoof": test_antispoof, "fragment-orphan": test_fragments,
     "fragment-bad": test_fragments, "no-rules": test_no_rules, "internal": test_internal,
-    "table-insert": test_table_insert,
+    "table-insert": test_table_insert, "esp-unknown-spi": test_esp,
     # In virtual machines: the size of the table is that of all namespaces. What is full takes
     # an entry if the kernel finds another to evict, so that explain says "may".
     "table-full": test_table_pressure_and_full, "table-pressure": test_table_pressure_and_full,

@@ -6,7 +6,7 @@ import logging
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 
 # pylint: disable=wrong-import-position,no-name-in-module
-from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror  # noqa: F401
+from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, IPOption  # noqa: F401
 from scapy.layers.inet6 import (  # noqa: F401
     ICMPv6DestUnreach,
     ICMPv6EchoReply,

@@ -11,6 +11,11 @@
  *   {"slave": I}   of if0, for the next rules, or 0 -> {"ok": true}
  *   {"flush": true}                          -> {"ok": true}
  *   {"evict": true}      all of flow_info    -> {"ok": true}
+ *   {"sh": COMMAND}      in its namespace    -> {"exit": N, "out": TEXT}
+ *   {"marks": [M], "unknown": B}             -> {"ok": true}
+ *   {"esp": true}        -> {"sas": [...], "counts": {...}, "events": {...}}
+ *   {"esp_flush": true}                      -> {"ok": true}
+ *   {"repeat": N, "frame": HEX}   XDP on if0, nothing is looked at -> {"ok": B}
  *   {"hook": H, "iface": I, "iif": J, "frame": HEX}
  *                     -> {"drop": B, "reason": R, "rule": LABEL|null, ...}
  */
@@ -22,7 +27,12 @@
 
 #include <jansson.h>
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "espstate.h"
 #include "harness.h"
+#include "user/skel.h"
 
 static const char *slot_label(const struct harness *h, uint32_t slot)
 {
@@ -108,10 +118,74 @@ static void put_pressure(struct harness *h, const json_t *request)
 				 json_object_get(request, "seconds")));
 }
 
+/* A command in the namespace of the programs, and what it has said. */
+static json_t *run_command(const char *command)
+{
+	char text[65536];
+	size_t n;
+	FILE *out = popen(command, "re");
+
+	if (!out)
+		err(1, "popen");
+	n = fread(text, 1, sizeof(text) - 1, out);
+	text[n] = '\0';
+	return json_pack("{s:i, s:s}", "exit", pclose(out), "out", text);
+}
+
+/* One frame so many times. */
+static json_t *repeat(struct harness *h, const json_t *request, int n)
+{
+	uint8_t frame[HARNESS_MAX_FRAME];
+	uint32_t len = (uint32_t)from_hex(
+		json_string_value(json_object_get(request, "frame")), frame,
+		sizeof(frame));
+	struct xdp_md xdp = { .data_end = len,
+			      .ingress_ifindex = h->ifindex[0] };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
+		    .data_size_in = len, .repeat = n, .ctx_in = &xdp,
+		    .ctx_size_in = sizeof(xdp));
+
+	return json_pack(
+		"{s:b}", "ok",
+		bpf_prog_test_run_opts(bpf_program__fd(h->skel->progs.fw_xdp),
+				       &opts) == 0);
+}
+
+/* About security associations; NULL: it is not. */
+static json_t *handle_esp(struct harness *h, const json_t *request)
+{
+	const char *text = json_string_value(json_object_get(request, "sh"));
+
+	if (text)
+		return run_command(text);
+	if (json_object_get(request, "marks")) {
+		esp_put_marks(
+			h, json_object_get(request, "marks"),
+			json_is_true(json_object_get(request, "unknown")));
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "esp"))
+		return json_pack("{s:o, s:o, s:o}", "sas", esp_sas(h), "counts",
+				 esp_counts(h), "events", esp_events(h));
+	if (json_object_get(request, "esp_flush")) {
+		esp_flush(h);
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "repeat"))
+		return repeat(h, request,
+			      (int)json_integer_value(
+				      json_object_get(request, "repeat")));
+	return NULL;
+}
+
 static json_t *handle(struct harness *h, const json_t *request)
 {
 	const char *text;
+	json_t *reply;
 
+	reply = handle_esp(h, request);
+	if (reply)
+		return reply;
 	text = json_string_value(json_object_get(request, "rules"));
 	if (text)
 		return json_pack("{s:b}", "ok", harness_rules(h, text) == 0);
