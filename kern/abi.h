@@ -233,7 +233,8 @@ struct fw_key {
 	__u8 family; /* FW_AF_* */
 	__u8 dir;    /* enum fw_dir */
 	__u8 flags;  /* FW_KEY_* */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 reqid; /* of the SA, host order; 0 without FW_KEY_IPSEC */
 };
 
 #define FW_KEY_PORTS	   0x01 /* TCP or UDP with a complete header */
@@ -243,13 +244,18 @@ struct fw_key {
 #define FW_KEY_ESSENTIAL   0x10 /* see FW_REASON_ESSENTIAL */
 #define FW_KEY_OUT_UNKNOWN 0x20 /* forwarded, leaving interface not known yet */
 
+/* it came out of an SA; at egress: the device that it leaves by encrypts it */
+#define FW_KEY_IPSEC	     0x40
+#define FW_KEY_IPSEC_UNKNOWN 0x80 /* XDP: nobody knows yet */
+
 /* What the rules say. */
 struct fw_result {
 	__u32 slot;   /* counter; 0: none */
 	__u32 rule;   /* row in the image that matched; FW_RULE_DEFAULT + dir */
 	__u8 verdict; /* enum fw_verdict */
 	__u8 flags;   /* FW_RESULT_* */
-	__u8 pad[2];
+	__u8 names_reqid; /* 1: the rule asks for the reqid that the packet has */
+	__u8 pad;
 };
 
 #define FW_RULE_DEFAULT 0xfffffff0u /* + enum fw_dir */
@@ -264,8 +270,10 @@ struct fw_result {
 #define FW_RESULT_OFFLOADS	(FW_RESULT_OFFLOAD | FW_RESULT_OFFLOAD_FIRST)
 
 #define FW_RESULT_DEFAULT   0x10 /* no rule matched */
-#define FW_RESULT_MAYBE	    0x20 /* the leaving interface could change it */
+#define FW_RESULT_MAYBE	    0x20 /* what is not known yet could change it */
 #define FW_RESULT_ESSENTIAL 0x40 /* accepted only because it is essential */
+/* dropped: `accept out ... via ipsec` matches all but that it is in clear */
+#define FW_RESULT_CLEAR	    0x80
 
 /* ---- the rule image ------------------------------------------------------ */
 
@@ -327,6 +335,8 @@ struct fw_timeouts {
 
 #define FW_ESP_GRACE_DEFAULT 10 /* seconds */
 #define FW_ESP_GRACE_MAX     3600
+
+#define FW_OPT_IPSEC 0x4000000 /* some rule asks for IPsec */
 
 /*
  * Checks that may be switched off, X(symbol, bit of the options): set, and the
@@ -414,6 +424,8 @@ static __inline__ int fw_gen_has_ended(__u32 gen, __u32 ended_before, __u32 now)
 #define FW_ROW_NAMED	     0x0200 /* names ICMP types or ports: may deny essentials */
 #define FW_ROW_OFFLOAD	     0x0400 /* as FW_RESULT_OFFLOAD */
 #define FW_ROW_OFFLOAD_FIRST 0x0800
+#define FW_ROW_IPSEC	     0x1000 /* what came out of an SA, see reqid */
+#define FW_ROW_NOT_IPSEC     0x2000 /* what came in clear */
 
 /* ---- map keys and values ------------------------------------------------- */
 

@@ -43,18 +43,23 @@ static __always_inline int classify(struct pkt *p, const struct run *r,
 }
 
 /*
- * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface
- * makes a difference, and a later hook of ours knows it.
+ * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface or IPsec
+ * makes a difference, and a later hook of ours knows it. No stateless rule asks for IPsec.
  */
 static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 						void *ctx,
 						const enum fw_hook hook,
 						const bool stateless)
 {
+	const __u8 unknown = FW_KEY_OUT_UNKNOWN | FW_KEY_IPSEC_UNKNOWN;
+
+	if (hook == FW_HOOK_XDP && !stateless &&
+	    r->head->options & FW_OPT_IPSEC)
+		p->key.flags |= FW_KEY_IPSEC_UNKNOWN;
 	for (int i = 0; i < 2; i++) {
 		if (unlikely(classify(p, r, stateless)))
 			return FW_REASON_DROP_INTERNAL;
-		if (likely(!(p->key.flags & FW_KEY_OUT_UNKNOWN) ||
+		if (likely(!(p->key.flags & unknown) ||
 			   !(p->res.flags & FW_RESULT_MAYBE)))
 			return FW_REASON_NONE;
 		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r))

@@ -36,7 +36,7 @@ struct match_state {
 	__u32 next;    /* end of the first rule from there on */
 	struct match_list list; /* what is left of it */
 	__u32 asked; /* struct fw_match_row whose term is asked next; 0: none */
-	__u32 maybe; /* as `best`, but for the leaving interface */
+	__u32 maybe; /* as `best`, but for the leaving interface or IPsec */
 };
 
 enum match_member {
@@ -111,28 +111,62 @@ static __always_inline void take_rule(struct match *m, __u32 end, __u32 slot)
 	m->res->rule = end >> FW_END_RULE_SHIFT;
 	m->res->verdict = (__u8)(end & (FW_END_TERM - 1));
 	m->res->flags = end >> FW_END_FLAGS_SHIFT & FW_END_FLAGS_MASK;
+	m->res->names_reqid = 0;
 }
 
-/* The rule matches, but for the leaving interface. */
+/* Is a packet what a term asks of IPsec?  Not as long as nobody knows. */
+static __always_inline bool ipsec_agrees(const struct fw_key *k,
+					 const struct fw_match_term *t)
+{
+	if (k->flags & FW_KEY_IPSEC_UNKNOWN)
+		return false;
+	if (t->flags & FW_ROW_NOT_IPSEC)
+		return !(k->flags & FW_KEY_IPSEC);
+	return k->flags & FW_KEY_IPSEC && (!t->reqid || t->reqid == k->reqid);
+}
+
+/*
+ * The rule has matched, and its term asks for IPsec. One that promises it decides
+ * in any case: what is not protected is dropped.
+ */
+static __always_inline void
+keep_promise(struct match *m, const struct fw_match_term *t, bool agrees)
+{
+	m->res->names_reqid = agrees && t->reqid;
+	if (agrees)
+		return;
+	m->res->verdict = FW_DROP;
+	m->res->flags |= FW_RESULT_CLEAR;
+}
+
+/* The rule matches, but for the leaving interface and IPsec. */
 static __always_inline void accept_rule(struct match *m,
 					const struct fw_match_row *row,
 					const struct fw_match_term *t)
 {
 	const struct fw_key *k = m->key;
+	bool asks = t->flags & (FW_ROW_IPSEC | FW_ROW_NOT_IPSEC);
+	bool unknown = asks && k->flags & FW_KEY_IPSEC_UNKNOWN;
+	bool agrees = !asks || ipsec_agrees(k, t);
+	bool decides = agrees || t->flags & FW_TERM_PROMISE;
 
-	if (t->out_zones) {
-		if (row->end < m->s->maybe)
-			m->s->maybe = row->end;
-		if (k->flags & FW_KEY_OUT_UNKNOWN ||
-		    !match_zones(t->out_zones, k->out_zones,
-				 t->flags & FW_ROW_NOT_OUT))
-			return;
-	}
+	if (!decides && !unknown)
+		return;
+	if ((t->out_zones || unknown) && row->end < m->s->maybe)
+		m->s->maybe = row->end;
+	if (t->out_zones && (k->flags & FW_KEY_OUT_UNKNOWN ||
+			     !match_zones(t->out_zones, k->out_zones,
+					  t->flags & FW_ROW_NOT_OUT)))
+		return;
+	if (!decides)
+		return;
 	take_rule(m, row->end, row->slot);
+	if (asks)
+		keep_promise(m, t, agrees);
 	m->s->list.n = 0;
 }
 
-/* Everything of a term but sets of addresses and the leaving interface. */
+/* Everything of a term but sets of addresses, the leaving interface and IPsec. */
 static __always_inline bool simple_terms(const struct match *m,
 					 const struct fw_match_term *t)
 {
@@ -547,6 +581,7 @@ match_none(struct match *m, const struct fw_match_head *h, bool stateless)
 	m->res->slot = 0;
 	m->res->verdict = 0;
 	m->res->flags = 0;
+	m->res->names_reqid = 0;
 	if (!stateless)
 		match_default(m->res, h, m->key);
 }

@@ -197,14 +197,15 @@ struct fw_match_term {
 	__u64 protos[4];
 	__u32 src, dst;	    /* of kern/addrset.h; see FW_TERM_SRC, _DST */
 	__u32 sport, dport; /* struct fw_match_bounds; ICMP: types by family */
-	__u32 flags;	    /* FW_TERM_*, FW_ROW_ICMP, FW_ROW_NOT_* of sets */
-	__u32 pad;
+	__u32 flags; /* FW_TERM_*, FW_ROW_ICMP, _IPSEC, FW_ROW_NOT_* of sets, _IPSEC */
+	__u32 reqid; /* with FW_ROW_IPSEC; 0: any */
 };
 
 #define FW_TERM_SRC	 0x10000 /* there is a set, though perhaps empty */
 #define FW_TERM_DST	 0x20000
 #define FW_TERM_SRC_SELF 0x40000 /* `self` is a member too */
 #define FW_TERM_DST_SELF 0x80000
+#define FW_TERM_PROMISE	 0x100000 /* FW_ROW_IPSEC: else the packet is dropped */
 
 /*
  * Where membership of a set of ports changes: a port is a member if the number

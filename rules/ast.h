@@ -56,9 +56,13 @@ struct fw_ast_rule {
 	struct fw_span offload_at; /* len 0: not given */
 	uint8_t offload;	   /* FW_RESULT_OFFLOADS; 0: off */
 	struct fw_span offload_on; /* the second word of `offload on` */
-	uint8_t families;	   /* FW_FAMILY_*; 0: not given */
-	uint8_t verdict;	   /* enum fw_verdict */
-	uint8_t dir;		   /* enum fw_dir */
+	struct fw_span ipsec_at;   /* `ipsec`, or what else; len 0: not given */
+	struct fw_span reqid_at;   /* len 0: not given */
+	uint32_t reqid;		   /* 0: any */
+	bool is_not_ipsec;
+	uint8_t families; /* FW_FAMILY_*; 0: not given */
+	uint8_t verdict;  /* enum fw_verdict */
+	uint8_t dir;	  /* enum fw_dir */
 	bool is_stateless;
 	bool has_log;
 };

@@ -66,6 +66,17 @@ static void put_endpoint(const struct fw_scope *scope, struct fw_str *str,
 	put_clause(scope, str, " port", port);
 }
 
+static void put_ipsec(struct fw_str *str, const struct fw_ast_rule *ast)
+{
+	if (!ast->ipsec_at.len)
+		return;
+	fw_str_puts(str, ast->is_not_ipsec ? " not via ipsec" : " via ipsec");
+	if (!ast->reqid)
+		return;
+	fw_str_puts(str, " reqid ");
+	fw_str_put_number(str, ast->reqid);
+}
+
 static void put_log(const struct fw_scope *scope, struct fw_str *str,
 		    const struct fw_ast_rule *ast)
 {
@@ -112,6 +123,7 @@ void fw_canon_rule(const struct fw_scope *scope,
 	put_clause(scope, str, " code", &t[FW_TERM_CODE]);
 	put_endpoint(scope, str, " from", &t[FW_TERM_SRC], &t[FW_TERM_SPORT]);
 	put_endpoint(scope, str, " to", &t[FW_TERM_DST], &t[FW_TERM_DPORT]);
+	put_ipsec(str, ast);
 	put_log(scope, str, ast);
 	put_offload(str, ast);
 }

@@ -616,6 +616,59 @@ static bool check_offload(struct check *check)
 	return false;
 }
 
+/* What goes out is never seen encrypted: a rule can only promise that it will be. */
+static bool check_promise(struct check *check)
+{
+	const struct fw_ast_rule *ast = check->rule->ast;
+
+	if (ast->verdict != FW_ACCEPT) {
+		fw_report_error(
+			check->rep, ast->ipsec_at,
+			"'via ipsec' of what goes out belongs to rules that accept");
+		fw_report_hint(
+			check->rep,
+			"write 'accept out ... via ipsec': what would leave in clear is dropped");
+		return false;
+	}
+	if (ast->reqid_at.len) {
+		fw_report_error(check->rep, ast->reqid_at,
+				"'reqid' belongs to rules for what comes in");
+		fw_report_hint(
+			check->rep,
+			"write 'via ipsec' alone: by which SA a packet leaves is the kernel's policy");
+		return false;
+	}
+	return true;
+}
+
+static bool check_ipsec(struct check *check)
+{
+	const struct fw_ast_rule *ast = check->rule->ast;
+
+	if (!ast->ipsec_at.len)
+		return true;
+	if (ast->is_stateless) {
+		fw_report_error(check->rep, ast->ipsec_at,
+				"a stateless rule cannot ask for IPsec");
+		fw_report_hint(
+			check->rep,
+			"write '%s %s', without 'stateless', which is asked before anybody knows",
+			fw_verdict_name((enum fw_verdict)ast->verdict),
+			fw_dir_name((enum fw_dir)ast->dir));
+		return false;
+	}
+	if (ast->is_not_ipsec)
+		return true;
+	if (ast->offload) {
+		fw_report_error(
+			check->rep, ast->offload_at,
+			"what comes out of an SA is forwarded by the stack alone");
+		fw_report_hint(check->rep, "write 'offload off', or nothing");
+		return false;
+	}
+	return ast->dir != FW_DIR_OUT || check_promise(check);
+}
+
 static bool check_family(struct check *check)
 {
 	const struct fw_ast_rule *ast = check->rule->ast;
@@ -705,6 +758,7 @@ bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	is_good = check_label(&check);
 	is_good &= check_prefix(&check);
 	is_good &= check_offload(&check);
+	is_good &= check_ipsec(&check);
 	is_good &= check_terms(&check);
 	if (!is_good)
 		return false;

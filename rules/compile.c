@@ -146,6 +146,7 @@ static struct fw_span *understand(struct fw_compiler *c,
 
 	fw_run_passes(&rows);
 	fw_program_sum_offload(program);
+	fw_program_sum_ipsec(program);
 	if (c->rep.diag->errors == 0)
 		fw_check_unused(&scope);
 	if (is_right(c))

@@ -63,7 +63,7 @@ int fw_image_warn(const struct fw_image_cost *cost,
 		cost->longest_list);
 	fw_report_hint(
 		&rep,
-		"told apart at once are addresses, ports, protocols and entering interfaces, but neither leaving interfaces nor large sets of addresses");
+		"told apart at once are addresses, ports, protocols and entering interfaces, but neither leaving interfaces, IPsec nor large sets of addresses");
 	free(sources.cursors);
 	return rep.is_broken ? -ENOMEM : 0;
 }

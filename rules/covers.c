@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "field.h"
+#include "ir.h"
 #include "mem.h"
 
 /* ---- lists of ranges ----------------------------------------------------- */
@@ -392,6 +393,19 @@ static bool family_covers(struct fw_covers *covers,
 	return term_covers(covers, &a, &b, top);
 }
 
+/* Of one direction: a promise decides about all packets. */
+static bool ipsec_covers(const struct fw_ir_row *outer,
+			 const struct fw_ir_row *inner)
+{
+	if (!(outer->flags & (FW_ROW_IPSEC | FW_ROW_NOT_IPSEC)) ||
+	    fw_row_promises(outer))
+		return true;
+	if (outer->flags & FW_ROW_NOT_IPSEC)
+		return inner->flags & FW_ROW_NOT_IPSEC;
+	return inner->flags & FW_ROW_IPSEC && !fw_row_promises(inner) &&
+	       (!outer->reqid || outer->reqid == inner->reqid);
+}
+
 bool fw_row_covers(struct fw_covers *covers, const struct fw_ir_row *outer,
 		   const struct fw_ir_row *inner, uint8_t families)
 {
@@ -400,7 +414,8 @@ bool fw_row_covers(struct fw_covers *covers, const struct fw_ir_row *outer,
 
 	covers->steps++;
 	if ((families & ~outer->families) ||
-	    !protos_cover(outer->protos, inner->protos))
+	    !protos_cover(outer->protos, inner->protos) ||
+	    !ipsec_covers(outer, inner))
 		return false;
 	return zones_cover(covers, outer->in_zones, o & FW_ROW_NOT_IN,
 			   inner->in_zones, i & FW_ROW_NOT_IN) &&
@@ -410,12 +425,6 @@ bool fw_row_covers(struct fw_covers *covers, const struct fw_ir_row *outer,
 		family_covers(covers, outer, inner, false)) &&
 	       (!(families & FW_FAMILY_IPV6) ||
 		family_covers(covers, outer, inner, true));
-}
-
-bool fw_row_spares(const struct fw_ir_row *row)
-{
-	return row->verdict != FW_ACCEPT &&
-	       !(row->flags & (FW_ROW_STATELESS | FW_ROW_NAMED));
 }
 
 static bool has_proto(const struct fw_ir_row *row, unsigned int proto)
@@ -443,7 +452,7 @@ bool fw_row_is_same(const struct fw_ir_row *a, const struct fw_ir_row *b)
 	       memcmp(a->protos, b->protos, sizeof(a->protos)) == 0 &&
 	       a->src == b->src && a->dst == b->dst && a->l4a == b->l4a &&
 	       a->l4b == b->l4b && a->dirs == b->dirs &&
-	       a->families == b->families &&
+	       a->families == b->families && a->reqid == b->reqid &&
 	       (a->flags & flags) == (b->flags & flags);
 }
 

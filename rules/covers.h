@@ -26,7 +26,8 @@ uint8_t fw_row_families(const struct fw_program *program,
  * @brief Does `outer` match all that `inner` matches?
  *
  * Both are of one direction and both stateless or both not. Essential messages
- * (FW_KEY_ESSENTIAL) are left out: see fw_row_spares().
+ * (FW_KEY_ESSENTIAL) are left out: see fw_row_spares(). What promises IPsec
+ * matches what is in clear as well: it drops that.
  *
  * @param covers  counts the steps
  * @param outer   a row
@@ -35,9 +36,6 @@ uint8_t fw_row_families(const struct fw_program *program,
  */
 bool fw_row_covers(struct fw_covers *covers, const struct fw_ir_row *outer,
 		   const struct fw_ir_row *inner, uint8_t families);
-
-/** @brief Do essential messages fall through this row? */
-bool fw_row_spares(const struct fw_ir_row *row);
 
 /** @brief Could a row match an essential message? */
 bool fw_row_may_be_essential(const struct fw_ir_row *row);

@@ -86,7 +86,7 @@ static bool match_icmp(const struct fw_program *program,
 			    key->icmp, false);
 }
 
-/* Everything but the interface that the packet leaves by. */
+/* Everything but IPsec and the interface that the packet leaves by. */
 static bool match_row(const struct fw_program *program,
 		      const struct fw_ir_row *row, const struct fw_key *key)
 {
@@ -107,19 +107,42 @@ static bool match_row(const struct fw_program *program,
 					 : match_ports(program, row, key));
 }
 
-/* What keeps a host reachable is denied only by a rule that names it. */
-static bool is_spared(const struct fw_ir_row *row, const struct fw_key *key)
+/* What a packet is to a row that asks for IPsec; to others it agrees. */
+enum ipsec {
+	IPSEC_AGREES,
+	IPSEC_DIFFERS,
+	IPSEC_UNKNOWN,
+};
+
+static enum ipsec match_ipsec(const struct fw_ir_row *row,
+			      const struct fw_key *key)
 {
-	return (key->flags & FW_KEY_ESSENTIAL) && row->verdict != FW_ACCEPT &&
-	       !(row->flags & (FW_ROW_STATELESS | FW_ROW_NAMED));
+	bool is_protected = key->flags & FW_KEY_IPSEC;
+
+	if (!(row->flags & (FW_ROW_IPSEC | FW_ROW_NOT_IPSEC)))
+		return IPSEC_AGREES;
+	if (key->flags & FW_KEY_IPSEC_UNKNOWN)
+		return IPSEC_UNKNOWN;
+	if (row->flags & FW_ROW_NOT_IPSEC)
+		return is_protected ? IPSEC_DIFFERS : IPSEC_AGREES;
+	if (!is_protected || (row->reqid && row->reqid != key->reqid))
+		return IPSEC_DIFFERS;
+	return IPSEC_AGREES;
 }
 
 static void decide(const struct fw_ir_row *row, uint32_t number,
-		   struct fw_result *ret)
+		   enum ipsec ipsec, struct fw_result *ret)
 {
 	ret->rule = number;
 	ret->verdict = row->verdict;
 	ret->flags |= fw_row_result_flags(row);
+	ret->names_reqid = row->reqid != 0;
+	if (ipsec == IPSEC_AGREES)
+		return;
+	/* It is a promise, and would be broken. */
+	ret->verdict = FW_DROP;
+	ret->flags |= FW_RESULT_CLEAR;
+	ret->names_reqid = 0;
 }
 
 static void decide_default(const struct fw_program *program,
@@ -145,10 +168,16 @@ void fw_interpret(const struct fw_program *program, const struct fw_key *key,
 	*ret = (struct fw_result){ .rule = FW_RULE_NONE, .verdict = FW_ACCEPT };
 	for (i = 0; i < program->n_rows; i++) {
 		const struct fw_ir_row *row = &program->rows[i];
+		enum ipsec ipsec = match_ipsec(row, key);
+		bool decides = ipsec == IPSEC_AGREES || fw_row_promises(row);
 
 		if (!(row->flags & FW_ROW_STATELESS) == stateless ||
-		    is_spared(row, key) || !match_row(program, row, key))
+		    (key->flags & FW_KEY_ESSENTIAL && fw_row_spares(row)) ||
+		    !match_row(program, row, key) ||
+		    (!decides && ipsec == IPSEC_DIFFERS))
 			continue;
+		if (ipsec == IPSEC_UNKNOWN)
+			ret->flags |= FW_RESULT_MAYBE;
 		if (row->out_zones) {
 			ret->flags |= FW_RESULT_MAYBE;
 			if ((key->flags & FW_KEY_OUT_UNKNOWN) ||
@@ -156,7 +185,9 @@ void fw_interpret(const struct fw_program *program, const struct fw_key *key,
 					 row->flags & FW_ROW_NOT_OUT))
 				continue;
 		}
-		decide(row, (uint32_t)i, ret);
+		if (!decides)
+			continue;
+		decide(row, (uint32_t)i, ipsec, ret);
 		return;
 	}
 	if (!stateless)

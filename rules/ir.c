@@ -79,6 +79,19 @@ void fw_program_free(struct fw_program *program)
 
 /* ---- what it says ---------------------------------------------------------- */
 
+bool fw_row_promises(const struct fw_ir_row *row)
+{
+	return row->flags & FW_ROW_IPSEC && row->verdict == FW_ACCEPT &&
+	       row->dirs == 1u << FW_DIR_OUT;
+}
+
+/* What keeps a host reachable is denied only by a rule that names it. */
+bool fw_row_spares(const struct fw_ir_row *row)
+{
+	return (row->verdict != FW_ACCEPT || fw_row_promises(row)) &&
+	       !(row->flags & (FW_ROW_STATELESS | FW_ROW_NAMED));
+}
+
 uint8_t fw_row_result_flags(const struct fw_ir_row *row)
 {
 	static const struct {
@@ -141,6 +154,15 @@ void fw_program_sum_offload(struct fw_program *program)
 		program->options |= FW_OPT_OFFLOAD_ALL;
 	if (any & FW_RESULT_OFFLOAD_FIRST)
 		program->options |= FW_OPT_OFFLOAD_FIRST;
+}
+
+void fw_program_sum_ipsec(struct fw_program *program)
+{
+	program->options &= ~(uint32_t)FW_OPT_IPSEC;
+	for (size_t i = 0; i < program->n_rows; i++) {
+		if (program->rows[i].flags & (FW_ROW_IPSEC | FW_ROW_NOT_IPSEC))
+			program->options |= FW_OPT_IPSEC;
+	}
 }
 
 /* ---- canonical form ------------------------------------------------------ */
@@ -376,6 +398,8 @@ static void dump_row(const struct fw_ir_row *row, size_t number, FILE *out)
 		{ FW_ROW_LOG, " log" },
 		{ FW_ROW_OFFLOAD, " offload" },
 		{ FW_ROW_OFFLOAD_FIRST, " first" },
+		{ FW_ROW_IPSEC, " ipsec" },
+		{ FW_ROW_NOT_IPSEC, " !ipsec" },
 	};
 	uint32_t f = row->flags;
 	size_t i;
@@ -394,6 +418,8 @@ static void dump_row(const struct fw_ir_row *row, size_t number, FILE *out)
 		if (f & flags[i].flag)
 			fputs(flags[i].name, out);
 	}
+	if (row->reqid)
+		fprintf(out, " reqid=%u", row->reqid);
 	if (row->rule != number)
 		fprintf(out, " rule=%u", row->rule);
 	fprintf(out, " label=%s", row->label);

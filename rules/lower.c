@@ -35,8 +35,8 @@ static uint32_t offload_flags(const struct fw_program *program,
 	uint32_t flags = 0;
 
 	if (ast->verdict != FW_ACCEPT || ast->dir != FW_DIR_FORWARD ||
-	    ast->is_stateless)
-		return 0;
+	    ast->is_stateless || (ast->ipsec_at.len && !ast->is_not_ipsec))
+		return 0; /* XDP sees no packet that comes out of an SA */
 	if (said & FW_RESULT_OFFLOAD)
 		flags |= FW_ROW_OFFLOAD;
 	if (said & FW_RESULT_OFFLOAD_FIRST)
@@ -67,6 +67,9 @@ static uint32_t row_flags(const struct fw_program *program,
 	    t[FW_TERM_DPORT].is_given || t[FW_TERM_SRC].pairs ||
 	    t[FW_TERM_DST].pairs)
 		flags |= FW_ROW_NAMED;
+	if (rule->ast->ipsec_at.len)
+		flags |= rule->ast->is_not_ipsec ? FW_ROW_NOT_IPSEC
+						 : FW_ROW_IPSEC;
 	return flags;
 }
 
@@ -218,6 +221,7 @@ static void lower_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	row->dirs = (uint8_t)(1u << rule->ast->dir);
 	row->given_families = rule->given_families;
 	row->flags = row_flags(program, rule);
+	row->reqid = rule->ast->reqid;
 	row->in_zones = zone_mask(&t[FW_TERM_IN]);
 	row->out_zones = zone_mask(&t[FW_TERM_OUT]);
 	memcpy(row->protos, rule->protos, sizeof(row->protos));

@@ -539,6 +539,20 @@ static int add_port_term(struct taken *t, int side, struct fw_match_term *term)
 				   side ? &term->dport : &term->sport);
 }
 
+static void add_ipsec_term(struct taken *t, struct fw_match_term *term)
+{
+	const uint32_t asks = FW_ROW_IPSEC | FW_ROW_NOT_IPSEC;
+	const struct fw_ir_row *row = t->row;
+
+	if (!(row->flags & asks))
+		return;
+	t->has_term = true;
+	term->flags |= row->flags & asks;
+	term->reqid = row->reqid;
+	if (fw_row_promises(row))
+		term->flags |= FW_TERM_PROMISE;
+}
+
 /* What the parts of a row cannot say; t->has_term if there is anything. */
 static int make_term(struct taken *t, struct fw_match_term *term)
 {
@@ -563,6 +577,7 @@ static int make_term(struct taken *t, struct fw_match_term *term)
 		term->out_zones = row->out_zones;
 		term->flags |= row->flags & FW_ROW_NOT_OUT;
 	}
+	add_ipsec_term(t, term);
 	for (side = 0; side < 2; side++) {
 		r = add_set_term(t, side, term);
 		if (r < 0)
@@ -649,12 +664,6 @@ static int append_parts(struct taken *t)
 	return 0;
 }
 
-static bool can_be_spared(const struct fw_ir_row *row)
-{
-	return row->verdict != FW_ACCEPT &&
-	       !(row->flags & (FW_ROW_STATELESS | FW_ROW_NAMED));
-}
-
 static int take_row(struct fw_match_builder *b, uint32_t number, bool is_v6,
 		    struct taken *t, struct fw_match_term *term)
 {
@@ -666,7 +675,7 @@ static int take_row(struct fw_match_builder *b, uint32_t number, bool is_v6,
 	t->number = number;
 	t->is_v6 = is_v6;
 	t->has_term = false;
-	t->need = can_be_spared(row) ? FW_NEED_PLAIN : 0;
+	t->need = fw_row_spares(row) ? FW_NEED_PLAIN : 0;
 	for (side = 0; side < 2; side++) {
 		r = choose_address(t, side);
 		if (r < 0)

@@ -11,6 +11,8 @@ struct seen {
 	struct fw_span at[16]; /* per row of the table below */
 };
 
+#define VIA "via" /* in front of 'ipsec' */
+
 struct clause;
 typedef bool (*clause_fn)(struct fw_parser *p, const struct clause *clause,
 			  struct fw_ast_rule *rule);
@@ -113,6 +115,53 @@ static bool parse_offload(struct fw_parser *p, const struct clause *clause,
 	return true;
 }
 
+/* What follows 'via'; what others put there is an interface. */
+static bool parse_via(struct fw_parser *p, const struct clause *clause,
+		      struct fw_ast_rule *rule)
+{
+	struct fw_reporter *rep = &p->c->rep;
+	struct fw_span start = p->last;
+	struct fw_nearest nearest;
+
+	if (fw_parser_accept_word(p, "ipsec")) {
+		rule->ipsec_at = fw_span_join(start, p->last);
+		return !fw_parser_at_word(p, "reqid") ||
+		       fw_parser_reqid(p, rule);
+	}
+	fw_parser_unexpected(p, clause->what);
+	if (p->token.kind != FW_TOKEN_WORD ||
+	    fw_parser_hint_habit(p, p->token.at))
+		return false;
+	nearest = fw_nearest_to(fw_span_text(rep->sources, p->token.at),
+				p->token.at.len);
+	fw_nearest_try_word(&nearest, "ipsec");
+	if (!fw_report_nearest(rep, &nearest, ""))
+		fw_report_hint(rep, "an interface is named with 'on'");
+	return false;
+}
+
+/* not via ipsec */
+static bool parse_not(struct fw_parser *p, const struct clause *clause,
+		      struct fw_ast_rule *rule)
+{
+	struct fw_span start = p->last;
+
+	rule->is_not_ipsec = true;
+	if (fw_parser_accept_word(p, "via")) {
+		if (!parse_via(p, clause, rule))
+			return false;
+		rule->ipsec_at = fw_span_join(start, rule->ipsec_at);
+		return true;
+	}
+	fw_parser_unexpected(p, "'via ipsec'");
+	fw_report_hint(
+		&p->c->rep,
+		fw_parser_at_word(p, "ipsec")
+			? "write 'not via ipsec'"
+			: "other clauses are negated by '!': from !192.0.2.1");
+	return false;
+}
+
 static const struct clause clauses[] = {
 	{ "on", parse_on, "the name of an interface", FW_TERM_IN, 0 },
 	{ "proto", parse_plain, "a protocol", FW_TERM_PROTO, 0 },
@@ -123,15 +172,17 @@ static const struct clause clauses[] = {
 	{ "type", parse_plain, "an ICMP type", FW_TERM_TYPE, 0 },
 	{ "code", parse_plain, "an ICMP code", FW_TERM_CODE, 0 },
 	{ "family", parse_family, "'ipv4' or 'ipv6'", FW_TERM_MAX, 0 },
+	{ VIA, parse_via, "'ipsec'", FW_TERM_MAX, 0 },
+	{ "not", parse_not, "'ipsec'", FW_TERM_MAX, 0 },
 	{ "log", parse_log, "a prefix", FW_TERM_MAX, 0 },
 	{ "offload", parse_offload, "'on', 'off' or 'first'", FW_TERM_MAX, 0 },
 	{ "label", parse_label, "a label", FW_TERM_MAX, 0 },
 };
 
 static const char *const later_clauses[] = {
-	"limit",  "flags", "ipsec", "mark",   "vlan",  "dscp",
-	"length", "ttl",   "rate",  "exceed", "state", "user",
-	"time",	  "mac",   "tag",   "once",   "nat",   NULL,
+	"limit", "flags", "mark",   "vlan",  "dscp", "length",
+	"ttl",	 "rate",  "exceed", "state", "user", "time",
+	"mac",	 "tag",	  "once",   "nat",   NULL,
 };
 
 bool fw_parser_is_clause(const char *word, size_t len)
@@ -162,15 +213,23 @@ static const struct clause *find_clause(const struct fw_parser *p)
 	return NULL;
 }
 
+/* Which clauses may not stand together: 'not via' is the same as 'via'. */
+static size_t place_of(const struct clause *clause)
+{
+	size_t i = (size_t)(clause - clauses);
+
+	return clause->parse == parse_not ? i - 1 : i;
+}
+
 static bool parse_clause(struct fw_parser *p, const struct clause *clause,
 			 struct fw_ast_rule *rule, struct seen *seen)
 {
-	struct fw_span *first = &seen->at[clause - clauses];
+	struct fw_span *first = &seen->at[place_of(clause)];
 
 	if (first->len) {
 		fw_report_error(&p->c->rep, p->token.at,
 				"'%s' is given twice in one rule",
-				clause->word);
+				clauses[place_of(clause)].word);
 		if (clause->parse == parse_endpoint) {
 			fw_report_hint(
 				&p->c->rep,
@@ -200,7 +259,7 @@ static void unknown_word(struct fw_parser *p, struct fw_span at)
 	if (!fw_report_nearest(rep, &nearest, "")) {
 		fw_report_hint(
 			rep,
-			"a rule goes on with 'on', 'proto', 'from', 'to', 'type', 'code', 'family', 'log', 'offload' or 'label'");
+			"a rule goes on with 'on', 'proto', 'from', 'to', 'type', 'code', 'family', 'via ipsec', 'log', 'offload' or 'label'");
 	}
 }
 
@@ -222,6 +281,8 @@ static void refuse_without_arrow(struct fw_parser *p,
 		unknown_word(p, in->at);
 	} else {
 		fw_parser_unexpected(p, "'->'");
+		if (fw_parser_is(p, in->item->at, VIA))
+			fw_report_hint(rep, "write 'not via ipsec'");
 	}
 }
 

@@ -151,5 +151,12 @@ bool fw_parser_timeout(struct fw_parser *p, struct fw_ast_timeout *timeout);
  */
 bool fw_parser_mark_mask(struct fw_parser *p, uint8_t *ret_shift);
 
+/**
+ * @brief The number behind 'reqid', the next token, or report what is wrong.
+ *
+ * @param rule  receives number and place; says if it is 'not via ipsec'
+ */
+bool fw_parser_reqid(struct fw_parser *p, struct fw_ast_rule *rule);
+
 /** @brief Is this a word that starts a clause of a rule? */
 bool fw_parser_is_clause(const char *word, size_t len);

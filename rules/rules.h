@@ -135,6 +135,7 @@ struct fw_ir_row {
 	uint8_t families;	/* in which it can match, as its sets are now */
 	uint8_t given_families; /* whatever named sets hold */
 	uint32_t flags;		/* FW_ROW_* */
+	uint32_t reqid;		/* with FW_ROW_IPSEC; 0: any */
 	const char *label;  /* never NULL; made of the text if none is given */
 	const char *prefix; /* of log, or NULL */
 	const char *file;   /* belongs to the texts of the program */
@@ -514,6 +515,10 @@ void fw_set_texts_free(struct fw_set_text *texts, size_t n);
  * (FW_KEY_OUT_UNKNOWN) sets FW_RESULT_MAYBE and the walk goes on as if it had
  * not matched. FW_RESULT_MAYBE is also set, with the interface known, when some
  * row up to the deciding one names a leaving interface and matches but for it.
+ * So does a row that matches but for IPsec, as long as nobody knows
+ * (FW_KEY_IPSEC_UNKNOWN). A row that promises IPsec (fw_row_promises()) decides
+ * whatever the packet is: in clear, or not known not to be, it is dropped, with
+ * FW_RESULT_CLEAR; essential messages pass over such a row as over one that denies.
  *
  * @param program    compiled rules
  * @param key        the packet; FW_KEY_SRC_SELF and FW_KEY_DST_SELF say `self`

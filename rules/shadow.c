@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "covers.h"
+#include "ir.h"
 #include "mem.h"
 #include "prefix.h"
 
@@ -691,8 +692,11 @@ static void note_fate(const struct search *s, uint32_t number,
 		fate->other_by = by;
 	fate->is_same &= s->found - by == number - fate->rule &&
 			 fw_row_is_same(&rows[number], &rows[s->found - 1]);
+	/* Behind a promise of IPsec, one without it can let nothing in clear out. */
 	fate->is_redundant &=
-		rows[number].verdict == rows[s->found - 1].verdict;
+		rows[number].verdict == rows[s->found - 1].verdict &&
+		fw_row_promises(&rows[number]) ==
+			fw_row_promises(&rows[s->found - 1]);
 }
 
 static size_t count_rows(const struct fw_program *program, uint32_t rule)

@@ -161,6 +161,7 @@ static bool ask_row(const struct judge *judge, size_t row,
 	ret->rule = (uint32_t)row;
 	ret->verdict = res.verdict;
 	ret->flags |= res.flags;
+	ret->names_reqid = res.names_reqid;
 	return true;
 }
 

@@ -58,6 +58,8 @@ static void place(struct fw_key *k, enum fw_hook hook, unsigned int iface,
 		k->flags |= FW_KEY_SRC_SELF;
 	if (is_self(&k->daddr) || (lo && is_loopback(&k->daddr)))
 		k->flags |= FW_KEY_DST_SELF;
+	if (hook == FW_HOOK_XDP && h.program->options & FW_OPT_IPSEC)
+		k->flags |= FW_KEY_IPSEC_UNKNOWN;
 	if (!egress) {
 		k->in_zones = here;
 		k->dir =
@@ -119,13 +121,15 @@ static struct expected expect_stateless(const struct fw_key *k,
 
 /*
  * Ask the judge as the hook must: XDP leaves what depends on the leaving
- * interface to TC; TC ingress finds no route in this namespace, so no zone.
+ * interface or on IPsec to TC; TC ingress finds no route in this namespace, so no
+ * zone. No packet of a test run has come out of an SA.
  */
 static bool ask(struct fw_key *k, enum fw_hook hook, bool stateless,
 		struct fw_result *ret)
 {
 	fw_interpret(h.program, k, stateless, ret);
-	if (!(k->flags & FW_KEY_OUT_UNKNOWN) || !(ret->flags & FW_RESULT_MAYBE))
+	if (!(k->flags & (FW_KEY_OUT_UNKNOWN | FW_KEY_IPSEC_UNKNOWN)) ||
+	    !(ret->flags & FW_RESULT_MAYBE))
 		return true;
 	if (hook == FW_HOOK_XDP)
 		return false;

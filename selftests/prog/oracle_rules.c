@@ -162,7 +162,8 @@ static void check_judge(const struct fw_program *program,
 		fw_interpret(program, &keys->key[i], stateless, &plain);
 		if (plain.rule != right[i].rule ||
 		    plain.verdict != right[i].verdict ||
-		    plain.flags != right[i].flags) {
+		    plain.flags != right[i].flags ||
+		    plain.names_reqid != right[i].names_reqid) {
 			fprintf(stderr, "oracle_rules: the judge errs\n");
 			exit(1);
 		}
@@ -179,7 +180,8 @@ static void compare(const char *hook, const struct run *run,
 
 		if (is->rule == right[i].rule &&
 		    is->verdict == right[i].verdict &&
-		    is->flags == right[i].flags)
+		    is->flags == right[i].flags &&
+		    is->names_reqid == right[i].names_reqid)
 			continue;
 		if (n_wrong++ >= MAX_SHOWN)
 			continue;

@@ -187,16 +187,33 @@ static void random_pair_set(struct rng *rng, FILE *out, unsigned int number)
 	(void)fputs("}\n", out);
 }
 
+/* What goes out can only be promised; `is_accept`: the rule accepts. */
+static void random_ipsec(struct rng *rng, FILE *out, bool is_out,
+			 bool is_accept)
+{
+	if (chance(rng, 35) || (is_out && !is_accept)) {
+		(void)fputs(" not via ipsec", out);
+		return;
+	}
+	(void)fputs(" via ipsec", out);
+	if (!is_out && chance(rng, 40))
+		(void)fprintf(out, " reqid %u", 1 + rng_below(rng, 3));
+}
+
 static void random_rule(struct rng *rng, FILE *out)
 {
 	static const char *const verdicts[] = { "accept", "drop", "drop",
 						"accept", "reject" };
 	static const char *const dirs[] = { "in", "out", "forward", "forward" };
+	const char *verdict = verdicts[rng_below(rng, 5)];
+	bool is_stateless = chance(rng, 20);
 	uint32_t dir = rng_below(rng, 4);
 	int ports, families = 1 + (int)rng_below(rng, 3);
 
-	(void)fprintf(out, "%s%s %s", verdicts[rng_below(rng, 5)],
-		      chance(rng, 20) ? " stateless" : "", dirs[dir]);
+	(void)fprintf(out, "%s%s %s", verdict, is_stateless ? " stateless" : "",
+		      dirs[dir]);
+	if (!is_stateless && chance(rng, 15))
+		random_ipsec(rng, out, dir == 1, *verdict == 'a');
 	if (dir >= 2 && chance(rng, 60)) {
 		(void)fputc(' ', out);
 		random_zone(rng, out);

@@ -241,6 +241,24 @@ static uint64_t random_zones(void)
 	       (chance(20) ? 1ull << below(64) : 0);
 }
 
+static uint32_t random_reqid(void)
+{
+	static const uint32_t reqids[] = { 1, 2, 256, UINT32_MAX };
+
+	return reqids[below(4)];
+}
+
+/* via ipsec, not via ipsec, or neither. */
+static void random_ipsec(struct fw_ir_row *row)
+{
+	if (chance(40))
+		row->flags |= FW_ROW_NOT_IPSEC;
+	else
+		row->flags |= FW_ROW_IPSEC;
+	if (row->flags & FW_ROW_IPSEC && chance(50))
+		row->reqid = random_reqid();
+}
+
 static void random_row(struct fw_program *p, bool has_many_zones)
 {
 	struct fw_ir_row *row = add_row(p);
@@ -255,6 +273,8 @@ static void random_row(struct fw_program *p, bool has_many_zones)
 	row->flags |= chance(15) ? FW_ROW_OFFLOAD : 0;
 	row->flags |= chance(15) ? FW_ROW_OFFLOAD_FIRST : 0;
 	row->flags |= chance(15) ? FW_ROW_NAMED : 0;
+	if (chance(20))
+		random_ipsec(row);
 	row->in_zones = chance(30) ? random_zones() : 0;
 	row->out_zones = chance(20) ? random_zones() : 0;
 	if (has_many_zones)
@@ -364,6 +384,17 @@ static uint8_t pick_proto(const struct fw_ir_row *row)
 	return some_protos[below(10)];
 }
 
+/* From an SA, in clear, or nobody knows; of a row that asks for it, or of none. */
+static void pick_ipsec(const struct fw_ir_row *row, struct fw_key *key)
+{
+	if (chance(15)) {
+		key->flags |= FW_KEY_IPSEC_UNKNOWN;
+	} else if (chance(row->flags & FW_ROW_IPSEC ? 75 : 30)) {
+		key->flags |= FW_KEY_IPSEC;
+		key->reqid = chance(70) ? row->reqid : random_reqid();
+	}
+}
+
 /* A packet that matches a row, or nearly. */
 void pick_key(const struct fw_program *p, struct fw_key *key)
 {
@@ -395,4 +426,5 @@ void pick_key(const struct fw_program *p, struct fw_key *key)
 	key->flags |= chance(30) ? FW_KEY_OUT_UNKNOWN : 0;
 	key->flags |= chance(20) ? FW_KEY_SRC_SELF : 0;
 	key->flags |= chance(20) ? FW_KEY_DST_SELF : 0;
+	pick_ipsec(row, key);
 }

@@ -412,6 +412,109 @@ static void test_offload(void **state)
 	assert_int_equal(result.flags, 0);
 }
 
+static void set_ipsec(struct fw_key *k, uint8_t flags, uint32_t reqid)
+{
+	k->flags &= (uint8_t)~(FW_KEY_IPSEC | FW_KEY_IPSEC_UNKNOWN);
+	k->flags |= flags;
+	k->reqid = reqid;
+}
+
+static void test_ipsec(void **state)
+{
+	const char *rules = "accept in to port 22 via ipsec reqid 5\n"
+			    "reject in to port 22 via ipsec\n"
+			    "accept in to port 22 not via ipsec log\n"
+			    "accept forward lan -> wan via ipsec\n";
+	struct fw_key k = tcp(FW_DIR_IN, "10.1.1.1", "192.0.2.1", 22);
+	struct fw_result result;
+
+	(void)state;
+	set_ipsec(&k, FW_KEY_IPSEC, 5);
+	assert_int_equal(judge(rules, &k, false, &result), 0);
+	assert_int_equal(result.flags, 0);
+	assert_int_equal(result.names_reqid, 1);
+	set_ipsec(&k, FW_KEY_IPSEC, 6);
+	assert_int_equal(judge(rules, &k, false, &result), 1);
+	assert_int_equal(result.names_reqid, 0);
+	set_ipsec(&k, 0, 0);
+	assert_int_equal(judge(rules, &k, false, &result), 2);
+	assert_int_equal(result.flags, FW_RESULT_LOG);
+	/* Nobody knows: go on as if such rules did not match, and say so. */
+	set_ipsec(&k, FW_KEY_IPSEC_UNKNOWN, 0);
+	assert_int_equal(judge(rules, &k, false, &result), NO_IN);
+	assert_int_equal(result.flags, FW_RESULT_MAYBE | FW_RESULT_DEFAULT);
+	k.dport = 23;
+	assert_int_equal(judge(rules, &k, false, &result), NO_IN);
+	assert_int_equal(result.flags, FW_RESULT_DEFAULT);
+	/* What differs leaves nothing open about the leaving interface. */
+	k.dir = FW_DIR_FORWARD;
+	k.in_zones = LAN;
+	set_ipsec(&k, FW_KEY_OUT_UNKNOWN, 0);
+	(void)judge(rules, &k, false, &result);
+	assert_int_equal(result.flags, FW_RESULT_DEFAULT);
+	set_ipsec(&k, FW_KEY_OUT_UNKNOWN | FW_KEY_IPSEC, 1);
+	(void)judge(rules, &k, false, &result);
+	assert_int_equal(result.flags, FW_RESULT_MAYBE | FW_RESULT_DEFAULT);
+}
+
+/* `accept out ... via ipsec` decides in any case, and drops what is in clear. */
+static void test_ipsec_promise(void **state)
+{
+	const char *rules = "accept out on wan to port 22 via ipsec log\n"
+			    "accept out to port 22\n"
+			    "drop out to port 23 not via ipsec\n";
+	struct fw_key k = tcp(FW_DIR_OUT, "10.1.1.1", "192.0.2.1", 22);
+	struct fw_result result;
+
+	(void)state;
+	k.out_zones = WAN;
+	set_ipsec(&k, FW_KEY_IPSEC, 7);
+	assert_int_equal(judge(rules, &k, false, &result), 0);
+	assert_int_equal(result.verdict, FW_ACCEPT);
+	assert_int_equal(result.flags, FW_RESULT_MAYBE | FW_RESULT_LOG);
+	set_ipsec(&k, 0, 0);
+	assert_int_equal(judge(rules, &k, false, &result), 0);
+	assert_int_equal(result.verdict, FW_DROP);
+	assert_int_equal(result.flags,
+			 FW_RESULT_MAYBE | FW_RESULT_LOG | FW_RESULT_CLEAR);
+	set_ipsec(&k, FW_KEY_IPSEC_UNKNOWN, 0);
+	assert_int_equal(judge(rules, &k, false, &result), 0);
+	assert_int_equal(result.verdict, FW_DROP);
+	assert_int_equal(result.flags,
+			 FW_RESULT_MAYBE | FW_RESULT_LOG | FW_RESULT_CLEAR);
+	set_ipsec(&k, 0, 0);
+	k.out_zones = LAN;
+	assert_int_equal(judge(rules, &k, false, &result), 1);
+	k.dport = 23;
+	assert_int_equal(judge(rules, &k, false, &result), 2);
+	set_ipsec(&k, FW_KEY_IPSEC, 7);
+	assert_int_equal(judge(rules, &k, false, &result),
+			 FW_RULE_DEFAULT + FW_DIR_OUT);
+}
+
+/* Without neighbours there is no host: a promise that does not name them spares them. */
+static void test_ipsec_essential(void **state)
+{
+	struct fw_key k = icmp("2001:db8::9", 135, 0);
+	struct fw_result result;
+
+	(void)state;
+	k.dir = FW_DIR_OUT;
+	k.flags |= FW_KEY_ESSENTIAL;
+	assert_int_equal(judge("accept out via ipsec\n", &k, false, &result),
+			 FW_RULE_DEFAULT + FW_DIR_OUT);
+	assert_int_equal(result.flags, FW_RESULT_DEFAULT);
+	assert_int_equal(
+		judge("accept out type neighbour-solicitation via ipsec\n", &k,
+		      false, &result),
+		0);
+	assert_int_equal(result.flags, FW_RESULT_CLEAR);
+	k.dir = FW_DIR_IN;
+	assert_int_equal(judge("drop in not via ipsec\n", &k, false, &result),
+			 NO_IN);
+	assert_int_equal(result.flags, FW_RESULT_DEFAULT | FW_RESULT_ESSENTIAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +530,9 @@ int main(void)
 		cmocka_unit_test(test_proto_negated),
 		cmocka_unit_test(test_essential),
 		cmocka_unit_test(test_offload),
+		cmocka_unit_test(test_ipsec),
+		cmocka_unit_test(test_ipsec_promise),
+		cmocka_unit_test(test_ipsec_essential),
 	};
 
 	return cmocka_run_group_tests_name("interpret", tests, NULL, NULL);

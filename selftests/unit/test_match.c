@@ -83,6 +83,7 @@ static void assert_judged(const struct fw_program *p, const struct built *b,
 		assert_int_equal(io.res.rule, right.rule);
 		assert_int_equal(io.res.verdict, right.verdict);
 		assert_int_equal(io.res.flags, right.flags);
+		assert_int_equal(io.res.names_reqid, right.names_reqid);
 		assert_int_equal(io.res.slot, slot_of(b, &right));
 	}
 }

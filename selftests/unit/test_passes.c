@@ -65,8 +65,8 @@ static void add_protocols(struct fw_key key)
 
 	key.proto = 50;
 	add_key(&key);
-	/* No forward rule asks for more. */
-	if (key.dir == FW_DIR_FORWARD)
+	/* No other rule asks for more. */
+	if (key.dir != FW_DIR_IN)
 		return;
 	for (i = 0; i < n_ports * n_ports * 2; i++) {
 		key.proto = i % 2 ? 6 : 17;
@@ -107,6 +107,15 @@ static void add_family(struct fw_key key, bool is_v6)
 	}
 }
 
+/* In clear, and out of two SAs. */
+static void add_protected(struct fw_key key, bool is_v6)
+{
+	for (key.reqid = 0; key.reqid < 3; key.reqid++) {
+		key.flags = key.reqid ? FW_KEY_IPSEC : 0;
+		add_family(key, is_v6);
+	}
+}
+
 /* Every packet that could tell two of our rules apart. */
 static int make_keys(void **state)
 {
@@ -126,7 +135,13 @@ static int make_keys(void **state)
 				      .in_zones = zone_masks[i / 2 % n],
 				      .out_zones = zone_masks[i / 2 / n] };
 
-		add_family(key, i % 2);
+		add_protected(key, i % 2);
+	}
+	for (i = 0; i < n * 2; i++) {
+		struct fw_key key = { .dir = FW_DIR_OUT,
+				      .out_zones = zone_masks[i / 2] };
+
+		add_protected(key, i % 2);
 	}
 	return 0;
 }
@@ -191,15 +206,23 @@ static void put_ports(FILE *out, const char *word)
 		fprintf(out, " %s port %s", word, PICK(port_terms));
 }
 
+static const char *const ipsec_terms[] = { "via ipsec", "via ipsec reqid 1",
+					   "via ipsec reqid 2",
+					   "not via ipsec" };
+
 static void put_rule(FILE *out)
 {
 	static const char *const verdicts[] = { "accept", "drop", "reject" };
 	static const char *const zones[] = { "a",  "b",	       "c",
 					     "!a", "{ a, c }", "!{ b, c }" };
-	bool is_forward = below(4) == 0;
+	bool is_in = below(3), is_forward = !is_in && below(3);
 
 	fprintf(out, "%s%s %s", PICK(verdicts), below(6) ? "" : " stateless",
-		is_forward ? "forward" : "in");
+		is_in	     ? "in"
+		: is_forward ? "forward"
+			     : "out");
+	if (!is_in && below(3) == 0)
+		fprintf(out, " %s", PICK(ipsec_terms));
 	if (is_forward && below(2)) {
 		fprintf(out, " %s -> %s", PICK(zones), PICK(zones));
 	} else if (below(3) == 0) {
@@ -550,6 +573,27 @@ static const struct {
 	{ "drop in", "accept in to port bootpc", false },
 	{ "drop in", "accept in proto tcp to port 80", true },
 	{ "accept in to port 80", "accept out to port 80", false },
+	{ "accept in via ipsec", "drop in via ipsec reqid 5", true },
+	{ "accept in via ipsec", "accept in via ipsec", true },
+	{ "accept in via ipsec", "accept in", false },
+	{ "accept in via ipsec", "accept in not via ipsec", false },
+	{ "accept in via ipsec reqid 5", "drop in via ipsec reqid 5", true },
+	{ "accept in via ipsec reqid 5", "accept in via ipsec reqid 6", false },
+	{ "accept in via ipsec reqid 5", "accept in via ipsec", false },
+	{ "accept in not via ipsec", "drop in not via ipsec", true },
+	{ "accept in not via ipsec", "accept in via ipsec", false },
+	{ "accept in not via ipsec", "accept in", false },
+	{ "accept in", "drop in via ipsec reqid 5", true },
+	{ "accept in", "drop in not via ipsec", true },
+	/* It drops what the second one would let out. */
+	{ "accept out via ipsec", "accept out", true },
+	{ "accept out via ipsec", "drop out not via ipsec", true },
+	{ "accept out via ipsec", "accept out via ipsec", true },
+	{ "accept out to 10.0.0.1 via ipsec", "accept out", false },
+	{ "drop out not via ipsec", "accept out via ipsec", false },
+	{ "accept out", "accept out via ipsec", true },
+	{ "accept out via ipsec", "accept out to port bootps", false },
+	{ "accept out via ipsec", "accept out proto tcp to port 80", true },
 	{ "accept in from { 1.0.0.0/8, 3.0.0.0/8, 5.0.0.0/8, 7.0.0.0/8, 9.0.0.0/8, 11.0.0.0/8, 13.0.0.0/8, 15.0.0.0/8, 17.0.0.0/8, 19.0.0.0/8 } to { 1.0.0.0/8, 3.0.0.0/8, 5.0.0.0/8, 7.0.0.0/8, 9.0.0.0/8 }",
 	  "accept in from { 3.1.0.0/16, 17.0.0.1 } to 9.9.9.9", true },
 	{ "accept in from { 1.0.0.0/8, 3.0.0.0/8, 5.0.0.0/8, 7.0.0.0/8, 9.0.0.0/8, 11.0.0.0/8, 13.0.0.0/8, 15.0.0.0/8, 17.0.0.0/8, 19.0.0.0/8 }",
@@ -589,24 +633,26 @@ static void check_same(const struct fw_program *a, const struct fw_program *b,
 		       const uint32_t *numbers)
 {
 	static const uint8_t more_flags[] = { 0, FW_KEY_ESSENTIAL,
-					      FW_KEY_OUT_UNKNOWN };
+					      FW_KEY_OUT_UNKNOWN,
+					      FW_KEY_IPSEC_UNKNOWN };
 	struct fw_result x, y;
 	struct fw_key key;
 	size_t i;
 
-	for (i = 0; i < n_keys * 6; i++) {
-		key = keys[i / 6];
-		key.flags |= more_flags[i % 3];
+	for (i = 0; i < n_keys * 8; i++) {
+		key = keys[i / 8];
+		key.flags |= more_flags[i % 4];
 		/* Those are DHCP and ICMP; nothing else is essential. */
 		if (key.proto == 6 || key.proto == 50)
 			key.flags &= (uint8_t)~FW_KEY_ESSENTIAL;
-		fw_interpret(a, &key, i % 6 < 3, &x);
-		fw_interpret(b, &key, i % 6 < 3, &y);
+		fw_interpret(a, &key, i % 8 < 4, &x);
+		fw_interpret(b, &key, i % 8 < 4, &y);
 		if (numbers && y.rule < b->n_rows)
 			y.rule = numbers[y.rule];
 		assert_int_equal(x.rule, y.rule);
 		assert_int_equal(x.verdict, y.verdict);
 		assert_int_equal(x.flags, y.flags);
+		assert_int_equal(x.names_reqid, y.names_reqid);
 	}
 }
 
