@@ -311,6 +311,37 @@ static void test_one_long_list(void **state)
 	assert_int_equal(stats.slowest_rule, 0);
 }
 
+/* Rules that differ in nothing but the SA hide each other nowhere. */
+static void test_many_reqids(void **state)
+{
+	struct fw_key key = { .family = FW_AF_IPV4,
+			      .proto = 6,
+			      .flags = FW_KEY_IPSEC };
+	struct fw_program p;
+	struct built b;
+	uint32_t i;
+
+	(void)state;
+	program_init(&p, 402);
+	for (i = 0; i < 402; i++) {
+		struct fw_ir_row *row = add_row(&p);
+
+		row->verdict = (uint8_t)(i % FW_VERDICT_MAX);
+		row->reqid = i < 400 ? i + 1 : 0;
+		row->flags = i == 400 ? FW_ROW_NOT_IPSEC : FW_ROW_IPSEC;
+	}
+	build(&p, &b);
+	for (key.reqid = 1; key.reqid <= 410; key.reqid++)
+		assert_judged(&p, &b, &key);
+	key.reqid = 0;
+	key.flags = 0;
+	assert_judged(&p, &b, &key);
+	key.flags = FW_KEY_IPSEC_UNKNOWN;
+	assert_judged(&p, &b, &key);
+	built_done(&b);
+	program_done(&p);
+}
+
 /* Long lists of addresses and ports never become their product. */
 static void test_long_lists(void **state)
 {
@@ -424,22 +455,27 @@ static void test_set_behind_others(void **state)
 	unsigned int i;
 
 	(void)state;
-	for (i = 0; i < 12; i++) {
+	for (i = 0; i < 16; i++) {
+		bool dst = i >= 8;
 		struct fw_ir_row *row;
 
 		rnd_seed = 200 + i;
 		random_program(&p, 100);
-		row = ask_set(&p, i % 6 ? 0 : 60, i >= 6);
-		if (i % 6 == 1)
-			row->flags = i >= 6 ? FW_ROW_NOT_DST : FW_ROW_NOT_SRC;
-		else if (i % 6 == 2)
+		row = ask_set(&p, i % 8 ? 0 : 60, dst);
+		if (i % 8 == 1)
+			row->flags = dst ? FW_ROW_NOT_DST : FW_ROW_NOT_SRC;
+		else if (i % 8 == 2)
 			row->l4b = port_set(&p, 22, 22);
-		else if (i % 6 == 3)
+		else if (i % 8 == 3)
 			row->protos[0] = 1ull << 6;
-		else if (i % 6 == 4)
+		else if (i % 8 == 4)
 			row->out_zones = 2;
-		else if (i % 6 == 5)
-			p.sets[i >= 6 ? row->dst : row->src].has_self = true;
+		else if (i % 8 == 5)
+			p.sets[dst ? row->dst : row->src].has_self = true;
+		else if (i % 8 == 6)
+			row->flags = FW_ROW_NOT_IPSEC;
+		else if (i % 8 == 7)
+			row->flags = FW_ROW_IPSEC;
 		assert_false(is_split(&p, i & 1));
 	}
 }
@@ -516,6 +552,8 @@ static void test_front(void **state)
 		{ FW_REJECT, 0, false, false, in, false, false, false },
 		{ FW_DROP, FW_ROW_LOG, false, false, in, false, false, false },
 		{ FW_DROP, FW_ROW_NOT_IN, true, false, in, false, false,
+		  false },
+		{ FW_DROP, FW_ROW_NOT_IPSEC, false, false, in, false, false,
 		  false },
 		{ FW_DROP, 0, false, true, in, false, false, false },
 		{ FW_DROP, 0, false, false, in, true, false, false },
@@ -600,6 +638,7 @@ int main(void)
 		cmocka_unit_test(test_overlapping_ports),
 		cmocka_unit_test(test_wide_ranges),
 		cmocka_unit_test(test_one_long_list),
+		cmocka_unit_test(test_many_reqids),
 		cmocka_unit_test(test_long_lists),
 		cmocka_unit_test(test_set_before_all),
 		cmocka_unit_test(test_set_behind_others),

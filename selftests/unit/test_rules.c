@@ -643,6 +643,36 @@ static void test_offload_options(void **state)
 	}
 }
 
+static void test_ipsec_options(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t options;
+	} cases[] = {
+		{ "accept in to port 22\n", 0 },
+		{ "accept in via ipsec\n", FW_OPT_IPSEC },
+		{ "accept in via ipsec reqid 5\n", FW_OPT_IPSEC },
+		{ "drop in not via ipsec\naccept in\n", FW_OPT_IPSEC },
+		{ "accept out via ipsec\n", FW_OPT_IPSEC },
+		/* What comes out of an SA is not offloaded, all else is. */
+		{ "option offload on\naccept forward via ipsec\n",
+		  FW_OPT_IPSEC },
+		{ "option offload on\naccept forward not via ipsec\n",
+		  FW_OPT_IPSEC | FW_OPT_OFFLOAD | FW_OPT_OFFLOAD_ALL },
+		{ "option offload on\naccept forward via ipsec\n"
+		  "accept forward\n",
+		  FW_OPT_IPSEC | FW_OPT_OFFLOAD },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fw_program *p = compile_good(cases[i].text, NULL);
+
+		assert_int_equal(p->options, cases[i].options);
+		fw_program_free(p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -665,6 +695,7 @@ int main(void)
 		cmocka_unit_test(test_later_errors),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_offload_options),
+		cmocka_unit_test(test_ipsec_options),
 	};
 
 	return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
