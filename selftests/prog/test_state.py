@@ -402,6 +402,58 @@ def test_forward_certain(fw, family):
     assert (out["reason"], out["rule"]) == ("established", None)
 
 
+SECURE = f"""{WAN}
+accept in proto tcp to self port 22 via ipsec reqid 5 label tunnel
+accept in proto tcp to self port {{ 22, 23 }} label any
+drop in proto udp to self port 53 not via ipsec label clear
+accept in proto udp to self label dns
+accept forward wan -> lan proto udp to port 80 via ipsec label web
+drop forward on wan proto udp to port 81 via ipsec label web-tunnel
+accept forward on wan proto udp to port 81 label web-clear
+accept out on wan proto udp to port 80 via ipsec label promise
+accept out on wan label out
+"""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_clear(fw, family):
+    """XDP leaves to TC what IPsec could change; in clear, the next rule decides."""
+    fw.rules(SECURE)
+    syn = to_us(family, request("S"))
+    other = to_us(family, TCP(sport=1024, dport=23, flags="S"))
+    ask = to_us(family, UDP(sport=999, dport=53))
+    assert fw.run("xdp", syn)["reason"] == "undecided"
+    out = fw.run("ingress", syn)
+    assert (out["reason"], out["rule"]) == ("new", "any")
+    assert fw.run("xdp", other)["reason"] == "new"  # no such rule is about it
+    assert fw.run("xdp", ask)["reason"] == "undecided"
+    out = fw.run("ingress", ask)
+    assert (out["reason"], out["rule"]) == ("rule", "clear")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward_in_clear(fw, family):
+    """With the leaving interface open as well, and without."""
+    fw.rules(SECURE)
+    to_web, to_other = (frame(l3(family, dst=far_of(family)) / UDP(sport=7, dport=port))
+                        for port in (80, 81))
+    assert fw.run("xdp", to_web)["reason"] == "undecided"
+    assert fw.run("ingress", to_web)["reason"] == "default"  # whatever it leaves by
+    assert fw.run("egress", to_web, iface=1, iif=0)["reason"] == "default"
+    assert fw.run("xdp", to_other)["reason"] == "undecided"
+    out = fw.run("ingress", to_other)
+    assert (out["reason"], out["rule"]) == ("new", "web-clear")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_promise_in_clear(fw, family):
+    """What agrees with a promise dies at egress, and no later rule is asked."""
+    fw.rules(SECURE)
+    for port, said in ((80, ("rule", "promise")), (81, ("new", "out"))):
+        out = fw.run("egress", from_us(family, UDP(sport=999, dport=port)))
+        assert (out["reason"], out["rule"]) == said
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reload_recheck(fw, family):
     """Policy wins: a running flow is judged again by its opener's tuple."""
