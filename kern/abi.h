@@ -180,7 +180,9 @@ enum fw_hook {
 	X(OFFLOADED, "offloaded", 0,                                          \
 	  "established, and forwarded by XDP without the stack")              \
 	X(DROP_ESP_UNKNOWN_SPI, "esp-unknown-spi", 1,                         \
-	  "IPsec without a valid security association")
+	  "IPsec without a valid security association")                       \
+	X(DROP_ESP_REPLAY, "esp-replay", 1,                                   \
+	  "IPsec whose sequence number has been there, or is too old")
 
 enum fw_reason {
 #define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,

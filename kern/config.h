@@ -9,5 +9,8 @@ const volatile __u32 fw_hz = 250;
 /* Entries of `flow_cache` of this CPU, less one. */
 const volatile __u32 fw_cache_mask = 0;
 
+/* 1: a processor that sees a store sees those before it, too; and loads are so (x86). */
+const volatile __u8 fw_is_ordered = 0;
+
 /* Random per load; marks metadata as ours (struct fw_meta). */
 const volatile __u64 fw_cookie = 0;

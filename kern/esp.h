@@ -11,8 +11,13 @@
  * IKE sends with new keys as soon as the other side may have them, and with the old ones
  * a little longer. So a larval state lets packets in for a time, and one that is gone as
  * well: both are remembered in `sas`.
+ *
+ * A packet that the stack would refuse for its sequence number is not worth the way there,
+ * but nothing is dropped that it would take: see esp_is_replay().
  */
 #pragma once
+
+#include "kern/replay.h"
 
 /* 36 bytes since Linux 6.8 (BPF_XFRM_STATE_OPTS_SZ). */
 struct bpf_xfrm_state_opts___local {
@@ -45,7 +50,8 @@ enum esp_state {
 	ESP_NONE = 0,
 	ESP_DEAD = 1, /* expired, or about to go */
 	ESP_LARVAL = 2,
-	ESP_VALID = 3,
+	ESP_REPLAY = 3, /* valid, and the packet has been there */
+	ESP_VALID = 4,
 };
 
 /* One packet, and what was found. */
@@ -133,6 +139,77 @@ static __always_inline void esp_failed(struct esp_look *l)
 	l->is_unsure = true;
 }
 
+static __always_inline void esp_barrier(void)
+{
+	asm volatile("" ::: "memory");
+}
+
+/*
+ * Window and bits are written by other processors, under x->lock, which is not ours to
+ * take: in the same section in which they count a packet. What was read between two
+ * looks at the counter and the top, both the same, was not written meanwhile, or the lock
+ * was held when it had been read. That is so where loads and stores keep their order, and
+ * where the lock is a word.
+ */
+static __always_inline bool esp_bit_is_set(const struct xfrm_state *x,
+					   const struct replay *r,
+					   __u64 packets, __u32 bit)
+{
+	const struct xfrm_replay_state_esn *esn = x->replay_esn;
+	__u32 word = 0, top;
+
+	if (!fw_is_ordered ||
+	    !bpf_core_field_exists(x->lock.rlock.raw_lock.val.counter))
+		return false;
+	if (r->mode == REPLAY_LEGACY) {
+		word = x->replay.bitmap;
+	} else if (bit / 32 >= esn->bmp_len ||
+		   bpf_probe_read_kernel(
+			   &word, sizeof(word),
+			   (const char *)esn +
+				   bpf_core_field_offset(
+					   struct xfrm_replay_state_esn, bmp) +
+				   bit / 32 * sizeof(word))) {
+		return false;
+	}
+	esp_barrier();
+	if (x->lock.rlock.raw_lock.val.counter)
+		return false;
+	esp_barrier();
+	top = r->mode == REPLAY_LEGACY ? x->replay.seq : esn->seq;
+	return top == r->top && x->curlft.packets == packets &&
+	       word >> bit % 32 & 1;
+}
+
+/*
+ * Would the stack refuse the number for certain? What is behind the window stays behind
+ * it, whoever moves that meanwhile.
+ */
+static __always_inline bool esp_is_replay(const struct xfrm_state *x,
+					  __be32 seq)
+{
+	struct replay r = { .seq = bpf_ntohl(seq) };
+	__u64 packets = x->curlft.packets;
+	__s64 bit;
+
+	esp_barrier();
+	if (x->replay_esn) {
+		r.mode = x->props.flags & XFRM_STATE_ESN ? REPLAY_ESN
+							 : REPLAY_BMP;
+		r.window = x->replay_esn->replay_window;
+		r.top = x->replay_esn->seq;
+	} else {
+		r.mode = REPLAY_LEGACY;
+		r.window = x->props.replay_window;
+		r.top = x->replay.seq;
+	}
+	esp_barrier();
+	bit = replay_bit(&r);
+	if (bit < 0)
+		return bit == REPLAY_OLD;
+	return esp_bit_is_set(x, &r, packets, (__u32)bit);
+}
+
 /* Look for a state with this mark. A call: it is walked once for all marks. */
 static __noinline int esp_ask(struct xdp_md *ctx, struct esp_look *l,
 			      __u32 mark)
@@ -150,7 +227,7 @@ static __noinline int esp_ask(struct xdp_md *ctx, struct esp_look *l,
 		return 0;
 	}
 	if (x->km.state == XFRM_STATE_VALID)
-		state = ESP_VALID;
+		state = esp_is_replay(x, l->head.seq) ? ESP_REPLAY : ESP_VALID;
 	else if (x->km.state == XFRM_STATE_ACQ)
 		state = ESP_LARVAL;
 	bpf_xdp_xfrm_state_release(x);
@@ -187,7 +264,8 @@ static __always_inline void esp_note_first(const struct esp_look *l, __u64 now,
 
 	if (is_dry)
 		return;
-	if (l->state == ESP_VALID)
+	sa.replayed = l->state == ESP_REPLAY;
+	if (l->state >= ESP_REPLAY)
 		sa.valid_ns = now;
 	else
 		sa.larval_ns = now;
@@ -200,7 +278,9 @@ static __always_inline void esp_note(struct fw_sa *sa, const struct esp_look *l,
 {
 	if (is_dry)
 		return;
-	if (l->state == ESP_VALID) {
+	if (l->state == ESP_REPLAY)
+		__sync_fetch_and_add(&sa->replayed, 1);
+	if (l->state >= ESP_REPLAY) {
 		if (now - sa->valid_ns > ESP_NOTE_NS)
 			sa->valid_ns = now;
 		if (sa->larval_ns)
@@ -229,8 +309,9 @@ esp_is_good(const struct pkt *p, const struct run *r, const struct esp_look *l)
 		else
 			esp_note_first(l, now, len);
 	}
-	if (l->state == ESP_VALID) {
-		esp_count(FW_ESP_VALID);
+	if (l->state >= ESP_REPLAY) {
+		esp_count(l->state == ESP_REPLAY ? FW_ESP_REPLAY
+						 : FW_ESP_VALID);
 		return true;
 	}
 	if (l->state == ESP_LARVAL && grace && now - larval_ns <= grace) {
@@ -292,8 +373,11 @@ static __noinline enum fw_reason esp_judge(struct pkt *p, const struct run *r,
 		return drop ? FW_REASON_DROP_TRUNCATED : FW_REASON_NONE;
 	esp_key(&l, p);
 	esp_ask_all(ctx, &l);
+	if (l.is_unsure && l.state == ESP_REPLAY)
+		l.state = ESP_VALID; /* that of another mark may take it */
 	if (esp_is_good(p, r, &l))
-		return FW_REASON_NONE;
+		return drop && l.state == ESP_REPLAY ? FW_REASON_DROP_ESP_REPLAY
+						     : FW_REASON_NONE;
 	if (l.is_unsure) {
 		esp_count(FW_ESP_UNSURE);
 		return FW_REASON_NONE;

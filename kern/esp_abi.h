@@ -23,7 +23,7 @@ struct fw_sa {
 	__u64 larval_ns; /* since when it is larval; 0: it is not */
 	__u64 packets;	 /* that had a state */
 	__u64 bytes;	 /* of their frames */
-	__u64 replayed;	 /* of them, dropped as replayed */
+	__u64 replayed; /* of them, those that had been there, or were too old */
 };
 
 /*
@@ -43,6 +43,7 @@ struct fw_esp_marks {
  */
 #define FW_ESP_COUNTS(X)                                                       \
 	X(VALID, "valid")                                                      \
+	X(REPLAY, "replay")                                                    \
 	X(LARVAL, "larval")   /* in time */                                    \
 	X(GRACE, "grace")     /* no longer valid, let in for the rest of it */ \
 	X(UNKNOWN, "unknown") /* dropped, or logged alone */                   \

@@ -197,8 +197,42 @@ struct xfrm_state_walk {
 	__u8 state;
 } FROM_KERNEL;
 
+#define XFRM_STATE_ESN 128 /* uapi/linux/xfrm.h */
+
+struct xfrm_replay_state { /* uapi/linux/xfrm.h */
+	__u32 seq;
+	__u32 bitmap;
+} FROM_KERNEL;
+
+struct xfrm_replay_state_esn { /* uapi/linux/xfrm.h */
+	unsigned int bmp_len;  /* of 32 bits */
+	__u32 seq;
+	__u32 replay_window;
+	__u32 bmp[1];
+} FROM_KERNEL;
+
+struct xfrm_lifetime_cur { /* uapi/linux/xfrm.h */
+	__u64 packets;
+} FROM_KERNEL;
+
 struct xfrm_state {
+	struct {
+		struct {
+			struct {
+				struct {
+					int counter;
+				} val; /* 0: nobody has it */
+			} raw_lock;
+		} rlock;
+	} lock; /* spinlock_t where it is a qspinlock */
 	struct xfrm_state_walk km;
+	struct {
+		__u8 replay_window;
+		__u8 flags;
+	} props;
+	struct xfrm_replay_state replay;
+	struct xfrm_replay_state_esn *replay_esn; /* in place of `replay` */
+	struct xfrm_lifetime_cur curlft;
 } FROM_KERNEL;
 
 /* net/netfilter/nf_conntrack_bpf.c: allocated, not in the table yet */

@@ -199,6 +199,16 @@ static void explain_load(int r, char *text, char **reterr)
 
 /* ---- loading -------------------------------------------------------------- */
 
+/* Do loads and stores keep their order, as other processors see them? */
+static uint8_t is_ordered(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return 1;
+#else
+	return 0;
+#endif
+}
+
 /* Jiffies per second: the coarse clock advances once a jiffy. */
 static uint32_t kernel_hz(void)
 {
@@ -222,6 +232,7 @@ static int set_knobs(struct fwctl_bpf *skel)
 		return -EIO;
 	skel->rodata->fw_cookie = cookie;
 	skel->rodata->fw_hz = kernel_hz();
+	skel->rodata->fw_is_ordered = is_ordered();
 	return 0;
 }
 
@@ -356,6 +367,7 @@ int fw_progs_load_dry(uint32_t image_size, const int maps[FW_MAP_MAX],
 	if (r == 0) {
 		skel->rodata->fw_cookie = cookie;
 		skel->rodata->fw_hz = kernel_hz();
+		skel->rodata->fw_is_ordered = is_ordered();
 		skel->rodata->fw_image_mask = image_size - 1;
 		r = reuse_dry_maps(skel, maps);
 	}

@@ -500,6 +500,28 @@ def test_esp(quiet, family):
     quiet.firewall.run("ip", "xfrm", "state", "flush")
 
 
+@pytest.mark.needs("xdpxfrm")
+@pytest.mark.needs("esp")
+@pytest.mark.modes("xdp", "xdp-generic")
+@both
+def test_esp_replay(quiet, family):
+    """Behind the window, and the number 0, of a state that has moved on."""
+    quiet.load(ACCEPT + "option esp-unknown-spi drop\n")
+    spi = next(ports)
+    quiet.firewall.run("ip", "xfrm", "state", "add", "src", CLIENT[family], "dst", WAN[family],
+                       "proto", "esp", "spi", str(spi), "mode", "transport", "replay-window", "32",
+                       "replay-seq", "100", "aead", "rfc4106(gcm(aes))", "0x" + "5a" * 20, "128")
+    head = ip(family, dst=WAN[family], **{"proto" if family == 4 else "nh": 50})
+
+    def numbered(seq):
+        return frame(head / Raw(spi.to_bytes(4, "big") + seq.to_bytes(4, "big") + bytes(60)))
+    for seq in (0, 1, 68):
+        assert agree(quiet, numbered(seq)).drops == "esp-replay"
+    for seq in (69, 100, 101, 0xffffffff):
+        assert agree(quiet, numbered(seq)).json["verdict"] == "accept"
+    quiet.firewall.run("ip", "xfrm", "state", "flush")
+
+
 # Which test explains and sends a packet that is dropped for it.
 PRODUCED = {
     "rule": test_random_packets, "default": test_random_packets, "reject": test_random_packets,
@@ -510,6 +532,7 @@ PRODUCED = {
     "antispoof": test_antispoof, "fragment-orphan": test_fragments,
     "fragment-bad": test_fragments, "no-rules": test_no_rules, "internal": test_internal,
     "table-insert": test_table_insert, "esp-unknown-spi": test_esp,
+    "esp-replay": test_esp_replay,
     # In virtual machines: the size of the table is that of all namespaces. What is full takes
     # an entry if the kernel finds another to evict, so that explain says "may".
     "table-full": test_table_pressure_and_full, "table-pressure": test_table_pressure_and_full,

@@ -34,6 +34,7 @@ struct dry_bpf *dry_open(struct harness *h)
 	if (!skel)
 		err(1, "open");
 	skel->rodata->fw_hz = h->skel->rodata->fw_hz;
+	skel->rodata->fw_is_ordered = h->skel->rodata->fw_is_ordered;
 	skel->rodata->fw_cookie = 0xfedcba9876543210ull;
 	skel->rodata->fw_image_mask = h->skel->rodata->fw_image_mask;
 	bpf_object__for_each_map(map, skel->obj)

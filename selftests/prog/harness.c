@@ -102,6 +102,9 @@ static void init(struct harness *h, uint32_t cpus, uint32_t xflows)
 	if (fw_skel_set_counters(h->skel, FW_MAX_SLOTS, cpus))
 		err(1, "room for counters");
 	h->skel->rodata->fw_hz = hz();
+#ifdef __x86_64__
+	h->skel->rodata->fw_is_ordered = 1;
+#endif
 	h->skel->rodata->fw_cookie = 0x0123456789abcdefull;
 	if (fwctl_bpf__load(h->skel))
 		err(1, "load");
