@@ -9,6 +9,7 @@
 #include "user/budgets.h"
 #include "user/captures.h"
 #include "user/cthooks.h"
+#include "user/espmarks.h"
 #include "user/explainer.h"
 #include "user/fill.h"
 #include "user/log.h"
@@ -61,6 +62,7 @@ static void stop_parts(struct fw_daemon *daemon)
 	fw_upkeep_free(take_ptr(daemon->upkeep));
 	fw_fill_free(take_ptr(daemon->fill));
 	fw_budgets_free(take_ptr(daemon->budgets));
+	fw_espmarks_free(take_ptr(daemon->espmarks));
 	fw_mirror_free(take_ptr(daemon->mirror));
 	fw_apply_free(take_ptr(daemon->apply));
 }
@@ -128,6 +130,14 @@ static int open_parts(struct fw_daemon *daemon,
 	r = count_records(daemon, reterr);
 	if (r < 0)
 		return r;
+	r = fw_espmarks_new(daemon->loop,
+			    fw_datapath_map(daemon->datapath, FW_MAP_ESP_MARKS),
+			    &daemon->espmarks);
+	if (r < 0) {
+		fw_errorf(reterr, "cannot follow security associations: %s",
+			  strerror(-r));
+		return r;
+	}
 	r = fw_fill_new(daemon, &daemon->fill, reterr);
 	if (r < 0)
 		return r;

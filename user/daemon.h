@@ -18,6 +18,7 @@
 #include "user/paths.h"
 
 struct fw_budgets;
+struct fw_espmarks;
 struct fw_explainer;
 struct fw_captures;
 struct fw_fill;
@@ -43,6 +44,7 @@ struct fw_daemon {
 	struct fw_fill *fill;
 	struct fw_upkeep *upkeep;
 	struct fw_budgets *budgets;
+	struct fw_espmarks *espmarks;
 	struct fw_explainer *explainer; /* NULL until somebody asks */
 
 	uint64_t openings;     /* how often they were opened */
@@ -119,6 +121,8 @@ void fw_handle_flows_kill(void *data, struct fw_request *request,
 			  const json_t *args);
 void fw_handle_explain(void *data, struct fw_request *request,
 		       const json_t *args);
+void fw_handle_ipsec(void *data, struct fw_request *request,
+		     const json_t *args);
 void fw_handle_sets(void *data, struct fw_request *request, const json_t *args);
 void fw_handle_set_replace(void *data, struct fw_request *request,
 			   const json_t *args);

@@ -311,6 +311,8 @@ static void write_all(struct fw_metric_out *out, const struct fw_daemon *daemon)
 		fw_expo_rules(out, daemon);
 	if (daemon->mirror)
 		write_mirror(out, daemon);
+	if (daemon->datapath)
+		fw_expo_ipsec(out, daemon);
 	fw_expo_process(out, daemon);
 	fw_metric_end(out);
 }

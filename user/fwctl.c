@@ -55,6 +55,8 @@ static const struct command {
 	  "flows that are let through, all or some", fw_cmd_show_flows },
 	{ "show sets", NULL, 0, "named sets and their sizes",
 	  fw_cmd_show_sets },
+	{ "show ipsec", NULL, 0, "security associations of the kernel",
+	  fw_cmd_show_ipsec },
 	{ "show interfaces", NULL, 0, "declared interfaces and what they count",
 	  fw_cmd_show_interfaces },
 	{ "show timeouts", NULL, 0, "how long flows live, and who says so",
@@ -168,7 +170,7 @@ static const char *members_of(const char *word)
 	static const struct {
 		const char *word, *members;
 	} groups[] = {
-		{ "show", "rules, flows, sets, timeouts or interfaces" },
+		{ "show", "rules, flows, sets, ipsec, timeouts or interfaces" },
 		{ "set", "replace" },
 		{ "flows", "kill" },
 	};

@@ -49,6 +49,7 @@ enum fw_exit fw_cmd_explain(struct fw_cli *cli);
 enum fw_exit fw_cmd_capture(struct fw_cli *cli);
 enum fw_exit fw_cmd_flows_kill(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_sets(struct fw_cli *cli);
+enum fw_exit fw_cmd_show_ipsec(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_interfaces(struct fw_cli *cli);
 enum fw_exit fw_cmd_show_timeouts(struct fw_cli *cli);
 enum fw_exit fw_cmd_doctor(struct fw_cli *cli);

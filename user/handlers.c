@@ -34,6 +34,7 @@ const struct fw_verb fw_daemon_verbs[] = {
 	{ "top-flows", fw_handle_top_flows },
 	{ "capture", fw_handle_capture },
 	{ "sets", fw_handle_sets },
+	{ "ipsec", fw_handle_ipsec },
 	{ "set-replace", fw_handle_set_replace },
 };
 const size_t fw_daemon_n_verbs = ARRAY_SIZE(fw_daemon_verbs);

@@ -4,6 +4,7 @@
 #include "user/netlink.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define RECV_SIZE 32768
@@ -12,6 +13,7 @@ static int converse(struct mnl_socket *nl, const struct nlmsghdr *request,
 		    mnl_cb_t fn, void *data)
 {
 	_Alignas(struct nlmsghdr) char buf[RECV_SIZE];
+	size_t most = 0;
 	ssize_t n;
 	int r;
 
@@ -22,11 +24,15 @@ static int converse(struct mnl_socket *nl, const struct nlmsghdr *request,
 		do {
 			n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 		} while (n < 0 && errno == EINTR);
+		if (n > 0 && (size_t)n > most)
+			most = (size_t)n;
 		r = n < 0 ? -1
 			  : mnl_cb_run(buf, (size_t)n, 1,
 				       mnl_socket_get_portid(nl), fn, data);
 	} while (r > 0);
-	return r < 0 ? -errno : 0;
+	r = r < 0 ? -errno : 0;
+	explicit_bzero(buf, most); /* XFRM sends keys */
+	return r;
 }
 
 int fw_netlink_ask(int bus, const struct nlmsghdr *request, mnl_cb_t fn,
@@ -47,6 +53,7 @@ int fw_netlink_drain(struct mnl_socket *nl, mnl_cb_t fn, void *data)
 {
 	_Alignas(struct nlmsghdr) char buf[RECV_SIZE];
 	ssize_t n;
+	int r = 0;
 
 	for (;;) {
 		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
@@ -57,7 +64,10 @@ int fw_netlink_drain(struct mnl_socket *nl, mnl_cb_t fn, void *data)
 		if (n < 0)
 			return -errno;
 		if (mnl_cb_run(buf, (size_t)n, 0, 0, fn, data) < 0)
-			return -errno;
+			r = -errno;
+		explicit_bzero(buf, (size_t)n); /* XFRM sends keys */
+		if (r < 0)
+			return r;
 	}
 }
 

@@ -189,6 +189,70 @@ static void duration_cell(struct fw_table *table, const json_t *value)
 	}
 }
 
+/* ---- security associations --------------------------------------------------------- */
+
+static void text_cell(struct fw_table *table, const json_t *row,
+		      const char *key)
+{
+	fw_table_cell(table, "%s", fw_json_get_text(row, key, "-"));
+}
+
+static void number_cell(struct fw_table *table, const json_t *row,
+			const char *key)
+{
+	if (json_is_integer(json_object_get(row, key)))
+		fw_table_cell(table, "%lld", fw_json_get(row, key));
+	else
+		fw_table_cell(table, "-");
+}
+
+/* "esp in udp 4500", or just the protocol. */
+static void sa_protocol_cell(struct fw_table *table, const json_t *row)
+{
+	const json_t *encap = json_object_get(row, "encapsulation");
+	const char *protocol = fw_json_get_text(row, "protocol", "?");
+
+	if (json_is_object(encap))
+		fw_table_cell(table, "%s in udp %lld", protocol,
+			      fw_json_get(encap, "destination_port"));
+	else
+		fw_table_cell(table, "%s", protocol);
+}
+
+static void ipsec_row(struct fw_table *table, const json_t *row)
+{
+	text_cell(table, row, "direction");
+	fw_table_cell(table, "%s -> %s", fw_json_get_text(row, "source", "?"),
+		      fw_json_get_text(row, "destination", "?"));
+	sa_protocol_cell(table, row);
+	text_cell(table, row, "spi");
+	number_cell(table, row, "reqid");
+	text_cell(table, row, "mode");
+	text_cell(table, row, "state");
+	number_cell(table, row, "interface_id");
+	text_cell(table, row, "mark");
+	number_cell(table, row, "packets");
+	number_cell(table, row, "bytes");
+	number_cell(table, row, "xdp_packets");
+	number_cell(table, row, "xdp_bytes");
+	number_cell(table, row, "xdp_replays");
+	duration_cell(table, json_object_get(row, "age"));
+	duration_cell(table, json_object_get(row, "ends_in"));
+}
+
+enum fw_exit fw_cmd_show_ipsec(struct fw_cli *cli)
+{
+	static const struct list list = {
+		.verb = "ipsec",
+		.columns =
+			"WAY|ADDRESSES|PROTO|SPI|>REQID|MODE|STATE|>IF ID|MARK|>PACKETS|>BYTES|>XDP PACKETS|>XDP BYTES|>REPLAYS|>AGE|>LEFT",
+		.empty = "there are no security associations",
+		.row = ipsec_row,
+	};
+
+	return show(cli, &list);
+}
+
 static void flow_row(struct fw_table *table, const json_t *row)
 {
 	fw_table_cell(table, "%s", fw_json_get_text(row, "protocol", "?"));

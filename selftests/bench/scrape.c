@@ -66,6 +66,15 @@ void fw_expo_rules(struct fw_metric_out *out, const struct fw_daemon *daemon)
 	abort();
 }
 
+/* Nor for this one without a datapath. */
+void fw_expo_ipsec(struct fw_metric_out *out, const struct fw_daemon *daemon);
+void fw_expo_ipsec(struct fw_metric_out *out, const struct fw_daemon *daemon)
+{
+	(void)out;
+	(void)daemon;
+	abort();
+}
+
 void fw_fill_stats(const struct fw_fill *fill, struct fw_fill_stats *ret)
 {
 	(void)fill;

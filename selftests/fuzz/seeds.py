@@ -269,6 +269,37 @@ def http():
     write("http", "hangs-up", b"\3" + part(sent["metrics"]) + part(sent["open"][:30]))
 
 
+def sad():
+    """Security associations as XFRM sends them, with a key that nobody may keep."""
+    secret = b"\x5e\xc2\xe7\x5e" * 5
+
+    def attr(kind, value):
+        data = struct.pack("=HH", 4 + len(value), kind) + value
+        return data.ljust((len(data) + 3) & ~3, b"\0")
+
+    def message(kind, family, *attrs):
+        info = (bytes(56) + socket.inet_aton("198.51.100.1") + bytes(12) +
+                struct.pack("=IB3x", 0x01eeffc0, 50) + socket.inet_aton("192.0.2.1") + bytes(12) +
+                struct.pack("=8Q", *[2**64 - 1] * 4, 100, 200, 0, 0) +
+                struct.pack("=4Q", 700, 7, 1000, 1001) + struct.pack("=5I", 1, 2, 3, 0, 42) +
+                struct.pack("=HBBB7x", family, 1, 32, 128))
+        body = info + b"".join(attrs)
+        return struct.pack("=IHHII", 16 + len(body), kind, 2, 1, 0) + body
+    alg = b"cbc(aes)".ljust(64, b"\0") + struct.pack("=I", 160)
+    keys = [attr(18, alg + struct.pack("=I", 128) + secret), attr(2, alg + secret),
+            attr(20, alg + struct.pack("=I", 96) + secret)]
+    rest = [attr(4, struct.pack("=HHHxx16x", 2, 0x9411, 0x9411)),
+            attr(21, struct.pack("=II", 5, 255)),
+            attr(23, struct.pack("=7I", 1, 0, 9, 0, 0, 32, 511)), attr(31, struct.pack("=I", 9)),
+            attr(33, b"\1")]
+    write("sad", "larval", message(16, 2))
+    write("sad", "all", message(16, 10, *keys, *rest))
+    write("sad", "many", b"".join(message(26, f, k, *rest[i:]) for i, (f, k) in enumerate(
+        zip((2, 10, 2), keys))))
+    write("sad", "gone", struct.pack("=IHHII", 40, 17, 0, 1, 0) + bytes(24))
+    write("sad", "short", message(16, 2)[:100])
+
+
 def main():
     """All of them; netlink in a network namespace of its own."""
     if sys.argv[1:]:
@@ -278,6 +309,7 @@ def main():
     client()
     words()
     http()
+    sad()
     subprocess.run(["unshare", "-n", sys.executable, __file__, "netlink"], check=True)
 
 
