@@ -185,10 +185,11 @@ static void on_flow(void *data, enum fw_flow_news news,
 void fw_monitors_suppressed(struct fw_monitors *monitors,
 			    const struct fw_event *last, uint64_t n)
 {
-	unsigned int kind =
-		last->type != FW_EVENT_DROP && last->verdict == FW_ACCEPT
-			? FW_MONITOR_LOGS
-			: FW_MONITOR_DROPS;
+	bool may_pass =
+		last->type == FW_EVENT_LOG || last->type == FW_EVENT_ESP;
+	unsigned int kind = may_pass && last->verdict == FW_ACCEPT
+				    ? FW_MONITOR_LOGS
+				    : FW_MONITOR_DROPS;
 	_cleanup_json_ json_t *json = NULL;
 	const char *label = NULL;
 

@@ -23,6 +23,7 @@ xdp_modes = pytest.mark.modes("xdp", "xdp-generic")
 knows = pytest.mark.needs("xdpxfrm")
 RULES = "default in accept\ndefault out accept\ndefault forward accept\n"
 UNKNOWN = "esp-unknown-spi"
+SO_RCVBUFFORCE = 33
 KERNEL = 4  # exit status: it lacks something
 spis = itertools.count(0x5000)
 
@@ -278,6 +279,8 @@ class Receiver:
     def __init__(self, lab, family):
         self.socket = lab.firewall.socket(
             socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+        # a datagram that native XDP has seen takes a page
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
         self.socket.bind((WAN[family], 9))
         self.socket.setblocking(False)
         self.got = []
