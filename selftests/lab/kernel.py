@@ -216,6 +216,8 @@ FEATURES = {
     "tun": lambda: os.close(os.open("/dev/net/tun", os.O_RDWR)),
     "tshark": lambda: _programs("tshark"),
     "sctp": _sctp,  # sockets of it, on both families
+    # The daemon of IKE and its tool: in virtual machines only.
+    "strongswan": lambda: _programs("charon-systemd", "swanctl"),
     "bench": _bench,  # the generator of live traffic, GNU time: no virtual machine
 }
 

@@ -254,6 +254,10 @@ class Iperf:
                                     math.ceil(patience(seconds)), "-i", patience(0.5), *extra)
         self.started = time.monotonic()
 
+    def is_running(self):
+        """False once the client is done."""
+        return self._client.poll() is None
+
     def result(self, timeout=60):
         """The JSON report, once it is done."""
         text, _ = self._client.communicate(timeout=patience(timeout))

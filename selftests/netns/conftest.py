@@ -52,7 +52,8 @@ MAIN = {
     "explain": (r"test_explain.*::test_(fragments|reload_cuts)\[(xdp-6|tc-4)",
                 r"test_explain.*::test_nothing_is_counted\[xdp\]"),
     "captures": (r"test_capture.*::test_(drops|large)\[(xdp-6|tc-4)",),
-    "esp": (r"test_ipsec.*::test_tunnel_to_the_firewall\[xdp",),
+    "esp": (r"test_ipsec.*::test_tunnel_to_the_firewall\[xdp",
+            r"test_strongswan.*::test_connection\[xdp-tunnel-6"),
 }
 
 

@@ -3,6 +3,7 @@
 
 import pytest
 
+from lab.ipsec import INNER, address_inside, connect, disconnect
 from lab.lab import CLIENT, SERVER, WAN, Lab
 from lab.netns import wait_for
 from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
@@ -13,59 +14,13 @@ DENY = "default in drop\ndefault out accept\ndefault forward drop\n"
 ESP = "accept in on wan proto esp label esp\n"
 # What ESP without a rule dies for: a flow of an earlier test may still be known.
 DENIED = {"default", "reload"}
-# Addresses inside of the tunnels, on the loopbacks.
-INNER = {"client": {4: "10.7.0.1", 6: "fd00:7::1"}, "firewall": {4: "10.7.0.9", 6: "fd00:7::9"},
-         "server": {4: "10.7.0.2", 6: "fd00:7::2"}}
-KEY = ("aead", "rfc4106(gcm(aes))", "0x" + "5a" * 20, "128")
-
-
-def protect(near, far, outer, inner, mode, interface=None):
-    """SAs and policies of one end: `outer` and `inner` are (near, far) addresses.
-
-    Those of an XFRM interface at the near end bear its number.
-    """
-    (a, b), (x, y) = outer, inner
-    number = ["if_id", interface] if interface else []
-    for src, dst, spi in ((a, b, f"0x{near}"), (b, a, f"0x{far}")):
-        yield ["state", "add", "src", src, "dst", dst, "proto", "esp", "spi", spi, "reqid", "1",
-               "mode", mode, *number, *KEY]
-    ways = [("out", x, y, a, b), ("in", y, x, b, a)]
-    if mode == "tunnel":
-        ways.append(("fwd", y, x, b, a))
-    for way, src, dst, from_, to in ways:
-        ends = ["src", from_, "dst", to] if mode == "tunnel" else []
-        yield ["policy", "add", "src", src, "dst", dst, "dir", way, *number, "tmpl", *ends,
-               "proto", "esp", "reqid", "1", "mode", mode]
-
-
-def connect(a, b, outer, inner, mode, interface=None):
-    """Both ends of a tunnel, or of a protected path, between namespaces a and b."""
-    for argv in protect("101", "102", outer, inner, mode):
-        a.run("ip", "xfrm", *argv)
-    for argv in protect("102", "101", outer[::-1], inner[::-1], mode, interface):
-        b.run("ip", "xfrm", *argv)
-
-
-def disconnect(lab):
-    """No SA and no policy anywhere, no XFRM interface."""
-    for ns in (lab.client, lab.firewall, lab.server):
-        ns.run("ip", "xfrm", "policy", "flush")
-        ns.run("ip", "xfrm", "state", "flush")
-    lab.firewall.run("ip", "link", "del", "ipsec0", check=False)
 
 
 @pytest.fixture(scope="module")
 def esp_lab():
     """The lab with inner addresses and routes to them."""
     with Lab() as lab:
-        for name, addresses in INNER.items():
-            for address in addresses.values():
-                getattr(lab, name).run("ip", "address", "add", address, "dev", "lo")
-        for family, flag in ((4, []), (6, ["-6"])):
-            lab.firewall.run("ip", *flag, "route", "add", INNER["client"][family], "via",
-                             CLIENT[family])
-            lab.firewall.run("ip", *flag, "route", "add", INNER["server"][family], "via",
-                             SERVER[family])
+        address_inside(lab)
         yield lab
         lab.unload()
         assert not lab.sanitizer_reports(), lab.sanitizer_reports()

@@ -11,7 +11,7 @@ from . import image, job, kernels, machine
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 # Features that every machine has; a test that misses one here found a hole in the image.
-EXPECTED = "vlan bond bridge esp xfrmi netem modules vm"
+EXPECTED = "vlan bond bridge esp xfrmi strongswan netem modules vm"
 
 
 def arguments():

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The initramfs: three layers, each a cpio archive; the kernel unpacks one after the other.
 
-    userland   programs and Python, as this machine has them; kept until packages change
+    userland   programs and Python, as this machine has them, and strongSwan, which it
+               does not: scripts/install-deps unpacks it; kept until packages change
     modules    what the suites may need of a kernel's modules; kept with the kernel
     project    what was built, and the tests; made anew each time
 """
 
 import hashlib
+import os
 import pathlib
 import re
 import shutil
@@ -22,7 +24,8 @@ PACKAGES = ("bash", "dash", "coreutils", "util-linux", "mount", "procps", "grep"
             "findutils", "tar", "gzip", "kmod", "iproute2", "iputils-ping", "ethtool",
             "conntrack", "nftables", "iperf3", "curl", "openssh-client", "dropbear-bin",
             "traceroute", "iputils-tracepath", "netbase", "bpftool", "ncurses-base",
-            "libc-bin", "libcap2-bin")
+            "libc-bin", "libcap2-bin",
+            "libgcc-s1")  # which threads look for when they end others
 PYTHON = ("python3-pytest", "python3-scapy", "python3-pyte", "python3-wcwidth")
 BORING = re.compile(r"/usr/share/(doc|man|info|locale|lintian|bug|bash-completion|menu|"
                     r"initramfs-tools|perl5|pixmaps|applications)/|/etc/(init\.d|cron)|"
@@ -79,6 +82,19 @@ def _base_root(root):
     (root / "etc" / "group").write_text("root:x:0:\nnogroup:x:65534:\n", "ascii")
 
 
+def _linked_with(programs, folder="/nonexistent"):
+    """Libraries that programs need, looked for in a folder first."""
+    found = set()
+    environment = dict(os.environ, LD_LIBRARY_PATH=str(folder))
+    for line in _run("ldd", *programs, env=environment).splitlines():
+        if "not found" in line:
+            raise RuntimeError(line.strip())
+        # The programs themselves stand in the lines that begin at once.
+        if line[:1].isspace():
+            found.update(pathlib.Path(p) for p in re.findall(r"(/\S+\.so\S*)", line))
+    return sorted(p for p in found if p.exists())
+
+
 def _is_elf(path):
     with open(path, "rb") as f:
         return f.read(4) == b"\x7fELF"
@@ -95,11 +111,28 @@ def _install(root, paths):
                    cwd="/", check=True, stderr=subprocess.DEVNULL)
 
 
+def _add_strongswan(root, folder):
+    """Copy an unpacked strongSwan, with the libraries of this machine that it needs."""
+    own = folder / "usr/lib/ipsec"
+    shutil.copytree(own, root / "usr/lib/ipsec", symlinks=True)
+    shutil.copytree(folder / "usr/sbin", root / "usr/sbin", dirs_exist_ok=True)
+    programs = [p for p in [*own.rglob("*.so"), *(folder / "usr/sbin").iterdir()] if _is_elf(p)]
+    _run(INSTALL, "-D", root, "-a", "-l",
+         *(p for p in _linked_with(programs, own) if not p.is_relative_to(folder)))
+
+
+def _names(folder):
+    """What tells one unpacked package from another; empty if there is none."""
+    return "".join(f"{p} {p.stat().st_mtime_ns}\n" for p in sorted(folder.glob("usr/*/*")))
+
+
 def userland(cache):
-    """The layer of programs: packages of this machine."""
+    """The layer of programs: packages of this machine, and strongSwan if it is unpacked."""
     packages = [*PACKAGES, *_python_packages()]
     versions = _run("dpkg-query", "-W", "-f", "${Package} ${Version}\n", *packages)
-    key = hashlib.sha256((versions + pathlib.Path(__file__).read_text("utf-8")).encode())
+    strongswan = cache.parent / "strongswan"
+    key = hashlib.sha256((versions + _names(strongswan)
+                          + pathlib.Path(__file__).read_text("utf-8")).encode())
     target = cache / f"userland-{key.hexdigest()[:16]}.cpio"
     if target.exists():
         return target
@@ -110,6 +143,8 @@ def userland(cache):
         root = pathlib.Path(folder)
         _base_root(root)
         _install(root, paths)
+        if strongswan.exists():
+            _add_strongswan(root, strongswan)
         (root / "usr/bin/awk").symlink_to("mawk")
         # The kernel gives unpacked files a new time: bytecode must not depend on it.
         libraries = next((root / "usr/lib").glob("python3.*")), root / "usr/lib/python3"
@@ -174,13 +209,8 @@ def project(top, build, job, cache):
 
 def _libraries(root, programs):
     """What the built programs are linked with."""
-    found = set()
-    for line in _run("ldd", *programs).splitlines():
-        if "not found" in line:
-            raise RuntimeError(line.strip())
-        found.update(re.findall(r"(/\S+\.so\S*)", line))
     (root / "usr/lib").mkdir(parents=True, exist_ok=True)
-    _run(INSTALL, "-D", root, "-a", "-l", *(p for p in found if pathlib.Path(p).exists()))
+    _run(INSTALL, "-D", root, "-a", "-l", *_linked_with(programs))
     for name in ("bin", "lib", "lib64", "sbin"):  # the userland has these links
         if (root / name).is_symlink():
             (root / name).unlink()

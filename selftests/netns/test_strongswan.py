@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tunnels that strongSwan agrees on, from the client to the firewall, beside its rules."""
+
+import os
+import time
+
+import pytest
+
+from lab.charon import Pair
+from lab.ipsec import INNER, address_inside, prefer_inside, states, xfrm_stat
+from lab.lab import CLIENT, WAN, Lab
+from lab.traffic import Iperf, TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+
+pytestmark = pytest.mark.needs("esp", "strongswan")
+families = pytest.mark.parametrize("family", [4, 6])
+IKE = ("default in drop\ndefault out accept\ndefault forward drop\n"
+       "accept in on wan proto udp to self port { 500, 4500 } label ike\n")
+ESP = "accept in on wan proto esp label esp\n"
+ECHO = "accept in on wan proto { tcp, udp } to self port 7 label inside\n"
+IPERF = "accept in on wan proto tcp to self port 5201 label iperf\n"
+# What ESP without a rule dies for: a flow of an earlier test may still be known.
+DENIED = {"default", "reload"}
+MANY = 100 if os.environ.get("FWCTL_EVERY") else 10
+
+
+@pytest.fixture(scope="module")
+def ike_lab():
+    """The lab with inner addresses, and a charon at client and firewall."""
+    with Lab() as lab:
+        address_inside(lab)
+        prefer_inside(lab)
+        with Pair(lab, lab.client, lab.firewall) as lab.pair:
+            yield lab
+        lab.unload()
+        assert not lab.sanitizer_reports(), lab.sanitizer_reports()
+
+
+@pytest.fixture
+def ike(ike_lab, mode):
+    """The same without connections, flows, and flows of ESP (they need a new rule set)."""
+    ike_lab.mode = mode
+    ike_lab.load("default in drop\ndefault out drop\ndefault forward drop\n")
+    ike_lab.firewall.run("conntrack", "-F", check=False)
+    yield ike_lab
+    ike_lab.pair.down()
+
+
+def outer(family):
+    """Addresses of client and firewall outside."""
+    return CLIENT[family], WAN[family]
+
+
+def inner(family, mode="tunnel"):
+    """And inside of a tunnel, or of what transport mode protects."""
+    if mode == "transport":
+        return outer(family)
+    return INNER["client"][family], INNER["firewall"][family]
+
+
+def talks(lab, family, mode="tunnel"):
+    """TCP and UDP from the client, and datagrams in fragments."""
+    source, target = inner(family, mode)
+    with TcpEcho(lab.firewall, target, 7), UdpEcho(lab.firewall, target, 7):
+        with tcp_connect(lab.client, target, 7, source=(source, 0)) as s:
+            for _ in range(3):
+                assert tcp_talk(s, bytes(20000))
+        for size in (5, 3000):
+            assert udp_try(lab.client, target, 7, size=size, source=(source, 0)) == "ok"
+
+
+@families
+@pytest.mark.parametrize("kind", ["tunnel", "transport"])
+@pytest.mark.alternate
+def test_connection(ike, family, kind):
+    """IKE and ESP have rules, and so has what is inside: it comes up, and all goes through."""
+    ike.load(IKE + ESP + ECHO)
+    before = ike.counters()
+    ike.pair.up(outer(family), inner(family, kind), mode=kind)
+    talks(ike, family, kind)
+    gained = ike.counters() - before
+    assert not gained.drops(), gained
+    assert {x.mode for x in states(ike.firewall)} == {kind}
+    assert all(x.packets > 3 for x in states(ike.firewall)), states(ike.firewall)
+    assert ike.rule("ike")["flows"] == 1
+
+
+def test_without_a_rule(ike):
+    """Without a rule for ESP the SAs come up, but nothing comes through them."""
+    ike.load(IKE + ECHO)
+    ike.pair.up(outer(4), inner(4))
+    before = ike.counters()
+    with TcpEcho(ike.firewall, inner(4)[1], 7):
+        assert tcp_try(ike.client, inner(4)[1], 7, timeout=0.2) == "timeout"
+    gained = ike.gain(before, lambda c: c.drops())
+    assert set(gained.drops()) <= DENIED, gained
+    assert not sum(x.packets for x in states(ike.firewall) if x.dst == WAN[4])
+
+
+@families
+@pytest.mark.alternate
+def test_nat_traversal(ike, family):
+    """ESP in UDP is what IKE's rule for port 4500 lets in: one flow, no ESP."""
+    ike.load(IKE + ECHO)
+    before = ike.counters()
+    ike.pair.up(outer(family), inner(family), encap="yes")
+    talks(ike, family)
+    gained = ike.counters() - before
+    assert not gained.drops(), gained
+    assert ike.rule("ike")["flows"] == 2  # ports 500 and 4500
+    assert not [x for x in ike.conntrack() if "dport=7 " in x and "src=192.0.2.2" in x]
+
+
+def test_esn(ike):
+    """Sequence numbers of 64 bits, a window of 256."""
+    ike.load(IKE + ESP + ECHO)
+    before = ike.counters()
+    ike.pair.up(outer(4), inner(4), proposals="aes128gcm16-esn", window=256)
+    talks(ike, 4)
+    gained = ike.counters() - before
+    assert not gained.drops(), gained
+    assert all("esn" in x.flags for x in states(ike.firewall)), states(ike.firewall)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode, family, encap, times", [
+    ("xdp", 4, "no", MANY), ("tc", 6, "no", 10), ("xdp", 6, "yes", 10)])
+@pytest.mark.needs("iperf3")
+def test_rekeying(ike, family, encap, times):
+    """SAs are replaced over and over beside iperf3: fwctl drops nothing."""
+    ike.load(IKE + ESP + IPERF)
+    before = ike.counters()
+    ike.pair.up(outer(family), inner(family), encap=encap)
+    start, done = time.monotonic(), 0
+    while done < times:
+        flow = Iperf(ike.client, ike.firewall, inner(family)[1], seconds=2)
+        while done < times and flow.is_running():
+            ike.pair.rekey(outer(family))
+            done += 1
+        assert flow.result()["end"]["sum_received"]["bytes"] > 1e5
+    gained = ike.counters() - before
+    assert not gained.drops(), gained
+    print(f"{done} times in {time.monotonic() - start:.0f} s; XFRM dropped "
+          f"{xfrm_stat(ike.firewall)}")
+
+
+@families
+@pytest.mark.alternate
+def test_deleted(ike, family):
+    """A connection that IKE has ended lets nothing through, and opens again."""
+    ike.load(IKE + ESP + ECHO)
+    ike.pair.up(outer(family), inner(family))
+    talks(ike, family)
+    ike.pair.a.swanctl("--terminate", "--ike", "lab")
+    assert not states(ike.firewall) and not states(ike.client)
+    with TcpEcho(ike.firewall, inner(family)[1], 8):
+        # In clear: by the rules, which have none for this port.
+        assert tcp_try(ike.client, inner(family)[1], 8, timeout=0.2) == "timeout"
+    before = ike.counters()
+    ike.pair.up(outer(family), inner(family))
+    talks(ike, family)
+    gained = ike.counters() - before
+    assert not gained.drops(), gained
