@@ -19,6 +19,7 @@
 #include "user/modules.h"
 #include "user/probe.h"
 #include "user/util.h"
+#include "user/verify.h"
 
 #define INITSTATE "/sys/module/nf_conntrack/initstate"
 #define MAX_LOG	  (1 << 20)
@@ -105,6 +106,7 @@ on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 void fw_progs_init(void)
 {
 	(void)libbpf_set_print(on_libbpf);
+	fw_verify_init();
 }
 
 /* The name between the first two quotes of a line, cut out in place. */
@@ -254,15 +256,19 @@ int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots, char **reterr)
 	return r < 0 ? r : cpus;
 }
 
+/* A way to load an object. */
+typedef int (*load_fn)(struct bpf_object_skeleton *skel);
+
 /* Load with the messages of libbpf kept, and explain them if it fails. */
-static int load_skel(struct bpf_object_skeleton *skel, char **reterr)
+static int load_skel(struct bpf_object_skeleton *skel, load_fn load,
+		     char **reterr)
 {
 	char *text = NULL;
 	size_t len = 0;
 	int r;
 
 	load_log = open_memstream(&text, &len);
-	r = bpf_object__load_skeleton(skel);
+	r = load(skel);
 	if (load_log && fclose(load_log) == 0 && r < 0)
 		explain_load(r, text, reterr);
 	load_log = NULL;
@@ -295,19 +301,12 @@ static int reuse_maps(const struct fwctl_bpf *skel, const int maps[FW_MAP_MAX])
 	return r;
 }
 
-int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
-		  struct fwctl_bpf **ret, char **reterr)
+static int load_by(load_fn load, const struct fw_datapath_size *size,
+		   const int *maps, struct fwctl_bpf **ret, char **reterr)
 {
 	struct fwctl_bpf *skel;
 	int r;
 
-	/*
-	 * The kfuncs are in the module and found by its BTF. From here on the
-	 * programs hold a reference to it: nobody can unload it under them.
-	 */
-	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
-	if (r < 0)
-		return r;
 	skel = fwctl_bpf__open();
 	if (!skel)
 		return -errno;
@@ -319,7 +318,7 @@ int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 	if (r >= 0 && maps)
 		r = reuse_maps(skel, maps);
 	if (r >= 0)
-		r = load_skel(skel->skeleton, reterr);
+		r = load_skel(skel->skeleton, load, reterr);
 	if (r == 0)
 		r = put_bases(skel, size->slots, reterr);
 	if (r < 0) {
@@ -328,6 +327,25 @@ int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 	}
 	*ret = skel;
 	return 0;
+}
+
+int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
+		  struct fwctl_bpf **ret, char **reterr)
+{
+	int r;
+
+	/*
+	 * The kfuncs are in the module and found by its BTF. From here on the
+	 * programs hold a reference to it: nobody can unload it under them.
+	 */
+	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
+	if (r < 0)
+		return r;
+	r = load_by(fw_verify_load, size, maps, ret, NULL);
+	/* Only libbpf itself has the kernel say what it refuses. */
+	if (r < 0)
+		r = load_by(bpf_object__load_skeleton, size, maps, ret, reterr);
+	return r;
 }
 
 /* ---- those that only explain ------------------------------------------------ */
@@ -372,7 +390,8 @@ int fw_progs_load_dry(uint32_t image_size, const int maps[FW_MAP_MAX],
 		r = reuse_dry_maps(skel, maps);
 	}
 	if (r == 0)
-		r = load_skel(skel->skeleton, reterr);
+		r = load_skel(skel->skeleton, bpf_object__load_skeleton,
+			      reterr);
 	if (r < 0) {
 		dry_bpf__destroy(skel);
 		return r;

@@ -250,10 +250,11 @@ def test_error_in_much_text(own_lab):
     wait_for(lambda: lab.daemon_pid() is not None, 10, "fwctld to be there")
     assert attached(lab) == [] and not lab.pin_dir.exists()
     lab.load(DENY + ECHO)
-    programs, generation = attached(lab), lab.generation()
+    programs, generation, fds = attached(lab), lab.generation(), lab.daemon_fds()
     bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
     assert lab.fwctl("load", bad, check=False).exit == 1
     assert (attached(lab), lab.generation()) == (programs, generation)
+    wait_for(lambda: lab.daemon_fds() == fds, 10, "programs that were not needed to be gone")
 
 
 @pytest.mark.modes("tc")

@@ -160,6 +160,30 @@ def test_outgrown_under_flood(own_lab, family):
         assert programs(lab) == large
 
 
+def rules_of_short_addresses(n):
+    """What takes more room than text of that length mostly does."""
+    addresses = "".join(f"{i % 65535 + 1:x}:{i // 65535 + 1:x}::\n" for i in range(n))
+    return f"set short {{\n{addresses}}}\n{DENY}drop forward from @short\n"
+
+
+@both
+def test_larger_than_expected(own_lab, family):
+    """Programs are loaded for images as large as the text lets expect. If they turn out
+    to be larger, others take their place, be it over no rules or over small ones."""
+    lab, text = own_lab, rules_of_short_addresses(150000) + ECHO
+    checked = lab.fwctl("check", "--json", lab.rules(text)).json
+    assert len(text) >= 1 << 20
+    assert checked["image_bytes"] > 2 << 20 > 1.5 * len(text)
+    with TcpEcho(lab.server, SERVER[family], 7):
+        for before in (None, DENY):
+            lab.unload()
+            if before:
+                lab.load(before)
+            lab.load(text)
+            with tcp_connect(lab.client, SERVER[family], 7) as s:
+                assert tcp_talk(s)
+
+
 @pytest.mark.slow
 @pytest.mark.modes("xdp", *(["tc"] if os.environ.get("FWCTL_EVERY") else []))
 def test_thousand_reloads_under_flood(mode):
