@@ -215,8 +215,12 @@ static bool begins_a_rule(const char *line, const char *end)
 		line++;
 	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++) {
 		const char *word = fw_verdict_name(verdicts[i]);
-		size_t len = strlen(word);
+		size_t len;
 
+		/* A million lines of a set go no further. */
+		if (line == end || *line != *word)
+			continue;
+		len = strlen(word);
 		if ((size_t)(end - line) >= len && memcmp(line, word, len) == 0)
 			return true;
 	}
