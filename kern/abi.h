@@ -515,7 +515,10 @@ struct fw_flow_info {
 	struct fw_flow_counts counts;
 };
 
-/* `xflows`, `xflows_answered`: struct fw_tuple -> flows that kfuncs refuse */
+/*
+ * `xflows`, `xflows_answered`: struct fw_tuple -> flows that kfuncs refuse, and those of
+ * IPsec in transport mode, which are out of their reach
+ */
 struct fw_xflow {
 	__u64 opened_ns;
 	__u64 expires_ns; /* CLOCK_MONOTONIC, coarse */
@@ -525,7 +528,9 @@ struct fw_xflow {
 	__u32 gen;
 	__u8 dir;
 	__u8 replied;
-	__u8 pad[6];
+	__u8 ipsec; /* its first packet came out of an SA, or went into one */
+	__u8 tcp_state; /* enum fw_tcp_state; TCP is only in transport mode */
+	__u32 reqid;
 	struct fw_flow_counts counts;
 };
 

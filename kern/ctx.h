@@ -11,6 +11,19 @@
 /* The kernel's context behind ours; from 6.2 on (kernel/bpf/helpers.c). */
 void *bpf_cast_to_kern_ctx(void *) __ksym __weak;
 
+/* From 6.4 on (net/core/filter.c). */
+int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags,
+			struct bpf_dynptr *ptr) __ksym __weak;
+
+/* A third context, of netfilter's hooks (kern/transport.h): for ctx_at() and ctx_load(). */
+#define FW_HOOK_LOCAL FW_HOOK_MAX
+
+/* net/netfilter/nf_bpf_link.c, 6.4 and later */
+struct bpf_nf_ctx {
+	const struct nf_hook_state *state;
+	struct sk_buff *skb;
+};
+
 /* Headers lie within this many bytes of a frame, or we do not look at them. */
 #define FW_MAX_HEADERS_OFF 0x7ff
 
@@ -44,6 +57,18 @@ static __always_inline void *ctx_data_end(void *ctx, const enum fw_hook hook)
 		       : (void *)(long)((struct __sk_buff *)ctx)->data_end;
 }
 
+/* The same of a netfilter hook, from where the IP header begins; 0 or negative. */
+static __noinline long local_read(struct bpf_nf_ctx *ctx, __u32 off, void *to,
+				  __u32 len)
+{
+	struct __sk_buff *skb = (void *)ctx->skb;
+	struct bpf_dynptr at;
+
+	if (!bpf_dynptr_from_skb || bpf_dynptr_from_skb(skb, 0, &at))
+		return -1;
+	return bpf_dynptr_read(to, len, &at, off, 0);
+}
+
 /*
  * `len` (constant) bytes at `off` of the frame, or NULL: where they are, if in the
  * linear part, or else in `room`, which the helper fills from a driver's fragments.
@@ -52,10 +77,14 @@ static __always_inline const void *ctx_at(void *ctx, const enum fw_hook hook,
 					  __u32 off, void *room,
 					  const __u32 len)
 {
-	void *data = ctx_data(ctx, hook), *end = ctx_data_end(ctx, hook);
+	void *data, *end;
 
 	if (unlikely(off > FW_MAX_HEADERS_OFF))
 		return NULL;
+	if (hook == FW_HOOK_LOCAL)
+		return local_read(ctx, off, room, len) ? NULL : room;
+	data = ctx_data(ctx, hook);
+	end = ctx_data_end(ctx, hook);
 	if (likely(data + off + len <= end))
 		return data + off;
 	if (hook == FW_HOOK_XDP)
@@ -94,6 +123,14 @@ static __always_inline __u32 ctx_near_len(void *ctx, const enum fw_hook hook)
 	if (hook == FW_HOOK_XDP)
 		return xdp->data_end - xdp->data;
 	return ((struct __sk_buff *)ctx)->len;
+}
+
+/* TC: the frame stands for many, and headers may lack their lengths. */
+static __always_inline bool ctx_is_gso(void *ctx, const enum fw_hook hook)
+{
+	if (hook == FW_HOOK_XDP)
+		return false;
+	return hook == FW_HOOK_LOCAL || ((struct __sk_buff *)ctx)->gso_size;
 }
 
 static __always_inline __u32 ctx_ifindex(void *ctx, const enum fw_hook hook)

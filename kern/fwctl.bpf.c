@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * The three programs: XDP, TC ingress, TC egress. Thin on purpose; the path of
- * a packet is in filter.h, the meaning of a reason in verdict.h.
+ * The programs: XDP, TC ingress, TC egress, and two of netfilter for IPsec in transport
+ * mode. Thin on purpose; the path of a packet is in filter.h and transport.h, the meaning
+ * of a reason in verdict.h.
  */
 
 #include "kern/uapi.h"
@@ -86,6 +87,12 @@
 
 #include "kern/offload_fill.h"
 
+#ifndef FW_DRY
+#include "kern/transport.h"
+#else
+#define LOCAL_PLACES 0
+#endif
+
 char LICENSE[] SEC("license") = "GPL";
 
 /*
@@ -94,7 +101,7 @@ char LICENSE[] SEC("license") = "GPL";
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FW_HOOK_MAX);
+	__uint(max_entries, FW_HOOK_MAX + LOCAL_PLACES);
 	__type(key, __u32);
 	__type(value, struct pkt);
 } work SEC(".maps");
@@ -285,3 +292,72 @@ int fw_egress(struct __sk_buff *skb)
 {
 	return tc_hook(skb, FW_HOOK_EGRESS);
 }
+
+#ifndef FW_DRY
+/* A place that nobody is at work in on this CPU, or NULL. */
+static __always_inline struct pkt *local_take(void)
+{
+	struct pkt *p;
+
+	for (__u32 i = 0; i < LOCAL_PLACES; i++) {
+		__u32 key = FW_HOOK_MAX + i;
+
+		p = bpf_map_lookup_elem(&work, &key);
+		if (p && !__sync_val_compare_and_swap(&p->busy, 0, 1))
+			return p;
+	}
+	return NULL;
+}
+
+/* So many packets interrupted each other that there is no place for one more. */
+static __noinline int local_refuse(const enum fw_hook hook)
+{
+	__u32 key = FW_HOOK_MAX, index;
+	const struct pkt *p = bpf_map_lookup_elem(&work, &key);
+	struct fw_counter *c;
+
+	if (!p)
+		return NF_DROP;
+	index = p->base.stats +
+		FW_STATS_INDEX(0, hook, FW_REASON_DROP_INTERNAL);
+	c = bpf_map_lookup_elem(&stats, &index);
+	if (c)
+		__sync_fetch_and_add(&c->packets, 1);
+	return NF_DROP;
+}
+
+static __noinline int local_hook(struct bpf_nf_ctx *ctx, __u32 reqid,
+				 const enum fw_hook hook)
+{
+	struct pkt *p = local_take();
+	int verdict;
+
+	if (unlikely(!p))
+		return local_refuse(hook);
+	work_clear(p);
+	verdict = local_run(ctx, p, reqid, hook);
+	(void)__sync_lock_test_and_set(&p->busy, 0);
+	return verdict ? NF_ACCEPT : NF_DROP;
+}
+
+/* Not loaded by itself: a kernel may not know the type (user/progs.c). */
+SEC("?netfilter")
+int fw_local_in(struct bpf_nf_ctx *ctx)
+{
+	__u32 reqid = 0;
+
+	if (likely(!came_by_transport(ctx, &reqid)))
+		return NF_ACCEPT;
+	return local_hook(ctx, reqid, FW_HOOK_INGRESS);
+}
+
+SEC("?netfilter")
+int fw_local_out(struct bpf_nf_ctx *ctx)
+{
+	__u32 reqid = 0;
+
+	if (likely(!goes_by_transport(ctx, &reqid)))
+		return NF_ACCEPT;
+	return local_hook(ctx, reqid, FW_HOOK_EGRESS);
+}
+#endif

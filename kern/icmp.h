@@ -104,16 +104,17 @@ static __always_inline bool quoted_ipv6(const struct pkt *p, void *ctx,
 }
 
 static __always_inline bool xflow_lives(const struct fw_tuple *t,
-					const struct fw_image_head *head)
+					const struct fw_image_head *head,
+					__u64 now)
 {
-	const struct fw_xflow *x = xflow_get(t, bpf_ktime_get_coarse_ns());
+	const struct fw_xflow *x = xflow_get(t, now);
 
 	return x && !fw_gen_has_ended(x->gen, head->ended_before, head->gen);
 }
 
 /* An echo reply is quoted by the flow of its request. */
-static __always_inline bool icmp_xflow(struct fw_tuple *t,
-				       const struct fw_image_head *head)
+static __always_inline bool
+icmp_xflow(struct fw_tuple *t, const struct fw_image_head *head, __u64 now)
 {
 	bool answer =
 		t->icmp_type == 0 || t->icmp_type == 14 || t->icmp_type == 129;
@@ -123,12 +124,12 @@ static __always_inline bool icmp_xflow(struct fw_tuple *t,
 		t->icmp_type = t->icmp_type == 0    ? 8
 			       : t->icmp_type == 14 ? 13
 						    : 128;
-	if ((!echo || !answer) && xflow_lives(t, head))
+	if ((!echo || !answer) && xflow_lives(t, head, now))
 		return true;
 	if (echo && !answer)
 		return false;
 	tuple_turn(t);
-	return xflow_lives(t, head);
+	return xflow_lives(t, head, now);
 }
 
 /* True if the error in `p` is about a flow that we or the kernel know and no load has ended. */
@@ -150,7 +151,7 @@ static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
 	if (!addr_equal(&about.saddr, &p->key.daddr))
 		return false;
 	if (about.proto != IPPROTO_TCP && about.proto != IPPROTO_UDP)
-		return icmp_xflow(&about, head);
+		return icmp_xflow(&about, head, bpf_ktime_get_coarse_ns());
 	/* ct_lookup() turns at egress; the quoted packet went the other way */
 	tuple_turn(&about);
 	ct = ct_lookup(ctx, hook, &about, &reply);

@@ -73,6 +73,12 @@ struct nf_hook_entries {
 	struct nf_hook_entry hooks[];
 } FROM_KERNEL;
 
+struct nf_hook_state {
+	__u8 pf; /* NFPROTO_* */
+	struct net_device *in;
+	struct net_device *out;
+} FROM_KERNEL;
+
 struct nf_hook_ops {
 	enum nf_hook_ops_type hook_ops_type : 8;
 	int priority;
@@ -81,6 +87,7 @@ struct nf_hook_ops {
 /* ---- linux/netdevice.h, net/xdp.h, linux/skbuff.h ------------------------- */
 
 struct net_device {
+	int ifindex;
 	unsigned short type; /* ARPHRD_* */
 	const unsigned char *dev_addr;
 	struct {
@@ -98,11 +105,24 @@ struct xdp_buff {
 
 struct sk_buff {
 	struct net_device *dev;
+	unsigned long _skb_refdst; /* struct dst_entry * | flags */
+	unsigned int len;
 	unsigned long _nfct; /* struct nf_conn * | enum ip_conntrack_info */
 	__u8 ip_summed : 2;
+	__u8 active_extensions; /* bits by enum skb_ext_id */
 	__u16 network_header;
 	__u16 mac_header;
 	unsigned char *head;
+	unsigned char *data;
+	struct skb_ext *extensions;
+} FROM_KERNEL;
+
+enum skb_ext_id {
+	SKB_EXT_SEC_PATH = 1, /* whatever it is */
+};
+
+struct skb_ext {
+	__u8 offset[1]; /* by enum skb_ext_id, in units of 8 bytes */
 } FROM_KERNEL;
 
 /* ---- net/netfilter/nf_conntrack_tuple.h, nf_conntrack.h ------------------- */
@@ -227,12 +247,25 @@ struct xfrm_state {
 	} lock; /* spinlock_t where it is a qspinlock */
 	struct xfrm_state_walk km;
 	struct {
+		__u32 reqid;
+		__u8 mode; /* XFRM_MODE_*, uapi/linux/xfrm.h */
 		__u8 replay_window;
 		__u8 flags;
 	} props;
 	struct xfrm_replay_state replay;
 	struct xfrm_replay_state_esn *replay_esn; /* in place of `replay` */
 	struct xfrm_lifetime_cur curlft;
+} FROM_KERNEL;
+
+#define XFRM_STATES 6 /* XFRM_MAX_DEPTH: what a packet passes at most */
+
+struct sec_path {
+	int len;
+	struct xfrm_state *xvec[XFRM_STATES];
+} FROM_KERNEL;
+
+struct dst_entry {		 /* net/dst.h */
+	struct xfrm_state *xfrm; /* with CONFIG_XFRM */
 } FROM_KERNEL;
 
 /* net/netfilter/nf_conntrack_bpf.c: allocated, not in the table yet */

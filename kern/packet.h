@@ -105,6 +105,7 @@ struct pkt {
 	__u32 ifindex;	  /* of the device whose rules count */
 	__u32 rx_ifindex; /* of the device the hook is on */
 	__u32 epoch; /* of FW_OPT_OFFLOAD, read before anything it is about */
+	__u32 busy;  /* kern/transport.h: 1: somebody is at work with it */
 	__u8 ttl;
 	bool is_arp; /* what is not IP */
 	bool has_l2; /* TC: the frame, as this hook sees it */
@@ -622,7 +623,7 @@ parse_udp(struct pkt *p, void *ctx, const enum fw_hook hook, __u32 options)
 	if (unlikely(!uh))
 		return FW_REASON_DROP_TRUNCATED;
 	len = bpf_ntohs(uh->len);
-	if (hook != FW_HOOK_XDP && !len && ((struct __sk_buff *)ctx)->gso_size)
+	if (!len && ctx_is_gso(ctx, hook))
 		len = 8; /* a super-datagram over 64 KiB */
 	if ((len < 8 ||
 	     (p->frag == PKT_WHOLE && p->l4_off + len > p->l3_end)) &&

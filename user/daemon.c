@@ -17,6 +17,7 @@
 #include "user/monitors.h"
 #include "user/privileges.h"
 #include "user/rulelog.h"
+#include "user/transport.h"
 #include "user/upkeep.h"
 #include "user/util.h"
 
@@ -59,6 +60,7 @@ static int count_records(struct fw_daemon *daemon, char **reterr)
 static void stop_parts(struct fw_daemon *daemon)
 {
 	fw_explainer_free(take_ptr(daemon->explainer));
+	fw_transport_free(take_ptr(daemon->transport));
 	fw_upkeep_free(take_ptr(daemon->upkeep));
 	fw_fill_free(take_ptr(daemon->fill));
 	fw_budgets_free(take_ptr(daemon->budgets));
@@ -141,7 +143,10 @@ static int open_parts(struct fw_daemon *daemon,
 	r = fw_fill_new(daemon, &daemon->fill, reterr);
 	if (r < 0)
 		return r;
-	return fw_upkeep_new(daemon, &daemon->upkeep, reterr);
+	r = fw_upkeep_new(daemon, &daemon->upkeep, reterr);
+	if (r < 0)
+		return r;
+	return fw_transport_new(daemon, &daemon->transport, reterr);
 }
 
 int fw_daemon_open(struct fw_daemon *daemon,

@@ -26,6 +26,7 @@ struct fw_loop;
 struct fw_metrics;
 struct fw_monitors;
 struct fw_rulelog;
+struct fw_transport_watch;
 struct fw_upkeep;
 
 struct fw_daemon {
@@ -43,6 +44,7 @@ struct fw_daemon {
 	struct fw_mirror *mirror;
 	struct fw_fill *fill;
 	struct fw_upkeep *upkeep;
+	struct fw_transport_watch *transport;
 	struct fw_budgets *budgets;
 	struct fw_espmarks *espmarks;
 	struct fw_explainer *explainer; /* NULL until somebody asks */

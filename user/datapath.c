@@ -27,6 +27,7 @@
 #include "user/bpffs.h"
 #include "user/counters.h"
 #include "user/growth.h"
+#include "user/nflinks.h"
 #include "user/pins.h"
 #include "user/privileges.h"
 #include "user/progs.h"
@@ -41,7 +42,8 @@ struct fw_datapath {
 	int lock;
 	int map[FW_MAP_MAX];
 	int prog[FW_HOOK_MAX];
-	uint32_t cpus; /* that there are counters for */
+	int local[FW_LOCAL_MAX]; /* -1: this kernel has no such programs */
+	uint32_t cpus;		 /* that there are counters for */
 	struct fw_counters stats;
 	struct fw_counters rule_stats;
 	struct fw_counters stats_before; /* of rules; perhaps none */
@@ -63,6 +65,21 @@ const struct fw_datapath_size fw_datapath_smallest = {
 
 /* ---- loading -------------------------------------------------------------- */
 
+/* Those that are loaded. */
+static int pin_local(const struct fwctl_bpf *skel, const char *pin_dir)
+{
+	int r = 0;
+
+	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++) {
+		int fd = fw_progs_local_fd(skel, (enum fw_local)i);
+
+		if (fd >= 0)
+			r = fw_pin_make(fd, pin_dir, "progs",
+					fw_progs_local_name((enum fw_local)i));
+	}
+	return r;
+}
+
 static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 {
 	int r = 0;
@@ -72,6 +89,8 @@ static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 				pin_dir, "maps",
 				fw_progs_map_name((enum fw_map)i));
 	}
+	if (r == 0)
+		r = pin_local(skel, pin_dir);
 	/* The last one says that the set is complete. */
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
 		r = fw_pin_make(
@@ -230,26 +249,20 @@ static uint32_t image_size_in(uint32_t map_id)
  * A program has to be of our kind, to judge by the rules and look into the tables
  * that we write, and to count where we read.
  */
-static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
-		     int i, const uint32_t maps[FW_MAP_MAX], char **reterr)
+static int check_prog(struct fw_datapath *dp, int fd, const char *name,
+		      enum bpf_prog_type type, const uint32_t maps[FW_MAP_MAX],
+		      char **reterr)
 {
-	const char *name = fw_progs_name((enum fw_hook)i);
-	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/progs/%s", name);
-	const struct bpf_program *want;
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
 	uint32_t ids[64], size = 0;
 	bool judges = false, looks = false, counts = false;
 
-	want = fw_progs_get(skel, (enum fw_hook)i);
-	dp->prog[i] = bpf_obj_get(path.text);
 	info.map_ids = (uintptr_t)ids;
 	info.nr_map_ids = ARRAY_SIZE(ids);
-	if (!want || dp->prog[i] < 0 ||
-	    bpf_obj_get_info_by_fd(dp->prog[i], &info, &len) < 0)
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return refuse_pin(dp->pin_dir, name, reterr);
-	if (strcmp(info.name, name) != 0 ||
-	    info.type != bpf_program__type(want))
+	if (strcmp(info.name, name) != 0 || info.type != type)
 		return refuse_pin(dp->pin_dir, name, reterr);
 	for (size_t k = 0; k < info.nr_map_ids && k < ARRAY_SIZE(ids); k++) {
 		judges |= ids[k] == maps[FW_MAP_RULESETS];
@@ -262,6 +275,35 @@ static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 		return refuse_pin(dp->pin_dir, name, reterr);
 	dp->size.image = size;
 	return 0;
+}
+
+static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
+		     enum fw_hook hook, const uint32_t maps[FW_MAP_MAX],
+		     char **reterr)
+{
+	const char *name = fw_progs_name(hook);
+	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/progs/%s", name);
+	const struct bpf_program *want = fw_progs_get(skel, hook);
+
+	dp->prog[hook] = bpf_obj_get(path.text);
+	if (!want)
+		return refuse_pin(dp->pin_dir, name, reterr);
+	return check_prog(dp, dp->prog[hook], name, bpf_program__type(want),
+			  maps, reterr);
+}
+
+/* One that need not be there. */
+static int open_local(struct fw_datapath *dp, enum fw_local local,
+		      const uint32_t maps[FW_MAP_MAX], char **reterr)
+{
+	const char *name = fw_progs_local_name(local);
+	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/progs/%s", name);
+	int fd = bpf_obj_get(path.text);
+
+	if (fd == -ENOENT)
+		return 0;
+	dp->local[local] = fd;
+	return check_prog(dp, fd, name, FW_PROG_TYPE_NETFILTER, maps, reterr);
 }
 
 static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
@@ -281,11 +323,13 @@ static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 	if (r < 0)
 		return r;
 	for (int i = 0; i < FW_HOOK_MAX; i++) {
-		r = open_prog(dp, skel, i, ids, reterr);
+		r = open_prog(dp, skel, (enum fw_hook)i, ids, reterr);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++)
+		r = open_local(dp, (enum fw_local)i, ids, reterr);
+	return r;
 }
 
 static int open_pins(struct fw_datapath *dp, char **reterr)
@@ -328,6 +372,9 @@ static int remove_set(const char *pin_dir)
 
 	(void)unlink(marker.text);
 	first = fw_attach_purge(path.text);
+	r = fw_nflinks_detach(path.text);
+	if (r < 0 && first == 0)
+		first = r;
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		path = fw_pin_path(pin_dir, "%s", dirs[i]);
 		r = fw_pin_remove_dir(path.text);
@@ -531,6 +578,16 @@ static int use_next(struct fw_datapath *dp)
 				   fw_progs_get(dp->next, (enum fw_hook)i)),
 			   &dp->prog[i]);
 	}
+	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++) {
+		int fd = fw_progs_local_fd(dp->next, (enum fw_local)i);
+
+		if (fd >= 0) {
+			r = use_fd(fd, &dp->local[i]);
+		} else {
+			fw_closep(&dp->local[i]);
+			dp->local[i] = -1;
+		}
+	}
 	if (r < 0)
 		return r;
 	dp->size = dp->next_size;
@@ -557,7 +614,7 @@ int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
 	if (!dp->next)
 		return 0;
 	r = fw_growth_take_over(dp->next, has_own_stats(dp), dp->prog,
-				dp->pin_dir, reterr);
+				dp->local, dp->pin_dir, reterr);
 	if (r < 0) {
 		reopen_stats_before(dp);
 		return r;
@@ -694,6 +751,8 @@ int fw_datapath_open(const char *pin_dir, const struct fw_datapath_size *size,
 		dp->map[i] = -1;
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		dp->prog[i] = -1;
+	for (int i = 0; i < FW_LOCAL_MAX; i++)
+		dp->local[i] = -1;
 
 	dp->pin_dir = strdup(pin_dir);
 	r = dp->pin_dir ? open_or_load(dp, size, reterr) : -ENOMEM;
@@ -719,6 +778,8 @@ void fw_datapath_free(struct fw_datapath *dp)
 	fw_counters_unmap(&dp->stats_before);
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		fw_closep(&dp->prog[i]);
+	for (int i = 0; i < FW_LOCAL_MAX; i++)
+		fw_closep(&dp->local[i]);
 	fw_closep(&dp->lock);
 	free(dp->pin_dir);
 	free(dp);
@@ -843,6 +904,32 @@ void fw_datapath_look(const struct fw_datapath *dp, uint32_t ifindex,
 		      struct fw_hooks_found *ret)
 {
 	fw_attach_look(dp->attach, ifindex, ret);
+}
+
+static bool has_local(const struct fw_datapath *dp)
+{
+	return dp->local[FW_LOCAL_IN] >= 0 && dp->local[FW_LOCAL_OUT] >= 0;
+}
+
+enum fw_transport fw_datapath_transport(const struct fw_datapath *dp)
+{
+	struct fw_pin_path links = fw_pin_path(dp->pin_dir, "/links");
+
+	if (!has_local(dp))
+		return FW_TRANSPORT_NOBODY;
+	return fw_nflinks_are_attached(links.text, dp->local)
+		       ? FW_TRANSPORT_ON
+		       : FW_TRANSPORT_OFF;
+}
+
+int fw_datapath_set_transport(struct fw_datapath *dp, bool on)
+{
+	struct fw_pin_path links = fw_pin_path(dp->pin_dir, "/links");
+
+	if (!has_local(dp))
+		return -EOPNOTSUPP;
+	return on ? fw_nflinks_attach(links.text, dp->local)
+		  : fw_nflinks_detach(links.text);
 }
 
 int fw_datapath_prog_stats(const struct fw_datapath *dp, enum fw_hook hook,

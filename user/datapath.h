@@ -209,6 +209,23 @@ fw_datapath_attachments(const struct fw_datapath *dp, size_t *ret_n);
 void fw_datapath_look(const struct fw_datapath *dp, uint32_t ifindex,
 		      struct fw_hooks_found *ret);
 
+/* Who judges what IPsec in transport mode carries (kern/transport.h). */
+enum fw_transport {
+	FW_TRANSPORT_NOBODY, /* this kernel has no programs for it, or had none */
+	FW_TRANSPORT_OFF,    /* no program is attached */
+	FW_TRANSPORT_ON,
+};
+
+/** @brief What is attached. Costs some system calls. */
+enum fw_transport fw_datapath_transport(const struct fw_datapath *dp);
+
+/**
+ * @brief Attach the programs for it, or detach them.
+ *
+ * @return 0, -EOPNOTSUPP if there are none, or another negative errno
+ */
+int fw_datapath_set_transport(struct fw_datapath *dp, bool on);
+
 /* What the kernel has counted of a program while kernel.bpf_stats_enabled was 1. */
 struct fw_prog_stats {
 	uint64_t runs;

@@ -457,6 +457,21 @@ static json_t *route_json(const struct journey *journey,
 		fw_json_name(route->error ? strerror(route->error) : NULL));
 }
 
+/* What is in it in transport mode goes to no hook of these. */
+static void note_transport(const struct journey *journey,
+			   const struct fw_tuple *tuple)
+{
+	if (tuple->proto != IPPROTO_ESP && tuple->proto != IPPROTO_AH)
+		return;
+	if (fw_datapath_transport(journey->daemon->datapath) ==
+	    FW_TRANSPORT_NOBODY)
+		note(journey,
+		     "what it carries in transport mode is not judged by rules here");
+	else
+		note(journey,
+		     "what it carries in transport mode is judged once more, when it has been decrypted");
+}
+
 /* What ingress lets in is for this host or goes on; the latter meets egress. */
 static json_t *go_through(struct journey *journey, const struct fw_link *in)
 {
@@ -475,6 +490,8 @@ static json_t *go_through(struct journey *journey, const struct fw_link *in)
 		note(journey, "cannot ask for the route: %s", strerror(-r));
 		return json_null();
 	}
+	if (route.kind == FW_ROUTE_LOCAL)
+		note_transport(journey, &tuple);
 	if (route.kind == FW_ROUTE_FORWARD && ttl_of(journey) <= 1) {
 		note(journey,
 		     "its TTL ends here: this host answers with an ICMP error");

@@ -309,8 +309,8 @@ static void ask_cast(const struct fw_kernel *kernel, struct fw_finding *ret)
 
 static void ask_nf_prog(const struct fw_kernel *kernel, struct fw_finding *ret)
 {
-	ret->answer = yes_if(
-		fw_probe_has_kernel_func(kernel->probe, "bpf_nf_link_attach"));
+	if (fw_probe_has_kernel_func(kernel->probe, "bpf_nf_link_attach"))
+		put(ret, FW_ANSWER_YES, "yes, used at LOCAL_IN and LOCAL_OUT");
 }
 
 static void ask_vlan(const struct fw_kernel *kernel, struct fw_finding *ret)
@@ -491,9 +491,10 @@ const struct fw_feature fw_features[] = {
 	{ "bpf_xdp_get_xfrm_state", "option esp-unknown-spi",
 	  "XDP does not know security associations", OPTIONAL, ask_xfrm_xdp,
 	  find_esp },
-	{ "BPF netfilter programs", "IPsec in transport mode",
-	  "nftables has to tell such packets apart", OPTIONAL, ask_nf_prog,
-	  NULL },
+	{ "BPF netfilter programs",
+	  "rules for what IPsec in transport mode carries",
+	  "packets out of transport-mode SAs are not judged by rules", OPTIONAL,
+	  ask_nf_prog, NULL },
 	{ "nf_tables", "option conntrack-hooks on",
 	  "the kernel tracks only if somebody else makes it", OPTIONAL,
 	  ask_nftables, find_ct_hooks },

@@ -805,7 +805,8 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 	if (!(entry->sources & FW_SOURCE_CT)) {
 		forget_reply(tab, entry);
 		entry->status = xflow->replied ? IPS_SEEN_REPLY : 0;
-		entry->mark = xflow->gen << FW_MARK_GEN_SHIFT;
+		entry->mark = xflow->gen << FW_MARK_GEN_SHIFT |
+			      (uint32_t)xflow->tcp_state << FW_MARK_TCP_SHIFT;
 		entry->expires_ns = xflow->expires_ns;
 	}
 	/* The kernel may track an echo as well: it lives as long as either. */

@@ -23,6 +23,7 @@
 #include <bpf/libbpf.h>
 
 #include "user/attach.h"
+#include "user/nflinks.h"
 #include "user/pins.h"
 #include "user/progs.h"
 #include "user/util.h"
@@ -59,6 +60,13 @@ static int pin_next(const struct fwctl_bpf *skel, bool has_stats,
 	r = pin_next_map(skel, FW_MAP_RULESETS, pin_dir);
 	if (r == 0 && has_stats)
 		r = pin_next_map(skel, FW_MAP_RULE_STATS, pin_dir);
+	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++) {
+		int fd = fw_progs_local_fd(skel, (enum fw_local)i);
+
+		if (fd >= 0)
+			r = fw_pin_make(fd, pin_dir, "next",
+					fw_progs_local_name((enum fw_local)i));
+	}
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
 		r = fw_pin_make(
 			bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i)),
@@ -122,6 +130,9 @@ static int move_all(const char *pin_dir)
 	r = move_next(pin_dir, "maps", fw_progs_map_name(FW_MAP_RULESETS));
 	if (r == 0)
 		r = move_stats(pin_dir);
+	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++)
+		r = move_next(pin_dir, "progs",
+			      fw_progs_local_name((enum fw_local)i));
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++)
 		r = move_next(pin_dir, "progs", fw_progs_name((enum fw_hook)i));
 	if (r == 0)
@@ -129,32 +140,72 @@ static int move_all(const char *pin_dir)
 	return r;
 }
 
+/* On all hooks; without programs of netfilter (-1) none that knows other rules stays. */
+static int replace(const char *links, const int progs[FW_HOOK_MAX],
+		   const int local[FW_LOCAL_MAX])
+{
+	int r = fw_attach_replace(links, progs), also;
+
+	if (local[FW_LOCAL_IN] >= 0 && local[FW_LOCAL_OUT] >= 0)
+		also = fw_nflinks_replace(links, local);
+	else
+		also = fw_nflinks_detach(links);
+	return r < 0 ? r : also;
+}
+
+static void drop_local(const char *pin_dir, const int local[FW_LOCAL_MAX])
+{
+	struct fw_pin_path path;
+
+	for (int i = 0; i < FW_LOCAL_MAX; i++) {
+		path = fw_pin_path(pin_dir, "/progs/%s",
+				   fw_progs_local_name((enum fw_local)i));
+		if (local[i] < 0)
+			(void)unlink(path.text);
+	}
+}
+
 int fw_growth_take_over(const struct fwctl_bpf *skel, bool has_stats,
-			const int progs[FW_HOOK_MAX], const char *pin_dir,
+			const int progs[FW_HOOK_MAX],
+			const int local[FW_LOCAL_MAX], const char *pin_dir,
 			char **reterr)
 {
+	int next_local[FW_LOCAL_MAX];
 	struct fw_pin_path links = fw_pin_path(pin_dir, "/links");
 	int next[FW_HOOK_MAX];
 	int r;
 
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		next[i] = bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i));
+	for (int i = 0; i < FW_LOCAL_MAX; i++)
+		next_local[i] = fw_progs_local_fd(skel, (enum fw_local)i);
 	r = pin_next(skel, has_stats, pin_dir);
 	if (r == 0)
-		r = fw_attach_replace(links.text, next);
+		r = replace(links.text, next, next_local);
 	if (r < 0) {
 		fw_errorf(reterr,
 			  "cannot change to programs for larger rules: %s",
 			  strerror(-r));
-		(void)fw_attach_replace(links.text, progs);
+		(void)replace(links.text, progs, local);
 		take_back(pin_dir);
 		return r;
 	}
 	/* From here on there is only the way to the end. */
+	drop_local(pin_dir, next_local);
 	r = move_all(pin_dir);
 	if (r < 0)
 		fw_errorf(reterr, "cannot pin the programs: %s", strerror(-r));
 	return r;
+}
+
+/* A coming program, from wherever its pin is by now. */
+static int open_next(const char *pin_dir, const char *name)
+{
+	struct fw_pin_path path = next_path(pin_dir, name);
+
+	if (access(path.text, F_OK) < 0)
+		path = fw_pin_path(pin_dir, "/progs/%s", name);
+	return bpf_obj_get(path.text);
 }
 
 int fw_growth_finish(const char *pin_dir)
@@ -162,25 +213,26 @@ int fw_growth_finish(const char *pin_dir)
 	struct fw_pin_path links = fw_pin_path(pin_dir, "/links");
 	struct fw_pin_path path = next_path(pin_dir, "");
 	int progs[FW_HOOK_MAX] = { -1, -1, -1 };
+	int local[FW_LOCAL_MAX] = { -1, -1 };
 	int r = 0;
 
 	if (!has_next(pin_dir))
 		return fw_pin_remove_dir(path.text);
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
-		path = next_path(pin_dir, fw_progs_name((enum fw_hook)i));
-		if (access(path.text, F_OK) < 0) {
-			path = fw_pin_path(pin_dir, "/progs/%s",
-					   fw_progs_name((enum fw_hook)i));
-		}
-		progs[i] = bpf_obj_get(path.text);
+		progs[i] = open_next(pin_dir, fw_progs_name((enum fw_hook)i));
 		if (progs[i] < 0)
 			r = progs[i];
 	}
+	for (int i = 0; i < FW_LOCAL_MAX; i++)
+		local[i] = open_next(pin_dir,
+				     fw_progs_local_name((enum fw_local)i));
 	if (r == 0)
-		r = fw_attach_replace(links.text, progs);
+		r = replace(links.text, progs, local);
 	if (r == 0)
 		r = move_all(pin_dir);
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		fw_closep(&progs[i]);
+	for (int i = 0; i < FW_LOCAL_MAX; i++)
+		fw_closep(&local[i]);
 	return r;
 }

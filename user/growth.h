@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "kern/abi.h"
+#include "user/nflinks.h"
 #include "user/skel.h"
 
 /* The pin in maps/ of the rule counters of the programs before. */
@@ -23,11 +24,13 @@
  * @param skel       the programs that come
  * @param has_stats  do they have rule counters of their own?
  * @param progs      descriptors of those that run, by enum fw_hook
+ * @param local      the same, by enum fw_local; -1: there is none
  * @param reterr     on failure one line for the user, malloc()ed
  * @return 0, or a negative errno: the old programs go on
  */
 int fw_growth_take_over(const struct fwctl_bpf *skel, bool has_stats,
-			const int progs[FW_HOOK_MAX], const char *pin_dir,
+			const int progs[FW_HOOK_MAX],
+			const int local[FW_LOCAL_MAX], const char *pin_dir,
 			char **reterr);
 
 /**

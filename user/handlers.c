@@ -19,6 +19,7 @@
 #include "user/rulesets.h"
 #include "user/slots.h"
 #include "user/topserve.h"
+#include "user/transport.h"
 #include "user/util.h"
 
 const struct fw_verb fw_daemon_verbs[] = {
@@ -190,6 +191,7 @@ static int put_in_force(struct loading *loading, struct fw_program *program,
 		r = fw_apply_load(apply, program, &at, &loading->error);
 	/* What runs now says whether they are held. */
 	(void)fw_daemon_follow_option(loading->daemon);
+	fw_transport_follow(loading->daemon->transport);
 	if (r < 0) {
 		refuse(loading, r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
 		       program, at,

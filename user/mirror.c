@@ -309,7 +309,9 @@ static int merge_xflow(void *data, const struct fw_tuple *tuple,
 	struct fw_mirror *mirror = data;
 	int r;
 
-	if (xflow->expires_ns <= mirror->now_ns)
+	/* TCP may have been cut: kern/transport.h */
+	if (xflow->expires_ns <= mirror->now_ns ||
+	    xflow->tcp_state >= FW_TCP_STATE_MAX)
 		return 0;
 	r = fw_flowtab_xflow(mirror->tab, tuple, xflow);
 	if (r < 0)

@@ -16,10 +16,17 @@
 #include "user/mirrorstate.h"
 #include "user/util.h"
 
-static bool is_ours_alone(const struct fw_flow *flow)
+static bool is_ours_alone(const struct fw_mirror *mirror,
+			  const struct fw_flow *flow)
 {
-	return !flow->ct_id && flow->orig.proto != IPPROTO_TCP &&
-	       flow->orig.proto != IPPROTO_UDP;
+	struct fw_xflow xflow;
+
+	if (flow->ct_id)
+		return false;
+	/* an entry whose number nobody has told yet, or IPsec in transport mode */
+	return (flow->orig.proto != IPPROTO_TCP &&
+		flow->orig.proto != IPPROTO_UDP) ||
+	       fw_xflows_find(&mirror->xflows, &flow->orig, &xflow);
 }
 
 bool fw_mirror_find(const struct fw_mirror *mirror,
@@ -43,7 +50,7 @@ uint32_t fw_mirror_judged_by(const struct fw_mirror *mirror,
 	struct fw_flow_info info;
 	struct fw_xflow xflow;
 
-	if (is_ours_alone(flow))
+	if (is_ours_alone(mirror, flow))
 		return fw_xflows_find(&mirror->xflows, &flow->orig, &xflow)
 			       ? xflow.gen
 			       : 0;
@@ -94,7 +101,8 @@ void fw_mirror_count(const struct fw_mirror *mirror, struct fw_flow *flow)
 
 	if (flow->is_counted)
 		return;
-	if (orig->proto != IPPROTO_TCP && orig->proto != IPPROTO_UDP) {
+	if (is_ours_alone(mirror, flow) ||
+	    (orig->proto != IPPROTO_TCP && orig->proto != IPPROTO_UDP)) {
 		flow->is_counted =
 			fw_xflows_find(&mirror->xflows, orig, &xflow);
 		if (flow->is_counted)
@@ -132,18 +140,18 @@ static int kill_flow(struct fw_mirror *mirror, const struct fw_flow *flow,
 {
 	int r = 0;
 
+	if (flow->orig.proto == IPPROTO_TCP)
+		note_ended(mirror, flow);
 	/* The kernel may track an echo as well, so it may be in both. */
-	if (flow->orig.proto != IPPROTO_TCP &&
-	    flow->orig.proto != IPPROTO_UDP) {
+	if (is_ours_alone(mirror, flow) || (flow->orig.proto != IPPROTO_TCP &&
+					    flow->orig.proto != IPPROTO_UDP)) {
 		r = fw_xflows_delete(&mirror->xflows, &flow->orig);
 		if (r < 0)
 			return r;
-		if (is_ours_alone(flow))
+		if (is_ours_alone(mirror, flow))
 			*killed += (uint64_t)r;
-	} else if (flow->orig.proto == IPPROTO_TCP) {
-		note_ended(mirror, flow);
 	}
-	return is_ours_alone(flow)
+	return is_ours_alone(mirror, flow)
 		       ? 0
 		       : fw_ctnl_queue_delete(mirror->ctnl, &flow->orig,
 					      flow->zone, flow->ct_id);

@@ -53,6 +53,11 @@ static const char *const prog_names[FW_HOOK_MAX] = {
 	[FW_HOOK_EGRESS] = "fw_egress",
 };
 
+static const char *const local_names[FW_LOCAL_MAX] = {
+	[FW_LOCAL_IN] = "fw_local_in",
+	[FW_LOCAL_OUT] = "fw_local_out",
+};
+
 const char *fw_progs_map_name(enum fw_map map)
 {
 	return map_names[map];
@@ -75,6 +80,25 @@ struct bpf_program *fw_progs_get(const struct fwctl_bpf *skel,
 				 enum fw_hook hook)
 {
 	return bpf_object__find_program_by_name(skel->obj, prog_names[hook]);
+}
+
+const char *fw_progs_local_name(enum fw_local local)
+{
+	return local_names[local];
+}
+
+static struct bpf_program *get_local(const struct fwctl_bpf *skel,
+				     enum fw_local local)
+{
+	return bpf_object__find_program_by_name(skel->obj, local_names[local]);
+}
+
+int fw_progs_local_fd(const struct fwctl_bpf *skel, enum fw_local local)
+{
+	const struct bpf_program *prog = get_local(skel, local);
+	int fd = prog ? bpf_program__fd(prog) : -1;
+
+	return fd < 0 ? -1 : fd;
 }
 
 /* ---- what libbpf says ------------------------------------------------------- */
@@ -301,8 +325,18 @@ static int reuse_maps(const struct fwctl_bpf *skel, const int maps[FW_MAP_MAX])
 	return r;
 }
 
+static int want_local(const struct fwctl_bpf *skel)
+{
+	int r = 0;
+
+	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++)
+		r = fw_skel_want_netfilter(get_local(skel, (enum fw_local)i));
+	return r;
+}
+
 static int load_by(load_fn load, const struct fw_datapath_size *size,
-		   const int *maps, struct fwctl_bpf **ret, char **reterr)
+		   const int *maps, bool has_local, struct fwctl_bpf **ret,
+		   char **reterr)
 {
 	struct fwctl_bpf *skel;
 	int r;
@@ -311,6 +345,8 @@ static int load_by(load_fn load, const struct fw_datapath_size *size,
 	if (!skel)
 		return -errno;
 	r = set_knobs(skel);
+	if (r == 0 && has_local)
+		r = want_local(skel);
 	if (r == 0)
 		r = fw_skel_set_image_size(skel, size->image);
 	if (r == 0)
@@ -329,9 +365,22 @@ static int load_by(load_fn load, const struct fw_datapath_size *size,
 	return 0;
 }
 
+static int load_all(const struct fw_datapath_size *size, const int *maps,
+		    bool has_local, struct fwctl_bpf **ret, char **reterr)
+{
+	int r = load_by(fw_verify_load, size, maps, has_local, ret, NULL);
+
+	/* Only libbpf itself has the kernel say what it refuses. */
+	if (r < 0)
+		r = load_by(bpf_object__load_skeleton, size, maps, has_local,
+			    ret, reterr);
+	return r;
+}
+
 int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 		  struct fwctl_bpf **ret, char **reterr)
 {
+	_cleanup_free_ char *error = NULL;
 	int r;
 
 	/*
@@ -341,10 +390,17 @@ int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
 	if (r < 0)
 		return r;
-	r = load_by(fw_verify_load, size, maps, ret, NULL);
-	/* Only libbpf itself has the kernel say what it refuses. */
-	if (r < 0)
-		r = load_by(bpf_object__load_skeleton, size, maps, ret, reterr);
+	if (!fw_nflinks_are_possible())
+		return load_all(size, maps, false, ret, reterr);
+	if (load_all(size, maps, true, ret, &error) == 0)
+		return 0;
+	/* A kernel that has the type and refuses them can filter all the same. */
+	r = load_all(size, maps, false, ret, reterr);
+	if (r == 0) {
+		log_warning(
+			"the kernel refuses the programs of netfilter, so rules do not see what IPsec in transport mode carries: %s",
+			error ? error : "for no reason that it gives");
+	}
 	return r;
 }
 

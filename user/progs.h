@@ -5,6 +5,7 @@
 
 #include "user/datapath.h"
 #include "user/dryskel.h"
+#include "user/nflinks.h"
 #include "user/skel.h"
 
 /** @brief Take over what libbpf prints; once, before anything else here. */
@@ -19,6 +20,12 @@ struct bpf_map *fw_progs_map(const struct fwctl_bpf *skel, enum fw_map map);
 struct bpf_program *fw_progs_get(const struct fwctl_bpf *skel,
 				 enum fw_hook hook);
 
+/** @brief The name of a program of netfilter, as a pin and in an object. */
+const char *fw_progs_local_name(enum fw_local local);
+
+/** @brief Its descriptor in a loaded object, borrowed; -1: it was not loaded. */
+int fw_progs_local_fd(const struct fwctl_bpf *skel, enum fw_local local);
+
 /**
  * @brief Say how many counters there are, for the CPUs of this machine.
  *
@@ -31,6 +38,8 @@ int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots,
 
 /**
  * @brief Load all programs, nf_conntrack first if it is a module.
+ *
+ * Those of netfilter are left out where the kernel has no such type, or refuses them.
  *
  * @param size  what they will work with
  * @param maps  descriptors of the maps to share, by enum fw_map; a negative

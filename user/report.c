@@ -133,6 +133,19 @@ static void print_tables(const json_t *result)
 		     fw_json_get(mirror, "flows"));
 }
 
+/* IPsec, if there is any: does anybody see what its transport mode carries? */
+static void print_transport(const json_t *result)
+{
+	const char *text = fw_json_get_text(result, "ipsec_transport", "");
+
+	if (strcmp(text, "judged") == 0)
+		(void)puts(
+			"ipsec       packets out of transport-mode SAs are judged at netfilter's hooks");
+	else if (strcmp(text, "unjudged") == 0)
+		(void)puts(
+			"ipsec       packets out of transport-mode SAs are not judged by rules");
+}
+
 static void print_daemon(const json_t *daemon)
 {
 	const char *metrics = fw_json_get_text(daemon, "metrics", NULL);
@@ -324,6 +337,7 @@ enum fw_exit fw_cmd_status(struct fw_cli *cli)
 		return status;
 	print_rules(json_object_get(result, "rules"));
 	print_tables(result);
+	print_transport(result);
 	print_daemon(json_object_get(result, "daemon"));
 	(void)putchar('\n');
 	print_interfaces(json_object_get(result, "interfaces"));

@@ -59,3 +59,25 @@ static inline int fw_skel_set_counters(struct fwctl_bpf *skel, __u32 slots,
 	return bpf_map__set_max_entries(skel->maps.stats,
 					FW_STATS_ENTRIES * cpus);
 }
+
+/* Linux 6.4, missing from the headers of Debian 12 (linux/bpf.h). */
+#define FW_PROG_TYPE_NETFILTER ((enum bpf_prog_type)32)
+#define FW_BPF_NETFILTER       ((enum bpf_attach_type)45)
+
+/**
+ * @brief Have a program of netfilter loaded with the others.
+ *
+ * Without it such programs are not: the object names a section that libbpf does not know.
+ *
+ * @return 0 or a negative errno
+ */
+static inline int fw_skel_want_netfilter(struct bpf_program *prog)
+{
+	int r;
+
+	r = bpf_program__set_type(prog, FW_PROG_TYPE_NETFILTER);
+	if (r == 0)
+		r = bpf_program__set_expected_attach_type(prog,
+							  FW_BPF_NETFILTER);
+	return r < 0 ? r : bpf_program__set_autoload(prog, true);
+}

@@ -12,6 +12,7 @@
 #include "user/offload.h"
 #include "user/stats.h"
 #include "user/timeouts.h"
+#include "user/transport.h"
 #include "user/util.h"
 
 static json_t *time_text(time_t when)
@@ -341,6 +342,19 @@ static json_t *conntrack_json(const struct fw_daemon *daemon)
 		"refusing", stats.is_refusing, "refused", refused_json(&stats));
 }
 
+/* Only where there is something to be said of it. */
+static json_t *transport_json(const struct fw_daemon *daemon)
+{
+	switch (fw_datapath_transport(daemon->datapath)) {
+	case FW_TRANSPORT_ON:
+		return json_string("judged");
+	case FW_TRANSPORT_OFF:
+	case FW_TRANSPORT_NOBODY:
+		break;
+	}
+	return json_string(fw_transport_is_used() ? "unjudged" : "unused");
+}
+
 static int add_loaded(const struct fw_daemon *daemon, json_t *result)
 {
 	const struct fw_program *program = fw_daemon_program(daemon);
@@ -357,6 +371,7 @@ static int add_loaded(const struct fw_daemon *daemon, json_t *result)
 		result, "self_addresses",
 		json_integer((json_int_t)fw_apply_self_count(daemon->apply)));
 	r |= fw_json_set(result, "mirror", mirror_json(daemon));
+	r |= fw_json_set(result, "ipsec_transport", transport_json(daemon));
 	r |= fw_json_set(result, "packets",
 			 hooks_json(stats, 0, FW_MAX_IFSLOTS - 1));
 	r |= fw_json_set(result, "reasons", reasons_json(daemon, stats));

@@ -683,12 +683,14 @@ struct life {
 static void live(void *data)
 {
 	const struct life *life = data;
+	const int local[FW_LOCAL_MAX] = { -1, -1 };
 	int r;
 
 	steps_to_live = life->steps;
-	r = life->skel ? fw_growth_take_over(life->skel, true,
-					     life->old->fd + XDP, PIN_DIR, NULL)
-		       : fw_growth_finish(PIN_DIR);
+	r = life->skel
+		    ? fw_growth_take_over(life->skel, true, life->old->fd + XDP,
+					  local, PIN_DIR, NULL)
+		    : fw_growth_finish(PIN_DIR);
 	_exit(r == 0 ? 0 : 1);
 }
 

@@ -15,11 +15,12 @@ MAP_LOOKUP, MAP_UPDATE, MAP_DELETE = 1, 2, 3
 PROG_LOAD, OBJ_PIN, OBJ_GET, PROG_GET_FD_BY_ID, LINK_CREATE = 5, 6, 7, 13, 28
 MAP_GET_FD_BY_ID, OBJ_GET_INFO = 14, 15
 MAP_INFO_VALUE_SIZE = 12  # in struct bpf_map_info
-SCHED_CLS, XDP = 3, 6
+SCHED_CLS, XDP, NETFILTER = 3, 6, 32
 TCX_INGRESS, TCX_EGRESS = 46, 47
 SKB_TC_INDEX = 44  # in struct __sk_buff
 XDP_DRIVER = 4  # XDP_FLAGS_DRV_MODE
-ATTACH_XDP = 37
+ATTACH_XDP, ATTACH_NETFILTER = 37, 45
+NFPROTO_IPV4, LOCAL_IN, NF_ACCEPT = 2, 1, 1
 XDP_DROP, XDP_PASS, TCX_NEXT = 1, 2, -1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -36,17 +37,20 @@ def _bpf(command, attributes):
     return fd
 
 
-def _load(kind, *instructions):
+def _load(kind, *instructions, attach=0):
     """Load a program of (opcode, registers, offset, immediate); its descriptor."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("<BBhi", *x) for x in instructions))
     licence = ctypes.create_string_buffer(b"GPL")
-    return _bpf(PROG_LOAD, struct.pack("<IIQQ", kind, len(instructions), ctypes.addressof(code),
-                                       ctypes.addressof(licence)))
+    return _bpf(PROG_LOAD, struct.pack("<IIQQ44xI", kind, len(instructions),
+                                       ctypes.addressof(code), ctypes.addressof(licence), attach))
 
 
-def program(kind, verdict):
-    """Load a program that does nothing but return `verdict`; its descriptor."""
-    return _load(kind, (0xb7, 0, 0, verdict), (0x95, 0, 0, 0))
+def program(kind, verdict, attach=0):
+    """Load a program that does nothing but return `verdict`; its descriptor.
+
+    Some types are loaded for one kind of place (`attach`).
+    """
+    return _load(kind, (0xb7, 0, 0, verdict), (0x95, 0, 0, 0), attach=attach)
 
 
 def indexing(offset):
@@ -102,6 +106,16 @@ def pinned(path):
     return _bpf(OBJ_GET, struct.pack("<QII", ctypes.addressof(name), 0, 0))
 
 
+def pinned_link(path):
+    """(type, id, id of its program) of a pinned link."""
+    fd, info = pinned(path), ctypes.create_string_buffer(256)
+    try:
+        _bpf(OBJ_GET_INFO, struct.pack("<IIQ", fd, len(info), ctypes.addressof(info)))
+    finally:
+        os.close(fd)
+    return struct.unpack_from("<III", info.raw)
+
+
 class Slot:
     """The first element of an array map; of an array of maps, what it refers to."""
 
@@ -153,3 +167,9 @@ def attach_xdp(fd, iface):
     """Link a program to the XDP hook of an interface's driver, until the link is closed."""
     return _bpf(LINK_CREATE, struct.pack("<IIII", fd, socket.if_nametoindex(iface), ATTACH_XDP,
                                          XDP_DRIVER))
+
+
+def attach_netfilter(fd, priority=-170):
+    """Link a program to LOCAL_IN of IPv4, until the link is closed; OSError before Linux 6.4."""
+    return _bpf(LINK_CREATE, struct.pack("<IIIIIIiI", fd, 0, ATTACH_NETFILTER, 0, NFPROTO_IPV4,
+                                         LOCAL_IN, priority, 0))

@@ -108,6 +108,25 @@ def _notcx():
     sh("tc", "qdisc", "add", "dev", "lo", "clsact")
 
 
+def _nfprog():
+    program = bpf.program(bpf.NETFILTER, bpf.NF_ACCEPT, bpf.ATTACH_NETFILTER)
+    try:
+        os.close(bpf.attach_netfilter(program))
+    finally:
+        os.close(program)
+
+
+def _nonfprog():
+    with contextlib.suppress(OSError):
+        _nfprog()
+        raise AssertionError("this kernel has BPF netfilter programs")
+
+
+def _xfrm():
+    sh("ip", "xfrm", "policy", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out",
+       "tmpl", "proto", "esp", "reqid", "1", "mode", "transport")
+
+
 def _modules():
     release = platform.release()
     for path in (f"/lib/modules/{release}/modules.dep", f"/lib/modules/{release}/kernel"):
@@ -193,6 +212,9 @@ FEATURES = {
     "esp": _esp,  # IPv4 and IPv6, with AES-GCM
     "xdpxfrm": _xdpxfrm,  # XDP looks security associations up (6.8); larval ones at least
     "noxdpxfrm": _noxdpxfrm,  # it does not
+    "xfrm": _xfrm,  # XFRM policies
+    "nfprog": _nfprog,  # BPF programs and links of netfilter (6.4)
+    "nonfprog": _nonfprog,  # none
     "xfrmi": _xfrmi,  # XFRM interfaces
     "tunnels": _tunnels,  # GRE, and IP in IP, of either family in either
     "netem": _netem,

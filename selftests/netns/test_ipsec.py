@@ -6,9 +6,10 @@ import pytest
 from lab.ipsec import INNER, address_inside, connect, disconnect
 from lab.lab import CLIENT, SERVER, WAN, Lab
 from lab.netns import wait_for
-from lab.traffic import TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
+from lab.traffic import TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, tcp_try, udp_try
 
 pytestmark = pytest.mark.needs("esp")
+judged = pytest.mark.needs("nfprog")
 families = pytest.mark.parametrize("family", [4, 6])
 DENY = "default in drop\ndefault out accept\ndefault forward drop\n"
 ESP = "accept in on wan proto esp label esp\n"
@@ -135,9 +136,10 @@ def test_inside_forwarded(esp, family):
     assert set(gained.drops()) == {"default"}, gained
 
 
+@pytest.mark.needs("nonfprog")
 @families
-def test_transport_to_the_firewall(esp, family):
-    """In transport mode TC sees ESP alone: who may send ESP may send what the SA covers."""
+def test_transport_is_not_judged(esp, family):
+    """TC sees ESP alone, and there is nobody else: whoever may send ESP may send all of it."""
     _, target = to_firewall(esp, family, "transport")
     with TcpEcho(esp.firewall, target, 7):
         esp.load(DENY)
@@ -150,6 +152,137 @@ def test_transport_to_the_firewall(esp, family):
         assert tcp_try(esp.client, target, 7) == "ok"
     gained = esp.counters() - before
     assert not gained.drops(), gained
+    assert esp.status()["ipsec_transport"] == "unjudged"
+    assert "packets out of transport-mode SAs are not judged by rules" in esp.fwctl("status").out
+    feature, = (f for f in esp.fwctl("doctor", "--json").json["features"]
+                if f["feature"] == "BPF netfilter programs")
+    assert feature["answer"] == "no" and "not judged by rules" in feature["without"], feature
+
+
+@judged
+@families
+def test_transport_to_the_firewall(esp, family):
+    """What comes out of an SA in transport mode needs a rule of its own."""
+    source, target = to_firewall(esp, family, "transport")
+    with TcpEcho(esp.firewall, target, 7), TcpEcho(esp.firewall, target, 8), \
+            UdpEcho(esp.firewall, target, 7), UdpEcho(esp.firewall, target, 8):
+        esp.load(DENY + ESP + "accept in on wan proto { tcp, udp } to self port 7 label inside\n")
+        assert esp.status()["ipsec_transport"] == "judged"
+        before, flows = esp.counters(), esp.rule("inside")["flows"]
+        with tcp_connect(esp.client, target, 7) as s:
+            for _ in range(3):
+                assert tcp_talk(s, bytes(20000))
+            port = s.getsockname()[1]
+            flow, = (f for f in esp.flows() if f["original"].get("source_port") == port
+                     and f["original"]["source"] == source)
+            assert flow["rule"] == "inside" and flow["protocol"] == "tcp", flow
+            assert flow["replied"] and flow["table"] == "fwctl", flow
+        assert udp_try(esp.client, target, 7, size=3000) == "ok"
+        gained = esp.counters() - before
+        assert not gained.drops(), gained
+        assert gained.get("new", "ingress", "fw-wan") >= 2, gained
+        assert gained.get("established", "egress", "fw-wan") >= 4, gained
+        assert esp.rule("inside")["flows"] - flows == 2
+        for attempt in (tcp_try, udp_try):
+            before = esp.counters()
+            assert attempt(esp.client, target, 8, timeout=0.2) == "timeout"
+            gained = esp.gain(before, lambda c: c.drops())
+            assert set(gained.drops()) == {"default"}, gained
+            assert gained.get("default", "ingress", "fw-wan") >= 1, gained
+
+
+@judged
+@families
+def test_transport_echo(esp, family):
+    """Pings in transport mode, in either direction; errors about nothing."""
+    source, target = to_firewall(esp, family, "transport")
+    echo = "icmp" if family == 4 else "icmpv6"
+    esp.load(DENY + ESP)
+    before = esp.counters()
+    assert not ping(esp.client, target, timeout=0.3)
+    gained = esp.gain(before, lambda c: c.drops())
+    assert set(gained.drops()) == {"default"}, gained
+    before = esp.counters()
+    assert ping(esp.firewall, source)
+    # Nobody listens there: the error comes back in the SA, about a flow of ours.
+    assert udp_try(esp.firewall, source, 9) == "refused"
+    gained = esp.counters() - before
+    assert not gained.drops(), gained
+    assert gained.get("related", "ingress", "fw-wan") == 1, gained
+    esp.load(DENY + ESP + f"accept in on wan proto {echo} type echo-request to self\n")
+    assert ping(esp.client, target)
+
+
+@judged
+@families
+def test_transport_reload(esp, family):
+    """Rules that deny a connection in an SA cut it for good."""
+    _, target = to_firewall(esp, family, "transport")
+    rules = DENY + ESP + "accept in on wan proto tcp to self port 7 label inside\n"
+    with TcpEcho(esp.firewall, target, 7):
+        esp.load(rules)
+        with tcp_connect(esp.client, target, 7) as s:
+            assert tcp_talk(s)
+            before = esp.counters()
+            esp.load(rules + "accept in on wan proto tcp to self port 99\n")
+            assert tcp_talk(s)
+            gained = esp.counters() - before
+            assert not gained.drops(), gained
+            before = esp.counters()
+            esp.load(DENY + ESP)
+            cut(s)
+            s.send(b"more")
+            gained = esp.gain(before, lambda c: c.drops())
+            assert gained.get("reload", "ingress", "fw-wan") >= 1, gained
+            esp.load(rules)
+            before = esp.counters()
+            gained = esp.gain(before, lambda c: c.drops(), 10)
+            assert set(gained.drops()) == {"tcp-no-syn"}, gained
+        assert tcp_try(esp.client, target, 7) == "ok"
+
+
+@judged
+@families
+def test_transport_from_the_firewall(esp, family):
+    """Connections of the firewall's own, by `out` rules; answers need no rule."""
+    peer, own = to_firewall(esp, family, "transport")
+    with TcpEcho(esp.client, peer, 7), UdpEcho(esp.client, peer, 7), TcpEcho(esp.firewall, own, 7):
+        esp.load(DENY + ESP)
+        before = esp.counters()
+        assert tcp_try(esp.firewall, peer, 7) == "ok"
+        assert udp_try(esp.firewall, peer, 7) == "ok"
+        gained = esp.counters() - before
+        assert not gained.drops(), gained
+        assert gained.get("established", "ingress", "fw-wan") >= 3, gained
+        assert tcp_try(esp.client, own, 7, timeout=0.2) == "timeout"
+        esp.load("default in drop\ndefault out drop\ndefault forward drop\n" + ESP
+                 + "accept out on wan proto esp\naccept out on wan proto udp to any port 7\n")
+        before = esp.counters()
+        assert udp_try(esp.firewall, peer, 7) == "ok"
+        gained = esp.counters() - before
+        assert not gained.drops(), gained
+        assert tcp_try(esp.firewall, peer, 7, timeout=0.3) == "timeout"
+        gained = esp.gain(before, lambda c: c.drops())
+        assert gained.get("default", "egress", "fw-wan") >= 1, gained
+
+
+@judged
+@families
+def test_clear_connection_goes_on_in_transport(esp, family):
+    """IPsec begins under a connection: it lives on. Nobody else's packet passes for it."""
+    target = WAN[family]
+    with TcpEcho(esp.firewall, target, 7), TcpEcho(esp.firewall, target, 8):
+        esp.load(DENY + ESP + "accept in on wan proto tcp to self port 7\n")
+        with tcp_connect(esp.client, target, 7) as s:
+            assert tcp_talk(s)
+            to_firewall(esp, family, "transport")
+            wait_for(lambda: esp.status()["ipsec_transport"] == "judged", 3, "programs")
+            before = esp.counters()
+            for _ in range(3):
+                assert tcp_talk(s, bytes(5000))
+            gained = esp.counters() - before
+            assert not gained.drops(), gained
+            assert gained.get("established", "egress", "fw-wan") >= 3, gained
 
 
 @pytest.mark.needs("xfrmi")

@@ -18,6 +18,7 @@
 #include <bpf/libbpf.h>
 #include <jansson.h>
 
+#include "user/nflinks.h"
 #include "user/skel.h"
 
 #define LOG_SIZE  (1u << 20)
@@ -81,6 +82,8 @@ static json_t *load(const char *name, char *log)
 		skel->obj) if (strcmp(bpf_program__name(prog), name))(void)
 		bpf_program__set_autoload(prog, false);
 	prog = bpf_object__find_program_by_name(skel->obj, name);
+	if (!bpf_program__autoload(prog) && fw_skel_want_netfilter(prog))
+		err(1, "type of '%s'", name);
 	log[0] = '\0';
 	if (bpf_program__set_log_buf(prog, log, LOG_SIZE) ||
 	    bpf_program__set_log_level(prog, LOG_STATS))
@@ -117,6 +120,9 @@ int main(void)
 	{
 		const char *name = bpf_program__name(prog);
 
+		/* of a type that not all kernels have */
+		if (!bpf_program__autoload(prog) && !fw_nflinks_are_possible())
+			continue;
 		if (json_object_set_new(programs, name, load(name, log)))
 			errx(1, "no memory");
 	}
