@@ -456,6 +456,8 @@ struct fw_iface {
 #define FW_IFACE_OFFLOAD 0x1
 /* a local sender may have left checksums unwritten: veth and the like */
 #define FW_IFACE_PARTIAL 0x2
+/* what leaves by it is encrypted by it, what comes in by it came out of an SA */
+#define FW_IFACE_IPSEC	 0x4
 
 /* `host`: what an address is to us */
 #define FW_SELF_ADDRESS	  1u

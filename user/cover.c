@@ -426,8 +426,21 @@ static void plan_offload(const struct fw_cover *cover,
 		if (entry->key.vlan && (!tagged || !is_8021q(tagged)))
 			continue;
 		if (iface)
-			entry->value.flags = fw_offload_flags(
+			entry->value.flags |= fw_offload_flags(
 				cover->offload, link, iface->wanted);
+	}
+}
+
+static void plan_ipsec(const struct fw_ifaces *links, struct fw_cover_set *set)
+{
+	const struct fw_link *link;
+
+	for (size_t i = 0; i < set->n_entries; i++) {
+		struct fw_iface_entry *entry = &set->entries[i];
+
+		link = fw_ifaces_by_index(links, entry->value.ifindex);
+		if (link && link->is_ipsec)
+			entry->value.flags |= FW_IFACE_IPSEC;
 	}
 }
 
@@ -479,6 +492,7 @@ static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 		return -ENOMEM;
 	if (plan_carried(links, set) < 0 || plan_slaves(links, set) < 0)
 		return -ENOMEM;
+	plan_ipsec(links, set);
 	if (program->options & FW_OPT_OFFLOAD)
 		plan_offload(cover, links, set);
 	if (is_running)

@@ -214,6 +214,18 @@ static bool get_nested(const struct table *table, uint16_t type,
 	return attr && mnl_attr_parse_nested(attr, collect, ret) >= 0;
 }
 
+/* Devices that look for an SA for each packet that they are given. */
+static bool is_ipsec_kind(const char *kind)
+{
+	static const char *const kinds[] = { "xfrm", "vti", "vti6" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (strcmp(kind, kinds[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* What kind of device it is, the VID of a VLAN device, the bond of a slave. */
 static void read_linkinfo(const struct table *table, struct fw_link *link)
 {
@@ -231,6 +243,7 @@ static void read_linkinfo(const struct table *table, struct fw_link *link)
 	if (!kind)
 		return;
 	link->is_virtual = true;
+	link->is_ipsec = is_ipsec_kind(mnl_attr_get_str(kind));
 	if (strcmp(mnl_attr_get_str(kind), "vlan") != 0 ||
 	    !get_nested(&info, IFLA_INFO_DATA, &data))
 		return;

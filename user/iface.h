@@ -24,6 +24,7 @@ struct fw_link {
 	uint32_t bond;	     /* whose slave it is; 0: of none */
 	bool is_port;	     /* of a bridge or the like; its master forwards */
 	bool is_virtual; /* has a kind (veth, bridge, ...) or is the loopback */
+	bool is_ipsec;	 /* it encrypts all that leaves by it, or drops that */
 	bool is_up;
 	uint32_t mtu;
 	uint32_t xdp_id; /* XDP program there, whoever's; 0: none */

@@ -100,6 +100,30 @@ static void other_kinds_have_no_parent(void **state)
 	assert_true(link.is_virtual);
 }
 
+/* What encrypts all that leaves by it, and what only looks like it. */
+static void ipsec_devices(void **state)
+{
+	static const struct {
+		const char *kind;
+		bool is_ipsec;
+	} cases[] = { { "xfrm", true },	  { "vti", true },
+		      { "vti6", true },	  { "vti0", false },
+		      { "ipip", false },  { "", false },
+		      { "xfrmi", false }, { "dummy", false },
+		      { "tun", false },	  { "wireguard", false } };
+	struct request request;
+	struct fw_link link;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)start_link(&request, AF_UNSPEC);
+		put_kind(&request, cases[i].kind, 1);
+		assert_true(read_link(request.nlh, &link));
+		assert_int_equal(link.is_ipsec, cases[i].is_ipsec);
+		assert_true(link.is_virtual);
+	}
+}
+
 static void device_without_a_kind_is_physical(void **state)
 {
 	struct request request;
@@ -232,6 +256,7 @@ int main(void)
 		cmocka_unit_test(vlan_device_has_a_parent),
 		cmocka_unit_test(parent_elsewhere_is_none),
 		cmocka_unit_test(other_kinds_have_no_parent),
+		cmocka_unit_test(ipsec_devices),
 		cmocka_unit_test(device_without_a_kind_is_physical),
 		cmocka_unit_test(bridge_messages_are_not_about_links),
 		cmocka_unit_test(odd_messages_are_left_out),
