@@ -30,27 +30,6 @@ static __noinline bool was_ours(const struct fw_tuple *t)
 	return bpf_map_lookup_elem(&flow_info, &turned);
 }
 
-/*
- * True if this host has a UDP socket connected to the sender. A datagram proves
- * nothing by itself: without this, every service here would be open for a while.
- */
-static __noinline bool is_asked_for(struct __sk_buff *skb,
-				    const struct fw_tuple *t)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *sk;
-	__u32 size = tuple_to_sock(&tuple, t);
-	bool connected;
-
-	sk = bpf_sk_lookup_udp(skb, &tuple, size, (__u64)BPF_F_CURRENT_NETNS,
-			       0);
-	if (!sk)
-		return false;
-	connected = sk->state == BPF_TCP_ESTABLISHED;
-	bpf_sk_release(sk);
-	return connected;
-}
-
 /* True if the opener of the connection, which this host would be, listens on that port. */
 static __noinline bool is_served_here(struct __sk_buff *skb,
 				      const struct fw_tuple *orig)
@@ -139,12 +118,31 @@ static __noinline bool may_be_older(struct pkt *p, void *ctx,
 	return !was_ours(t);
 }
 
+static __always_inline bool is_udp_in(const struct pkt *p,
+				      const enum fw_hook hook)
+{
+	return hook != FW_HOOK_EGRESS && p->key.proto == IPPROTO_UDP &&
+	       p->key.dir == FW_DIR_IN;
+}
+
 /* Might it be an answer to UDP that this host has sent? */
 static __always_inline bool
 may_be_answer(const struct pkt *p, const struct run *r, const enum fw_hook hook)
 {
-	return hook != FW_HOOK_EGRESS && p->key.proto == IPPROTO_UDP &&
-	       p->key.dir == FW_DIR_IN && adopts_now(r->head);
+	return is_udp_in(p, hook) && adopts_now(r->head);
+}
+
+/* The packet is judged as the answer that it is: p->key is what opened its flow. */
+static __noinline void turn_to_answer(struct pkt *p)
+{
+	struct flow *f = &p->flow;
+
+	f->older = true;
+	f->reply = true;
+	tuple_reverse(&f->orig, pkt_tuple(p));
+	key_from_tuple(&p->key, &f->orig);
+	(void)learn_selves_again(p);
+	learn_loopback(p);
 }
 
 /*
@@ -189,23 +187,18 @@ static __noinline bool turn_round(struct pkt *p, const struct run *r, void *ctx,
 	if (f->reply)
 		return false;
 	if (!f->older) {
-		if (likely(!may_be_answer(p, r, hook)))
-			return false;
-		f->older = may_be_older(p, ctx, hook);
-		if (!f->older)
+		f->older =
+			may_be_answer(p, r, hook) && may_be_older(p, ctx, hook);
+		if (!f->older && !(is_udp_in(p, hook) && answers_us(p, ctx)))
 			return false;
 	}
-	tuple_reverse(&f->orig, pkt_tuple(p));
-	f->reply = true;
-	key_from_tuple(&p->key, &f->orig);
-	(void)learn_selves_again(p);
-	learn_loopback(p);
+	turn_to_answer(p);
 	return true;
 }
 
 /*
  * The rules have judged an older connection. Nobody has seen the other side of a TCP
- * one: it is established with the first packet of that (I8).
+ * one: it is established with the first packet of that (I8), unless a socket is that.
  */
 static __noinline enum fw_reason
 settle_older(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
@@ -215,9 +208,9 @@ settle_older(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 
 	if (p->res.verdict == FW_ACCEPT)
 		return take_over(p, r, ctx, hook,
-				 !tcp		 ? FW_TCP_ESTABLISHED
-				 : p->flow.reply ? FW_TCP_ADOPTED_REPLY
-						 : FW_TCP_ADOPTED);
+				 !tcp || p->flow.vouched ? FW_TCP_ESTABLISHED
+				 : p->flow.reply	 ? FW_TCP_ADOPTED_REPLY
+							 : FW_TCP_ADOPTED);
 	if (tcp)
 		return FW_REASON_DROP_TCP_NO_SYN;
 	/* it is turned round: nobody to be told */

@@ -44,7 +44,8 @@ static __always_inline int classify(struct pkt *p, const struct run *r,
 
 /*
  * Ask the rules. NONE: p->res is certain. UNDECIDED: the leaving interface or IPsec
- * makes a difference, and a later hook of ours knows it. No stateless rule asks for IPsec.
+ * makes a difference, and a later hook of ours knows it, and sees the packet as it is.
+ * No stateless rule asks for IPsec.
  */
 static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 						void *ctx,
@@ -65,7 +66,7 @@ static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r))
 			return FW_REASON_UNDECIDED;
 		p->key.flags &= (__u8)~FW_KEY_OUT_UNKNOWN;
-		p->key.out_zones = 0;
+		p->key.out_zones = p->way_zones;
 	}
 	return FW_REASON_NONE;
 }

@@ -75,6 +75,8 @@
 
 #include "kern/flow.h"
 
+#include "kern/answer.h"
+
 #include "kern/adopt.h"
 #include "kern/related.h"
 

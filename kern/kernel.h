@@ -90,6 +90,7 @@ struct net_device {
 	int ifindex;
 	unsigned short type; /* ARPHRD_* */
 	const unsigned char *dev_addr;
+	void *xdp_prog; /* of generic XDP */
 	struct {
 		struct net *net;
 	} nd_net; /* possible_net_t */

@@ -32,29 +32,6 @@ static __always_inline __u32 offload_iface(const struct pkt *p,
 	return i ? i->flags : 0;
 }
 
-/* IPsec, which routes do not tell of: policies, or that there has to be one. */
-static __noinline bool has_policies(const struct net *net)
-{
-	__u8 defaults[3];
-	__u32 counts[6];
-
-	if (!bpf_core_field_exists(net->xfrm.policy_count))
-		return false;
-	if (BPF_CORE_READ_INTO(&counts, net, xfrm.policy_count))
-		return true;
-	for (int i = 0; i < 6; i++)
-		if (counts[i])
-			return true;
-	if (!bpf_core_field_exists(net->xfrm.policy_default))
-		return false;
-	if (BPF_CORE_READ_INTO(&defaults, net, xfrm.policy_default))
-		return true;
-	for (int i = 0; i < 3; i++)
-		if (defaults[i] == XFRM_USERPOLICY_BLOCK)
-			return true;
-	return false;
-}
-
 /* The kernel follows windows of TCP, and what it has not seen is none of them. */
 static __always_inline bool misses_windows(struct net *net, const struct pkt *p)
 {

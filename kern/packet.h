@@ -49,7 +49,8 @@ struct flow {
 	bool found;
 	bool reply;	/* this packet goes against the opener's direction */
 	bool renamed;	/* NAT shows it under another tuple at this hook */
-	bool older;	/* perhaps there before the first rules */
+	bool older;	/* perhaps there before the first rules, or unseen */
+	bool vouched;	/* a socket of this host says that it is there */
 	bool related;	/* judged by the flow that has announced it */
 	bool announces; /* egress: a helper of the kernel expects other flows */
 	bool answered;	/* the other side was heard; known of fragments */
@@ -92,10 +93,12 @@ struct pkt {
 	__u8 early;   /* enum pkt_early */
 	bool logged;  /* there is a record of it, or none any more */
 	bool told;    /* the same, of esp.h: no rule has to do with it */
+	__u32 reqid;  /* TC: of the SA that the packet came out of */
 
 	/* from here on not zeroed before, but always written before it is read */
 	__u64 zones
 		__attribute__((aligned(8))); /* of the interface of this hook */
+	__u64 way_zones;		     /* see leaves_by_ours() */
 	__u32 len;			     /* of the frame, see reaches() */
 	__u32 l3_off;			     /* from the start of the frame */
 	__u32 l4_off;

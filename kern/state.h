@@ -55,8 +55,15 @@ check_asks(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		return check_alive(p, r, ctx, hook);
 	f->reply = false;
 	reason = check_opens(p);
-	if (reason != FW_REASON_DROP_TCP_NO_SYN || !is_midstream(p) ||
-	    !adopts_now(r->head))
+	if (reason != FW_REASON_DROP_TCP_NO_SYN)
+		return reason;
+	if (hook == FW_HOOK_INGRESS && answers_us(p, ctx)) {
+		turn_to_answer(p);
+		return FW_REASON_NONE;
+	}
+	if (hook == FW_HOOK_XDP && may_come_from_sa(p, ctx))
+		return FW_REASON_UNDECIDED;
+	if (!is_midstream(p) || !adopts_now(r->head))
 		return reason;
 	if (hook == FW_HOOK_XDP)
 		return FW_REASON_UNDECIDED;
@@ -72,10 +79,13 @@ ask_both_ways(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < 2; i++) {
-		/* an answer whose way out is not ours came in by no zone either */
-		if (!locate(p, r, hook, p->flow.reply) &&
-		    (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r)))
-			return FW_REASON_UNDECIDED;
+		if (!locate(p, r, hook, p->flow.reply)) {
+			if (hook != FW_HOOK_INGRESS ||
+			    leaves_by_ours(ctx, p, r))
+				return FW_REASON_UNDECIDED;
+			/* its flow came in where the answer goes to */
+			p->key.in_zones = p->way_zones;
+		}
 		limit_essential(&p->key);
 		reason = ask_rules(p, r, ctx, hook, false);
 		if (reason != FW_REASON_NONE)
@@ -90,13 +100,14 @@ ask_both_ways(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 }
 
 /* The rules deny a new flow. */
-static __always_inline enum fw_reason deny_flow(struct pkt *p, struct run *r,
-						const enum fw_hook hook)
+static __always_inline enum fw_reason
+deny_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	enum fw_reason reason = reason_of_drop(&p->res);
 
 	if (hook == FW_HOOK_XDP &&
-	    (may_be_answer(p, r, hook) || may_be_announced(p)))
+	    (may_be_answer(p, r, hook) || may_be_announced(p) ||
+	     (is_udp_in(p, hook) && may_come_from_sa(p, ctx))))
 		return FW_REASON_UNDECIDED;
 	if (reason != FW_REASON_DROP_REJECT || hook != FW_HOOK_XDP)
 		decided(p, r, hook, reason, false);
@@ -134,7 +145,7 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	if (hook != FW_HOOK_XDP && unlikely(f->older))
 		return settle_older(p, r, ctx, hook);
 	if (p->res.verdict != FW_ACCEPT)
-		return deny_flow(p, r, hook);
+		return deny_flow(p, r, ctx, hook);
 	if (hook == FW_HOOK_XDP)
 		return leave_flow(p, ctx);
 	reason = open_flow(p, r, ctx, hook);

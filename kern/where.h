@@ -71,17 +71,44 @@ static __noinline __u32 route_out(void *ctx, struct pkt *p)
 	return fib.ifindex;
 }
 
+/* IPsec, which routes do not tell of: policies, or that there has to be one. */
+static __noinline bool has_policies(const struct net *net)
+{
+	__u8 defaults[3];
+	__u32 counts[6];
+
+	if (!bpf_core_field_exists(net->xfrm.policy_count))
+		return false;
+	if (BPF_CORE_READ_INTO(&counts, net, xfrm.policy_count))
+		return true;
+	for (int i = 0; i < 6; i++)
+		if (counts[i])
+			return true;
+	if (!bpf_core_field_exists(net->xfrm.policy_default))
+		return false;
+	if (BPF_CORE_READ_INTO(&defaults, net, xfrm.policy_default))
+		return true;
+	for (int i = 0; i < 3; i++)
+		if (defaults[i] == XFRM_USERPOLICY_BLOCK)
+			return true;
+	return false;
+}
+
 /*
- * The interface that a forwarded packet will leave by is needed and unknown.
- * If it is one of ours, its egress hook decides; if not, nobody would, so we
- * judge with what the routing table says: no zone.
+ * TC ingress: the interface that a forwarded packet will leave by is needed and unknown.
+ * True: it is one of ours, and its egress hook decides. If nobody would, we judge with
+ * what the routing table says, p->way_zones: none of an interface that is not ours, and
+ * those of one of ours by which the packet may leave encrypted, as another one.
  */
 static __always_inline bool leaves_by_ours(void *ctx, struct pkt *p,
 					   const struct run *r)
 {
 	__u32 ifindex = route_out(ctx, p);
+	const struct fw_iface *i =
+		ifindex ? iface_find(r->ifaces, ifindex, 0) : NULL;
 
-	return ifindex && iface_find(r->ifaces, ifindex, 0);
+	p->way_zones = i ? i->zones : 0;
+	return i && !has_policies(ctx_net(ctx, FW_HOOK_INGRESS));
 }
 
 /*

@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 # pylint: disable=wrong-import-position,unused-import
+from lab import ipsec as tunnels  # noqa: E402
 from lab.kernel import (check_marks, declare_marks, lacks,  # noqa: E402
                         pytest_runtest_setup)  # noqa: F401
 from lab.lab import Lab, build_dir  # noqa: E402
@@ -119,6 +120,28 @@ def lab(module_lab, mode):
     module_lab.firewall.run("conntrack", "-F", check=False)
     yield module_lab
     assert_clean(module_lab)
+
+
+@pytest.fixture(scope="module")
+def esp_lab():
+    """A lab with inner addresses and routes to them."""
+    with Lab() as lab:
+        tunnels.address_inside(lab)
+        yield lab
+        lab.unload()
+        assert_clean(lab)
+
+
+@pytest.fixture
+def esp(esp_lab, mode):
+    """The same without flows, tunnels and flows of ESP (they need a new rule set)."""
+    esp_lab.mode = mode
+    tunnels.disconnect(esp_lab)
+    esp_lab.load("default in drop\ndefault out drop\ndefault forward drop\n")
+    esp_lab.firewall.run("conntrack", "-F", check=False)
+    yield esp_lab
+    tunnels.disconnect(esp_lab)
+    assert_clean(esp_lab)
 
 
 @pytest.fixture
