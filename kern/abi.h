@@ -182,7 +182,9 @@ enum fw_hook {
 	X(DROP_ESP_UNKNOWN_SPI, "esp-unknown-spi", 1,                         \
 	  "IPsec without a valid security association")                       \
 	X(DROP_ESP_REPLAY, "esp-replay", 1,                                   \
-	  "IPsec whose sequence number has been there, or is too old")
+	  "IPsec whose sequence number has been there, or is too old")        \
+	X(DROP_IPSEC_CLEAR, "ipsec-clear", 1,                                 \
+	  "in clear, of a flow that IPsec has to protect")
 
 enum fw_reason {
 #define FW_REASON_ENUM(sym, name, is_drop, text) FW_REASON_##sym,
@@ -502,6 +504,13 @@ struct fw_flow_counts {
 	__u64 bytes[2]; /* of IP packets, headers with them */
 };
 
+/*
+ * What a flow asks of its packets, with FW_OPT_IPSEC: to be protected where its opener
+ * is, or (out) where it leaves; and by an SA with this very reqid.
+ */
+#define FW_BOUND       0x1
+#define FW_BOUND_REQID 0x2
+
 /* `flow_info`: struct fw_tuple -> who let the flow in, and whether it was cut */
 struct fw_flow_info {
 	__u64 opened_ns; /* CLOCK_MONOTONIC */
@@ -514,6 +523,9 @@ struct fw_flow_info {
 	__u8 turned; /* older than all rules, and the answering side came first */
 	__u8 offload; /* FW_RESULT_OFFLOAD, FW_RESULT_OFFLOAD_FIRST, of its rule */
 	__u32 isn; /* of the last SYN of the answering side; TCP that is ours */
+	__u32 reqid; /* of the SA that its opener's packets came out of; 0: unknown */
+	__u8 ipsec; /* FW_BOUND, FW_BOUND_REQID */
+	__u8 pad[3];
 	struct fw_flow_counts counts;
 };
 
@@ -530,7 +542,7 @@ struct fw_xflow {
 	__u32 gen;
 	__u8 dir;
 	__u8 replied;
-	__u8 ipsec; /* its first packet came out of an SA, or went into one */
+	__u8 ipsec;	/* as in struct fw_flow_info */
 	__u8 tcp_state; /* enum fw_tcp_state; TCP is only in transport mode */
 	__u32 reqid;
 	struct fw_flow_counts counts;
@@ -554,7 +566,7 @@ struct fw_frag {
 	__u32 gen;	  /* of the rules that let it pass */
 	__u16 end;	  /* bytes of the datagram that it carried */
 	__u8 undecided;	  /* 1: passed on to a hook that knows more */
-	__u8 pad;
+	__u8 ipsec;	  /* 1: it came out of an SA */
 };
 
 /*

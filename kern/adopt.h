@@ -30,29 +30,6 @@ static __noinline bool was_ours(const struct fw_tuple *t)
 	return bpf_map_lookup_elem(&flow_info, &turned);
 }
 
-/* True if the opener of the connection, which this host would be, listens on that port. */
-static __noinline bool is_served_here(struct __sk_buff *skb,
-				      const struct fw_tuple *orig)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct fw_tuple turned;
-	struct bpf_sock *sk;
-	bool listens;
-	__u32 size;
-
-	tuple_reverse(&turned, orig);
-	turned.sport =
-		0; /* nobody's: not the connection itself is looked for */
-	size = tuple_to_sock(&tuple, &turned);
-	sk = bpf_sk_lookup_tcp(skb, &tuple, size, (__u64)BPF_F_CURRENT_NETNS,
-			       0);
-	if (!sk)
-		return false;
-	listens = sk->state == BPF_TCP_LISTEN;
-	bpf_sk_release(sk);
-	return listens;
-}
-
 /*
  * True if the rules have accepted an older connection as one that this host has opened,
  * though it serves that port: then the other side has, and they have to accept that. TC.
@@ -189,7 +166,7 @@ static __noinline bool turn_round(struct pkt *p, const struct run *r, void *ctx,
 	if (!f->older) {
 		f->older =
 			may_be_answer(p, r, hook) && may_be_older(p, ctx, hook);
-		if (!f->older && !(is_udp_in(p, hook) && answers_us(p, ctx)))
+		if (!f->older && !(is_udp_in(p, hook) && answers_us(ctx, p)))
 			return false;
 	}
 	turn_to_answer(p);

@@ -7,17 +7,6 @@
  */
 #pragma once
 
-/* TC: the packet came out of an SA; p->reqid is the reqid of (the outermost) that. */
-static __noinline bool came_from_sa(struct __sk_buff *skb, struct pkt *p)
-{
-	struct bpf_xfrm_state x = {};
-
-	if (bpf_skb_get_xfrm_state(skb, 0, &x, sizeof(x), 0))
-		return false;
-	p->reqid = x.reqid;
-	return true;
-}
-
 /*
  * True if this host has a UDP socket connected to the sender. A datagram proves
  * nothing by itself: without this, every service here would be open.
@@ -63,26 +52,54 @@ static __noinline __u32 connected_state(struct __sk_buff *skb,
 	return state;
 }
 
-/*
- * TC ingress: a packet of no known flow came out of an SA, and answers what this host has
- * sent. Where the kernel's hooks run, the kernel has seen that before it was encrypted,
- * and what it does not know has not been sent.
- */
-static __noinline bool answers_us(struct pkt *p, struct __sk_buff *skb)
+/* True if the opener of the connection, which this host would be, listens on that port. */
+static __noinline bool is_served_here(struct __sk_buff *skb,
+				      const struct fw_tuple *orig)
 {
-	const struct fw_tuple *t = pkt_tuple(p);
+	struct bpf_sock_tuple tuple = {};
+	struct fw_tuple turned;
+	struct bpf_sock *sk;
+	bool listens;
+	__u32 size;
+
+	tuple_reverse(&turned, orig);
+	turned.sport =
+		0; /* nobody's: not the connection itself is looked for */
+	size = tuple_to_sock(&tuple, &turned);
+	sk = bpf_sk_lookup_tcp(skb, &tuple, size, (__u64)BPF_F_CURRENT_NETNS,
+			       0);
+	if (!sk)
+		return false;
+	listens = sk->state == BPF_TCP_LISTEN;
+	bpf_sk_release(sk);
+	return listens;
+}
+
+/*
+ * TC ingress: 1 if a packet of no known flow came out of an SA, and answers what this host
+ * has sent; 2 if others have opened its connection, whose entry has not seen our side,
+ * and so did not live long. Where the kernel's hooks run, the kernel has seen that before it was encrypted,
+ * and what it does not know has not been sent. For the verifier a global function.
+ */
+__noinline int answers_us(struct __sk_buff *skb, struct pkt *p)
+{
+	struct fw_tuple t; /* on the stack: 6.1 takes no other key here */
 	__u32 state;
 
-	if (!(p->daddr_self & FW_SELF_ADDRESS) || !came_from_sa(skb, p) ||
-	    hooks_active(ctx_net(skb, FW_HOOK_INGRESS), t->family))
-		return false;
-	if (t->proto != IPPROTO_TCP)
-		return is_asked_for(skb, t);
-	if (!(p->tcp_flags & TCP_SYN) && was_ended(t))
-		return false;
-	state = connected_state(skb, t);
-	p->flow.vouched = state && state != BPF_TCP_SYN_SENT;
-	return state;
+	if (!p || !(p->daddr_self & FW_SELF_ADDRESS) || !came_from_sa(skb, p) ||
+	    hooks_active(ctx_net(skb, FW_HOOK_INGRESS), p->key.family))
+		return 0;
+	t = *pkt_tuple(p);
+	if (t.proto != IPPROTO_TCP)
+		return is_asked_for(skb, &t);
+	if (!(p->tcp_flags & TCP_SYN) && was_ended(&t))
+		return 0;
+	state = connected_state(skb, &t);
+	if (!state)
+		return 0;
+	p->flow.vouched = state != BPF_TCP_SYN_SENT;
+	tuple_turn(&t);
+	return is_served_here(skb, &t) ? 2 : 1;
 }
 
 /*

@@ -15,6 +15,8 @@ reason_of_drop(const struct fw_result *res)
 {
 	if (res->verdict == FW_REJECT)
 		return FW_REASON_DROP_REJECT;
+	if (res->flags & FW_RESULT_CLEAR)
+		return FW_REASON_DROP_IPSEC_CLEAR;
 	return res->flags & FW_RESULT_DEFAULT ? FW_REASON_DROP_DEFAULT
 					      : FW_REASON_DROP_RULE;
 }
@@ -63,7 +65,7 @@ static __always_inline enum fw_reason ask_rules(struct pkt *p, struct run *r,
 		if (likely(!(p->key.flags & unknown) ||
 			   !(p->res.flags & FW_RESULT_MAYBE)))
 			return FW_REASON_NONE;
-		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r))
+		if (hook != FW_HOOK_INGRESS || leaves_by_ours(ctx, p, r->gen))
 			return FW_REASON_UNDECIDED;
 		p->key.flags &= (__u8)~FW_KEY_OUT_UNKNOWN;
 		p->key.out_zones = p->way_zones;

@@ -449,6 +449,7 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	struct nf_conn *ct = ct_lookup(ctx, hook, t, &reply);
 	__u8 state, next = FW_TCP_NONE;
 	__u32 gen = head->gen, mark;
+	bool barred;
 
 	f->reply = reply;
 	if (!ct) {
@@ -459,6 +460,7 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 		f->gen = gen_now(head, f->gen);
 		return;
 	}
+	barred = f->bars >> reply & 1;
 	mark = ct->mark;
 	if (unlikely(mark_gen(head, mark) != gen))
 		mark = mark_now(head, mark);
@@ -473,7 +475,9 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 			ct_set_mark(ct, mark);
 	}
 	if (likely(state != FW_TCP_NONE)) { /* else it is the kernel's */
-		next = ct_next(p, ctx, hook, ct, state, reply);
+		next = unlikely(barred)
+			       ? state
+			       : ct_next(p, ctx, hook, ct, state, reply);
 		if (unlikely(next == FW_TCP_NONE)) {
 			f->reply = false;
 			bpf_ct_release(ct);
@@ -489,11 +493,12 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 	if (f->gen == gen) {
 		if (unlikely(mark_gen(head, mark) != gen)) /* kept */
 			ct_set_mark(ct, mark_set_gen(head, mark, gen));
-		if (next != FW_TCP_NONE)
+		if (next != FW_TCP_NONE && likely(!barred))
 			f->changed = ct_move(p, ct, reply, next, head);
 	}
 	if (f->gen != gen || f->changed ||
-	    unlikely(head->options & (FW_OPT_FLOW_ACCT | FW_OPT_OFFLOAD))) {
+	    unlikely(head->options &
+		     (FW_OPT_FLOW_ACCT | FW_OPT_OFFLOAD | FW_OPT_IPSEC))) {
 		tuple_from_ct(&f->orig, ct);
 		if (hook == FW_HOOK_XDP && f->gen == gen &&
 		    head->options & FW_OPT_OFFLOAD)

@@ -114,6 +114,17 @@ static __noinline bool dry_find(struct flow *f, const struct fw_tuple *t)
 	return true;
 }
 
+/* The explained packet is said to come out of an SA: what a test run cannot give it. */
+static __always_inline bool dry_from_sa(__u32 *ret_reqid)
+{
+	const struct fw_explained *e = dry_note();
+
+	if (!e || !e->from_sa)
+		return false;
+	*ret_reqid = e->reqid;
+	return true;
+}
+
 /* The note of XDP for TC, in place of metadata, which a test run has none of. */
 static __always_inline struct fw_meta *dry_meta(void)
 {
@@ -152,6 +163,12 @@ static __always_inline bool dry_find(const struct flow *f,
 {
 	(void)f;
 	(void)t;
+	return false;
+}
+
+static __always_inline bool dry_from_sa(__u32 *ret_reqid)
+{
+	(void)ret_reqid;
 	return false;
 }
 

@@ -45,5 +45,8 @@ struct fw_explained {
 	/* of the hook at work */
 	__u32 slot;
 	__u32 opens;
+	/* as user space says */
+	__u32 from_sa; /* the packet came out of an SA */
+	__u32 reqid;
 	__u32 pad;
 };

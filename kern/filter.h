@@ -72,7 +72,8 @@ static __always_inline enum fw_reason step_icmp_error(struct pkt *p,
 {
 	enum fw_reason reason = icmp_is_related(p, ctx, hook, r->head);
 
-	if (reason == FW_REASON_RELATED || hook != FW_HOOK_EGRESS ||
+	if (reason == FW_REASON_RELATED ||
+	    reason == FW_REASON_DROP_IPSEC_CLEAR || hook != FW_HOOK_EGRESS ||
 	    p->in_ifindex)
 		return reason;
 	p->key.flags |= FW_KEY_ESSENTIAL;
@@ -93,6 +94,20 @@ check_origin(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	return check_way_back(ctx, p, r, hook);
 }
 
+/* A later fragment goes where the first one did; what came out of an SA, only TC knows. */
+static __always_inline enum fw_reason follow_first(struct pkt *p,
+						   const struct run *r,
+						   const enum fw_hook hook,
+						   __u32 gen)
+{
+	enum fw_reason reason = frag_follow(p, hook, gen);
+
+	return hook == FW_HOOK_XDP && reason == FW_REASON_FRAGMENT &&
+			       r->head->options & FW_OPT_IPSEC
+		       ? FW_REASON_UNDECIDED
+		       : reason;
+}
+
 /* The same, of a fragment but the first. */
 static __always_inline enum fw_reason
 judge_later(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
@@ -103,13 +118,13 @@ judge_later(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 		return reason;
 	if (r->head->options & FW_OPT_FRAG_DROP)
 		return FW_REASON_DROP_FRAG_OPTION;
-	reason = frag_follow(p, hook, r->gen);
+	reason = follow_first(p, r, hook, r->gen);
 	if (reason != FW_REASON_DROP_FRAG_ORPHAN)
 		return reason;
 	reason = ask_stateless(p, r, ctx, hook);
 	if (reason != FW_REASON_NONE)
 		return obey_stateless(p, r, hook, reason);
-	return frag_follow(p, hook, 0);
+	return follow_first(p, r, hook, 0);
 }
 
 /*
@@ -168,6 +183,8 @@ static __always_inline enum fw_reason obey(struct pkt *p, struct run *r,
 	if (unlikely(r->head->options & FW_OFF_MARTIAN))
 		learn_loopback(p);
 	(void)locate(p, r, FW_HOOK_INGRESS, false);
+	if (unlikely(r->head->options & FW_OPT_IPSEC))
+		(void)tell_ipsec(p, FW_HOOK_INGRESS, false);
 	return open_flow(p, r, ctx, FW_HOOK_INGRESS);
 }
 
@@ -214,6 +231,8 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		return parsed;
 	if (hook == FW_HOOK_EGRESS)
 		p->in_ifindex = ((struct __sk_buff *)ctx)->ingress_ifindex;
+	if (hook != FW_HOOK_XDP && unlikely(r->head->options & FW_OPT_IPSEC))
+		(void)learn_ipsec(ctx, p, hook, r->gen);
 	learn_selves(p);
 	if (hook == FW_HOOK_XDP && unlikely(r->head->options & FW_OPT_ESP)) {
 		reason = esp_filter(p, r, ctx);

@@ -20,6 +20,8 @@ static __noinline void remember_flow(const struct pkt *p,
 		.dir = p->key.dir,
 		.turned = p->flow.found && p->flow.older,
 		.offload = p->res.flags & FW_RESULT_OFFLOADS,
+		.reqid = p->key.reqid,
+		.ipsec = ipsec_bound(p),
 	};
 	struct fw_flow_info *old;
 
@@ -34,6 +36,10 @@ static __noinline void remember_flow(const struct pkt *p,
 		old->gen = info.gen;
 		old->dir = info.dir;
 		old->offload = info.offload;
+		if (info.ipsec) { /* never back to in clear */
+			old->reqid = info.reqid;
+			old->ipsec = info.ipsec;
+		}
 	} else {
 		/* one that cannot be written costs what an evicted one does */
 		(void)bpf_map_update_elem(&flow_info, orig, &info, BPF_ANY);
@@ -92,6 +98,8 @@ open_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 			dry_open(orig, FW_OPENS_KERNEL, 0);
 			if (unlikely(p->flow.related))
 				open_related(p, r, hook);
+			if (unlikely(r->head->options & FW_OPT_IPSEC))
+				bind_flow(p, orig);
 			return reason;
 		}
 		if (unlikely(pressure_refuses_next()))
@@ -165,8 +173,9 @@ settle_flow(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	enum fw_reason reason;
 
 	if (deny) {
-		reason = f->gen ? FW_REASON_DROP_RELOAD
-				: reason_of_drop(&p->res);
+		reason = reason_of_drop(&p->res);
+		if (f->gen && reason != FW_REASON_DROP_IPSEC_CLEAR)
+			reason = FW_REASON_DROP_RELOAD;
 		/* p->key is the opener's, who has not sent this */
 		if (reason == FW_REASON_DROP_REJECT && f->reply)
 			reason = FW_REASON_DROP_RULE;
@@ -200,6 +209,8 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 	struct flow *f = &p->flow;
 
 	if (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP) {
+		if (unlikely(r->head->options & FW_OPT_IPSEC))
+			f->bars = (__u8)ipsec_bars(p, hook);
 		ct_find(p, ctx, hook, r->head);
 		if (!is_dry && hook == FW_HOOK_EGRESS && unlikely(f->announces))
 			(void)expect_note(ctx);
@@ -207,7 +218,7 @@ static __always_inline void find_flow(struct pkt *p, const struct run *r,
 	}
 	if (!pkt_has_xflow(p))
 		return;
-	xflow_find(p, t, r->head, f);
+	xflow_find(p, hook, t, r->head, f);
 	if (f->found || hook != FW_HOOK_EGRESS || !nfct_flow(ctx, r->head, f) ||
 	    f->reply || f->orig.proto != t->proto)
 		return;

@@ -45,6 +45,7 @@ __noinline int frag_decide(struct pkt *p, enum fw_hook hook,
 	f.gen = gen;
 	f.end = (__u16)p->frag_edge;
 	f.undecided = reason == FW_REASON_UNDECIDED;
+	f.ipsec = p->ipsec & PKT_FROM_SA;
 	frag_key(&k, p, hook);
 	if (!reason_is_drop(reason)) {
 		(void)bpf_map_update_elem(&frags, &k, &f, BPF_ANY);
@@ -77,5 +78,7 @@ __noinline enum fw_reason frag_follow(struct pkt *p, enum fw_hook hook,
 		return FW_REASON_DROP_FRAG_ORPHAN;
 	if (p->frag_edge < f->end)
 		return FW_REASON_DROP_FRAG_BAD;
+	if (f->ipsec && !(p->ipsec & PKT_FROM_SA))
+		return FW_REASON_DROP_IPSEC_CLEAR;
 	return f->undecided ? FW_REASON_UNDECIDED : FW_REASON_FRAGMENT;
 }

@@ -50,6 +50,8 @@
 #include "kern/fragments.h"
 #include "kern/handshake.h"
 
+#include "kern/ipsec.h"
+
 #include "kern/conntrack.h"
 #include "kern/xflow.h"
 

@@ -103,6 +103,21 @@ static __always_inline bool quoted_ipv6(const struct pkt *p, void *ctx,
 	return quoted_l4(p, ctx, hook, off, t);
 }
 
+/*
+ * The error is about the flow of `orig`, and goes its way, or (reply) back. Where a packet
+ * of that may not be in clear, it may not either.
+ */
+static __always_inline void icmp_concerns(struct pkt *p,
+					  const struct fw_image_head *head,
+					  const struct fw_tuple *orig,
+					  bool reply)
+{
+	if (likely(!(head->options & FW_OPT_IPSEC)))
+		return;
+	p->flow.orig = *orig;
+	p->flow.reply = reply;
+}
+
 static __always_inline bool xflow_lives(const struct fw_tuple *t,
 					const struct fw_image_head *head,
 					__u64 now)
@@ -113,8 +128,9 @@ static __always_inline bool xflow_lives(const struct fw_tuple *t,
 }
 
 /* An echo reply is quoted by the flow of its request. */
-static __always_inline bool
-icmp_xflow(struct fw_tuple *t, const struct fw_image_head *head, __u64 now)
+static __always_inline bool icmp_xflow(struct pkt *p, struct fw_tuple *t,
+				       const struct fw_image_head *head,
+				       __u64 now)
 {
 	bool answer =
 		t->icmp_type == 0 || t->icmp_type == 14 || t->icmp_type == 129;
@@ -124,16 +140,18 @@ icmp_xflow(struct fw_tuple *t, const struct fw_image_head *head, __u64 now)
 		t->icmp_type = t->icmp_type == 0    ? 8
 			       : t->icmp_type == 14 ? 13
 						    : 128;
+	icmp_concerns(p, head, t, true);
 	if ((!echo || !answer) && xflow_lives(t, head, now))
 		return true;
 	if (echo && !answer)
 		return false;
 	tuple_turn(t);
+	icmp_concerns(p, head, t, false);
 	return xflow_lives(t, head, now);
 }
 
 /* True if the error in `p` is about a flow that we or the kernel know and no load has ended. */
-static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
+static __noinline bool icmp_has_flow(struct pkt *p, void *ctx,
 				     const enum fw_hook hook,
 				     const struct fw_image_head *head)
 {
@@ -151,24 +169,35 @@ static __noinline bool icmp_has_flow(const struct pkt *p, void *ctx,
 	if (!addr_equal(&about.saddr, &p->key.daddr))
 		return false;
 	if (about.proto != IPPROTO_TCP && about.proto != IPPROTO_UDP)
-		return icmp_xflow(&about, head, bpf_ktime_get_coarse_ns());
+		return icmp_xflow(p, &about, head, bpf_ktime_get_coarse_ns());
 	/* ct_lookup() turns at egress; the quoted packet went the other way */
 	tuple_turn(&about);
 	ct = ct_lookup(ctx, hook, &about, &reply);
 	if (!ct)
 		return false;
 	gen = mark_gen(head, mark_now(head, ct->mark));
+	if (unlikely(head->options & FW_OPT_IPSEC)) {
+		tuple_from_ct(&p->flow.orig, ct);
+		p->flow.reply = reply;
+	}
 	bpf_ct_release(ct);
 	return !fw_gen_has_ended(gen, head->ended_before, head->gen);
 }
 
 /* RELATED, or why the error in `p` is not let in as such. */
 static __always_inline enum fw_reason
-icmp_is_related(const struct pkt *p, void *ctx, const enum fw_hook hook,
+icmp_is_related(struct pkt *p, void *ctx, const enum fw_hook hook,
 		const struct fw_image_head *head)
 {
+	enum fw_reason reason;
+
 	if (!icmp_has_flow(p, ctx, hook, head))
 		return FW_REASON_DROP_ICMP_UNRELATED;
+	if (unlikely(head->options & FW_OPT_IPSEC)) {
+		reason = check_ipsec_error(p, hook);
+		if (reason != FW_REASON_NONE)
+			return reason;
+	}
 	if (hook != FW_HOOK_EGRESS && !(head->options & FW_OFF_BAD_CHECKSUM) &&
 	    !icmp_sum_is_right(p, ctx, hook))
 		return FW_REASON_DROP_BAD_CHECKSUM;

@@ -34,6 +34,11 @@ enum pkt_icmp {
 	PKT_ICMP_REPLY = 3,
 };
 
+/* What TC knows of the packet's way through IPsec, with FW_OPT_IPSEC. */
+#define PKT_FROM_SA 0x1 /* it came out of an SA, or by a device of IPsec's */
+#define PKT_INTO_SA 0x2 /* the device that it leaves by encrypts it */
+#define PKT_CHECKED 0x4 /* egress: the ingress hook that it came by is ours */
+
 /* What kern/early.h has found out. */
 enum pkt_early {
 	PKT_EARLY_ASK = 0,    /* nothing */
@@ -56,6 +61,10 @@ struct flow {
 	bool answered;	/* the other side was heard; known of fragments */
 	__u8 counts;	/* see account.h */
 	__u8 offload;	/* see offload.h */
+	__u8 bars;	/* see ipsec.h */
+	__u8 bound;	/* FW_BOUND, FW_BOUND_REQID */
+	bool forgotten; /* what it is bound to is not remembered */
+	__u32 reqid;	/* of what it is bound to */
 };
 
 /* What of a frame names its flow (struct fw_cached_flow), and more; see frame.h. */
@@ -93,6 +102,7 @@ struct pkt {
 	__u8 early;   /* enum pkt_early */
 	bool logged;  /* there is a record of it, or none any more */
 	bool told;    /* the same, of esp.h: no rule has to do with it */
+	__u8 ipsec;   /* PKT_FROM_SA, PKT_INTO_SA, PKT_CHECKED */
 	__u32 reqid;  /* TC: of the SA that the packet came out of */
 
 	/* from here on not zeroed before, but always written before it is read */

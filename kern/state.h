@@ -50,6 +50,7 @@ check_asks(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 {
 	struct flow *f = &p->flow;
 	enum fw_reason reason;
+	int answers;
 
 	if (hook != FW_HOOK_XDP && f->found)
 		return check_alive(p, r, ctx, hook);
@@ -57,9 +58,13 @@ check_asks(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	reason = check_opens(p);
 	if (reason != FW_REASON_DROP_TCP_NO_SYN)
 		return reason;
-	if (hook == FW_HOOK_INGRESS && answers_us(p, ctx)) {
-		turn_to_answer(p);
-		return FW_REASON_NONE;
+	if (hook == FW_HOOK_INGRESS) {
+		answers = answers_us(ctx, p);
+		f->older = answers != 0;
+		if (answers == 1)
+			turn_to_answer(p);
+		if (answers)
+			return FW_REASON_NONE;
 	}
 	if (hook == FW_HOOK_XDP && may_come_from_sa(p, ctx))
 		return FW_REASON_UNDECIDED;
@@ -81,11 +86,14 @@ ask_both_ways(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	for (int i = 0; i < 2; i++) {
 		if (!locate(p, r, hook, p->flow.reply)) {
 			if (hook != FW_HOOK_INGRESS ||
-			    leaves_by_ours(ctx, p, r))
+			    leaves_by_ours(ctx, p, r->gen))
 				return FW_REASON_UNDECIDED;
 			/* its flow came in where the answer goes to */
 			p->key.in_zones = p->way_zones;
 		}
+		if (hook != FW_HOOK_XDP &&
+		    unlikely(r->head->options & FW_OPT_IPSEC))
+			(void)tell_ipsec(p, hook, p->flow.reply);
 		limit_essential(&p->key);
 		reason = ask_rules(p, r, ctx, hook, false);
 		if (reason != FW_REASON_NONE)
@@ -121,6 +129,13 @@ step_state(struct pkt *p, struct run *r, void *ctx, const enum fw_hook hook)
 	enum fw_reason reason;
 
 	find_flow(p, r, ctx, hook);
+	if (unlikely(r->head->options & FW_OPT_IPSEC) && f->found) {
+		reason = check_ipsec(p, hook);
+		if (reason != FW_REASON_NONE)
+			return reason;
+		if (f->forgotten && f->gen == r->gen)
+			f->gen = 0;
+	}
 	if (f->found && f->gen == r->gen) {
 		if (f->changed)
 			event_flow(p, hook, FW_EVENT_FLOW_STATE, &f->orig, NULL,

@@ -31,7 +31,7 @@ static __always_inline bool may_transit(const struct pkt *p,
 					const struct run *r)
 {
 	return !r->head->has_stateless && !accounts(r->head) &&
-	       p->frag == PKT_WHOLE &&
+	       !(r->head->options & FW_OPT_IPSEC) && p->frag == PKT_WHOLE &&
 	       (p->key.proto == IPPROTO_UDP ||
 		(p->key.proto == IPPROTO_TCP &&
 		 !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))));

@@ -356,7 +356,7 @@ static __noinline void local_put(struct pkt *p,
 		.ifindex = p->ifindex,
 		.gen = head->gen,
 		.dir = p->key.dir,
-		.ipsec = 1,
+		.ipsec = ipsec_bound(p),
 		.tcp_state = p->flow.changed,
 		.reqid = p->key.reqid,
 	};
@@ -548,7 +548,7 @@ static __noinline bool local_is_related(struct pkt *p, struct bpf_nf_ctx *ctx,
 	else
 		is_read = quoted_ipv6(p, ctx, FW_HOOK_LOCAL, off, &about);
 	return is_read && addr_equal(&about.saddr, &p->key.daddr) &&
-	       icmp_xflow(&about, head, bpf_ktime_get_ns());
+	       icmp_xflow(p, &about, head, bpf_ktime_get_ns());
 }
 
 /* As judge(); addresses were checked when it was an ESP packet. */

@@ -98,17 +98,20 @@ static __noinline bool has_policies(const struct net *net)
  * TC ingress: the interface that a forwarded packet will leave by is needed and unknown.
  * True: it is one of ours, and its egress hook decides. If nobody would, we judge with
  * what the routing table says, p->way_zones: none of an interface that is not ours, and
- * those of one of ours by which the packet may leave encrypted, as another one.
+ * those of one of ours by which the packet may leave encrypted, as another one. For the
+ * verifier a global function, as in classify.h.
  */
-static __always_inline bool leaves_by_ours(void *ctx, struct pkt *p,
-					   const struct run *r)
+__noinline int leaves_by_ours(struct __sk_buff *skb, struct pkt *p, __u32 gen)
 {
-	__u32 ifindex = route_out(ctx, p);
-	const struct fw_iface *i =
-		ifindex ? iface_find(r->ifaces, ifindex, 0) : NULL;
+	const struct fw_iface *i;
+	__u32 ifindex;
 
+	if (!p)
+		return 0;
+	ifindex = route_out(skb, p);
+	i = ifindex ? iface_find(iface_table(gen), ifindex, 0) : NULL;
 	p->way_zones = i ? i->zones : 0;
-	return i && !has_policies(ctx_net(ctx, FW_HOOK_INGRESS));
+	return i && !has_policies(ctx_net(skb, FW_HOOK_INGRESS));
 }
 
 /*

@@ -109,7 +109,8 @@ static __always_inline void xflow_move(struct fw_xflow *x, const struct flow *f,
 }
 
 /* Find the flow of a packet that has one here. */
-static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
+static __noinline void xflow_find(const struct pkt *p, const enum fw_hook hook,
+				  const struct fw_tuple *t,
 				  const struct fw_image_head *head,
 				  struct flow *f)
 {
@@ -132,6 +133,9 @@ static __noinline void xflow_find(const struct pkt *p, const struct fw_tuple *t,
 	f->orig = f->reply ? turned : *t;
 	if (f->gen != head->gen)
 		return;
+	if (unlikely(head->options & FW_OPT_IPSEC) && x->ipsec &&
+	    !is_protected(p, hook, reply, x->dir, x->ipsec, x->reqid))
+		return;
 	if (accounts(head))
 		f->counts = FLOW_COUNTS;
 	xflow_move(x, f, now, life);
@@ -150,6 +154,8 @@ static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
 		.ifindex = flow_ifindex(p),
 		.gen = gen,
 		.dir = p->key.dir,
+		.ipsec = ipsec_bound(p),
+		.reqid = p->key.reqid,
 	};
 	struct fw_xflow *old;
 
@@ -163,6 +169,10 @@ static __noinline void xflow_put(const struct pkt *p, const struct fw_tuple *t,
 		old->rule = x.rule;
 		old->ifindex = x.ifindex;
 		old->dir = x.dir;
+		if (x.ipsec) {
+			old->reqid = x.reqid;
+			old->ipsec = x.ipsec;
+		}
 		old->gen = x.gen;
 		return;
 	}

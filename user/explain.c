@@ -292,9 +292,10 @@ static json_t *make_args(const struct fw_packetframe *packet)
 	for (uint32_t i = 0; i < packet->len; i++)
 		(void)snprintf(hex + 2 * (size_t)i, 3, "%02x",
 			       packet->frame[i]);
-	return json_pack("{s:o, s:b, s:s}", "interface",
+	return json_pack("{s:o, s:b, s:s, s:b, s:I}", "interface",
 			 fw_json_text(packet->interface), "out", packet->out,
-			 "frame", hex);
+			 "frame", hex, "from_sa", packet->from_sa, "reqid",
+			 (json_int_t)packet->reqid);
 }
 
 static bool check_options(const struct fw_cli *cli)

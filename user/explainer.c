@@ -94,11 +94,12 @@ static int write_note(const struct fw_explainer *explainer,
 				   &zero, note, BPF_ANY);
 }
 
-int fw_explainer_begin(const struct fw_explainer *explainer)
+int fw_explainer_begin(const struct fw_explainer *explainer, bool from_sa,
+		       uint32_t reqid)
 {
-	const struct fw_explained nothing = { 0 };
+	const struct fw_explained note = { .from_sa = from_sa, .reqid = reqid };
 
-	return write_note(explainer, &nothing);
+	return write_note(explainer, &note);
 }
 
 int fw_explainer_hide(const struct fw_explainer *explainer)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kern/explain_abi.h"
@@ -26,8 +27,14 @@ int fw_explainer_ready(struct fw_explainer **explainer,
 		       const struct fw_datapath *dp, char **reterr);
 void fw_explainer_free(struct fw_explainer *explainer);
 
-/** @brief What comes now is another packet; 0 or a negative errno. */
-int fw_explainer_begin(const struct fw_explainer *explainer);
+/**
+ * @brief What comes now is another packet; 0 or a negative errno.
+ *
+ * @param from_sa  it came out of an SA
+ * @param reqid    the number of that; 0: not known
+ */
+int fw_explainer_begin(const struct fw_explainer *explainer, bool from_sa,
+		       uint32_t reqid);
 
 /* Where a packet meets a program. */
 struct fw_explainer_at {

@@ -31,7 +31,8 @@ struct journey {
 	struct fw_explained_hook last;	  /* has_run 0: no hook so far */
 	struct fw_explained_hook decided; /* the last one that knew enough */
 	bool is_dropped;
-	int error; /* negative errno of a hook that could not be asked */
+	bool from_sa; /* it came out of an SA */
+	int error;    /* negative errno of a hook that could not be asked */
 	enum fw_hook error_hook;
 };
 
@@ -246,6 +247,17 @@ static void note_room(const struct journey *journey,
 		     (unsigned long long)count, (unsigned long long)max);
 }
 
+/* Rules ask what no frame shows, and what policies encrypt is not found out either. */
+static void note_ipsec(const struct journey *journey)
+{
+	const struct fw_program *program =
+		fw_apply_program(journey->daemon->apply);
+
+	if (program && program->options & FW_OPT_IPSEC && !journey->from_sa)
+		note(journey,
+		     "rules ask for IPsec: the packet is taken to be in clear");
+}
+
 /* XDP has forwarded it: neither the stack nor a hook behind sees it. */
 static bool is_gone(const struct journey *journey)
 {
@@ -286,7 +298,9 @@ static void come_in(struct journey *journey, const struct fw_link *link)
 	if (memcmp(journey->frame, FW_FRAME_TO, sizeof(link->mac)) == 0)
 		memcpy(journey->frame, link->mac, sizeof(link->mac));
 	fw_datapath_look(journey->daemon->datapath, link->ifindex, &found);
-	if (found.xdp == FW_MODE_XDP || found.xdp == FW_MODE_XDP_GENERIC)
+	/* native XDP has seen ESP in its place */
+	if ((found.xdp == FW_MODE_XDP && !journey->from_sa) ||
+	    found.xdp == FW_MODE_XDP_GENERIC)
 		pass_hook(journey, FW_HOOK_XDP, link->ifindex, 0);
 	if (found.xdp == FW_MODE_XDP_GENERIC && !journey->error)
 		journey->error = fw_explainer_hide(journey->daemon->explainer);
@@ -618,8 +632,11 @@ void fw_handle_explain(void *data, struct fw_request *request,
 		return;
 	}
 	r = fw_explainer_ready(&daemon->explainer, daemon->datapath, &error);
+	journey.from_sa = json_is_true(json_object_get(args, "from_sa"));
 	if (r == 0)
-		r = fw_explainer_begin(daemon->explainer);
+		r = fw_explainer_begin(daemon->explainer, journey.from_sa,
+				       (uint32_t)json_integer_value(
+					       json_object_get(args, "reqid")));
 	if (r < 0) {
 		fw_reply_error(request, FW_EXIT_KERNEL, "%s",
 			       error ? error : strerror(-r));
@@ -627,6 +644,8 @@ void fw_handle_explain(void *data, struct fw_request *request,
 	}
 	journey.steps = json_array();
 	journey.notes = json_array();
+	if (journey.notes)
+		note_ipsec(&journey);
 	if (journey.steps && journey.notes)
 		travel(&journey, request, link,
 		       json_is_true(json_object_get(args, "out")));

@@ -53,6 +53,8 @@ struct packet {
 	uint16_t id;
 	bool is_fragment, more;
 	uint16_t offset; /* bytes */
+	bool from_sa;
+	uint32_t reqid;
 	uint8_t quoted[FW_FRAME_MOST];
 	size_t n_quoted;
 	char about[192]; /* `quoted` in words */
@@ -418,6 +420,8 @@ static int take_about(struct reader *r, struct packet *p, int depth)
 	n = take_headers(r, &about, depth + 1);
 	if (n < 0)
 		return n;
+	if (about.from_sa)
+		return fail(r, "'via ipsec' stands before 'about'");
 	if (about.family != p->family)
 		return fail(r, "an ICMP error is about a packet of its family");
 	p->n_quoted = put_ip(&about, p->quoted);
@@ -428,11 +432,29 @@ static int take_about(struct reader *r, struct packet *p, int depth)
 	return 0;
 }
 
+/* Behind "via". */
+static int take_via(struct reader *r, struct packet *p)
+{
+	unsigned long number;
+	int n;
+
+	if (!take_word(r, "ipsec"))
+		return fail(r, "it is 'via ipsec', or 'via ipsec reqid 7'");
+	p->from_sa = true;
+	if (!take_word(r, "reqid"))
+		return 0;
+	n = take_number(r, "reqid", 1, UINT32_MAX, &number);
+	p->reqid = (uint32_t)number;
+	return n;
+}
+
 static int take_term(struct reader *r, struct packet *p, int depth)
 {
 	unsigned long number;
 	int n;
 
+	if (take_word(r, "via"))
+		return take_via(r, p);
 	if (take_word(r, "flags"))
 		return take_flags(r, p);
 	if (take_word(r, "code"))
@@ -460,7 +482,7 @@ static int take_term(struct reader *r, struct packet *p, int depth)
 	}
 	return fail(
 		r,
-		"what follows is flags, ttl, length, vlan, id, code, fragment or about");
+		"what follows is flags, ttl, length, vlan, id, code, fragment, via or about");
 }
 
 static int take_headers(struct reader *r, struct packet *p, int depth)
@@ -736,8 +758,23 @@ static void print_summary(const struct packet *p, struct fw_packetframe *ret)
 		append(ret->summary, size, " vlan %u", p->vlan[i]);
 	append(ret->summary, size, " length %zu",
 	       ret->len - 14 - 4 * p->n_vlans);
+	if (p->from_sa)
+		append(ret->summary, size, " via ipsec");
+	if (p->reqid)
+		append(ret->summary, size, " reqid %u", p->reqid);
 	if (p->n_quoted)
 		append(ret->summary, size, " about %s", p->about);
+}
+
+/* What no byte of the frame says. */
+static int take_over(struct reader *r, const struct packet *p,
+		     struct fw_packetframe *ret)
+{
+	if (p->from_sa && ret->out)
+		return fail(r, "'via ipsec' is said of what comes in");
+	ret->from_sa = p->from_sa;
+	ret->reqid = p->reqid;
+	return 0;
 }
 
 /* ---- all of it ---------------------------------------------------------------------------- */
@@ -762,11 +799,14 @@ int fw_packetframe_parse_place(const char *text, struct fw_packetframe *ret,
 			       struct fw_packet_error *reterr)
 {
 	struct reader r = { .text = text, .error = reterr };
+	struct packet packet = { 0 };
 	int n = take_place(&r, ret);
 
+	if (n == 0 && take_word(&r, "via"))
+		n = take_via(&r, &packet);
 	if (n == 0 && *r.word.text)
 		return fail(&r, "the frame says the rest");
-	return n;
+	return n < 0 ? n : take_over(&r, &packet, ret);
 }
 
 int fw_packetframe_parse(const char *text, struct fw_packetframe *ret,
@@ -779,6 +819,8 @@ int fw_packetframe_parse(const char *text, struct fw_packetframe *ret,
 	n = take_place(&r, ret);
 	if (n == 0)
 		n = take_headers(&r, &packet, 1);
+	if (n == 0)
+		n = take_over(&r, &packet, ret);
 	if (n < 0)
 		return n;
 	put_frame(&packet, ret);

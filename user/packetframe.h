@@ -9,6 +9,7 @@
  *   HOST   = ADDRESS | ADDRESS:PORT | [ADDRESS]:PORT
  *   TERM   = "flags" FLAG,... | "ttl" N | "length" N | "vlan" N | "id" N
  *          | "code" CODE | "fragment" ("first" | OFFSET ["more"])
+ *          | "via" "ipsec" ["reqid" N]          (of what comes in)
  *          | "about" HEADERS          (of an ICMP error; the last term)
  */
 #pragma once
@@ -25,7 +26,9 @@
 
 struct fw_packetframe {
 	char interface[IF_NAMESIZE];
-	bool out; /* it leaves by that, and is this host's */
+	bool out;	/* it leaves by that, and is this host's */
+	bool from_sa;	/* it came out of an SA of IPsec's, */
+	uint32_t reqid; /* with this number; 0: not said */
 	uint8_t frame[FW_FRAME_MOST];
 	uint32_t len;
 	char summary[512]; /* the description, with what was not said */
@@ -47,7 +50,7 @@ int fw_packetframe_parse(const char *text, struct fw_packetframe *ret,
 			 struct fw_packet_error *reterr);
 
 /**
- * @brief Read "in eth0" and no more, of a frame that comes from elsewhere.
+ * @brief Read "in eth0 [via ipsec [reqid N]]" and no more, of a frame from elsewhere.
  *
  * @return as fw_packetframe_parse(); `frame` and `summary` are not written
  */

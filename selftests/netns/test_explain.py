@@ -12,6 +12,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import struct
 import time
 
@@ -22,7 +23,7 @@ from lab.lab import CLIENT, CLIENT_MAC, REASONS, SERVER, WAN, WAN_MAC
 from lab.netns import SLOWNESS, wait_for
 from lab.packets import (BAD, TAGS, TCP, UDP, Ether, IPOption, Raw, echo_reply, echo_request,
                          fragment, frame, from_server, icmp_error, ip)
-from lab.traffic import ping
+from lab.traffic import family_of, ping
 
 both = pytest.mark.parametrize("family", [4, 6])
 all_modes = pytest.mark.modes("xdp", "tc", "xdp-generic")
@@ -522,6 +523,32 @@ def test_esp_replay(quiet, family):
     quiet.firewall.run("ip", "xfrm", "state", "flush")
 
 
+@both
+def test_ipsec_clear(quiet, family):
+    """A promise: what would leave in clear, and does not; and what is said of SAs."""
+    quiet.load(DENY + "accept out proto udp to port 443 via ipsec label safe\n"
+               "accept in proto udp to self port 53 via ipsec reqid 7 label in\n")
+    port, ends = next(ports), {4: ("{}:{}", "{}:443"), 6: ("[{}]:{}", "[{}]:443")}[family]
+    said = explain(quiet, "out fw-wan udp " + ends[0].format(WAN[family], port) + " to " +
+                   ends[1].format(CLIENT[family]))
+    assert said.drops == "ipsec-clear" and "in clear" in said.json["notes"][0], said
+    assert said.json["steps"][-1]["rule"] == "safe", said
+    before = quiet.counters()
+    with quiet.firewall.socket(family_of(CLIENT[family]), socket.SOCK_DGRAM) as s:
+        s.bind((WAN[family], port))
+        with contextlib.suppress(PermissionError):
+            s.sendto(b"in clear", (CLIENT[family], 443))
+    gained = quiet.gain(before, lambda c: c.drops())
+    assert gained.drops() == {"ipsec-clear": 1}, gained
+    ask = (f"in fw-wan udp {ends[0].format(CLIENT[family], port)} to "
+           f"{ends[1].format(WAN[family])[:-3]}53")
+    assert explain(quiet, ask).drops == "default"
+    assert explain(quiet, f"{ask} via ipsec reqid 8").drops == "default"
+    said = explain(quiet, f"{ask} via ipsec reqid 7")
+    assert said.json["verdict"] == "accept" and not said.json["notes"], said
+    assert said.json["steps"][-1]["rule"] == "in", said
+
+
 # Which test explains and sends a packet that is dropped for it.
 PRODUCED = {
     "rule": test_random_packets, "default": test_random_packets, "reject": test_random_packets,
@@ -532,7 +559,7 @@ PRODUCED = {
     "antispoof": test_antispoof, "fragment-orphan": test_fragments,
     "fragment-bad": test_fragments, "no-rules": test_no_rules, "internal": test_internal,
     "table-insert": test_table_insert, "esp-unknown-spi": test_esp,
-    "esp-replay": test_esp_replay,
+    "esp-replay": test_esp_replay, "ipsec-clear": test_ipsec_clear,
     # In virtual machines: the size of the table is that of all namespaces. What is full takes
     # an entry if the kernel finds another to evict, so that explain says "may".
     "table-full": test_table_pressure_and_full, "table-pressure": test_table_pressure_and_full,

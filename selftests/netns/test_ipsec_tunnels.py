@@ -126,6 +126,27 @@ def test_load_judges_own_flows(esp, family):
     assert esp.gain(before, lambda c: c.get("reload")).get("reload", "ingress", "fw-wan")
 
 
+@families
+def test_half_seen(esp, family):
+    """A connection out of the tunnel, whose answers nobody sees, outlives its first entry."""
+    source, target = to_firewall(esp, family)
+    rules = DENY + ESP + "accept in on wan proto tcp to self port 7 label in\n"
+    esp.load(rules)
+    with TcpEcho(esp.firewall, target, 7), \
+            tcp_connect(esp.client, target, 7, source=(source, 0)) as s:
+        assert tcp_talk(s)
+        before = esp.counters()
+        esp.firewall.run("conntrack", "-F")
+        assert tcp_talk(s)
+        gained = esp.counters() - before
+        assert not gained.drops(), gained
+        assert any("dport=7 " in x for x in esp.conntrack()), esp.conntrack()
+        esp.load(DENY + ESP)
+        s.settimeout(patience(0.3))
+        cut(s)
+        assert not tcp_talk(s)
+
+
 # ---- what goes through this host ----------------------------------------------------------
 
 

@@ -200,6 +200,8 @@ static void put_ifaces(const struct harness *h, uint32_t running,
 		e->value.ifindex = h->ifindex[counts_as];
 		e->value.slot = (__u16)(i + 1);
 		e->value.flags = h->iface_flags;
+		if (h->ipsec >> i & 1)
+			e->value.flags |= FW_IFACE_IPSEC;
 		n += find_zones(program, counts_as, &e->value.zones);
 	}
 	r = fw_hosttab_put_ifaces(h->tables, running, h->gen, entries, n);

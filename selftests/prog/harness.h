@@ -30,6 +30,7 @@ struct harness {
 	uint32_t ifindex[HARNESS_MAX_IFACES]; /* of if0, if1, ... */
 	uint16_t iface_flags;		      /* FW_IFACE_* of all */
 	unsigned int slave; /* of if0, if that is a bond; 0: none */
+	unsigned int ipsec; /* bit of each that encrypts what leaves by it */
 	struct fw_self_entry selves[HARNESS_MAX_SELVES];
 	size_t n_selves;
 	struct fw_hosttab *tables;

@@ -9,6 +9,7 @@
  *   {"room": N, "half_open": S, "seconds": S} -> {"ok": true}
  *   {"adopt": SECONDS}   of the next rules  -> {"ok": true}
  *   {"slave": I}   of if0, for the next rules, or 0 -> {"ok": true}
+ *   {"ipsec": BITS}   interfaces of IPsec's, for the next rules -> {"ok": true}
  *   {"flush": true}                          -> {"ok": true}
  *   {"evict": true}      all of flow_info    -> {"ok": true}
  *   {"sh": COMMAND}      in its namespace    -> {"exit": N, "out": TEXT}
@@ -212,6 +213,11 @@ static json_t *handle(struct harness *h, const json_t *request)
 	if (json_object_get(request, "slave")) {
 		h->slave = (unsigned int)json_integer_value(
 			json_object_get(request, "slave"));
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (json_object_get(request, "ipsec")) {
+		h->ipsec = (unsigned int)json_integer_value(
+			json_object_get(request, "ipsec"));
 		return json_pack("{s:b}", "ok", 1);
 	}
 	if (json_object_get(request, "flush")) {

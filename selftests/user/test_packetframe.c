@@ -97,6 +97,9 @@ static void test_summaries(void **state)
 	assert_summary(
 		"out eth0 udp 2001:db8::1 -> [2001:db8::2]:53 ttl 3 vlan 7",
 		"out eth0 udp [2001:db8::1]:40000 to [2001:db8::2]:53 ttl 3 vlan 7 length 48");
+	assert_summary(
+		"in e 253 1.2.3.4 to 1.2.3.5 via ipsec reqid 7",
+		"in e 253 1.2.3.4 to 1.2.3.5 ttl 64 length 36 via ipsec reqid 7");
 }
 
 /* Each of what a summary says is understood again, and says the same. */
@@ -158,6 +161,14 @@ static void test_mistakes(void **state)
 		  31, 8 },
 		{ "in eth0 esp 1.2.3.4 to 1.2.3.5 length 99999", "length takes",
 		  38, 5 },
+		{ "in eth0 esp 1.2.3.4 to 1.2.3.5 via tunnel", "via ipsec", 35,
+		  6 },
+		{ "in eth0 esp 1.2.3.4 to 1.2.3.5 via ipsec reqid 0",
+		  "reqid takes", 47, 1 },
+		{ "out eth0 esp 1.2.3.4 to 1.2.3.5 via ipsec", "what comes in",
+		  41, 1 },
+		{ "in e icmp 3 1.2.3.4 to 1.2.3.5 about 253 1.2.3.5 to 1.2.3.4 via ipsec",
+		  "before 'about'", 69, 1 },
 	};
 
 	(void)state;
