@@ -309,7 +309,7 @@ def test_nothing_in_force(own_lab):
         bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
         assert lab.fwctl("load", bad, check=False).exit == 1
         for what in ("status", "show rules", "show flows", "show sets", "show interfaces",
-                     "show timeouts"):
+                     "show timeouts", "show ipsec"):
             shown = lab.fwctl(*what.split(), check=False)
             assert shown.exit == 3 and "nothing is loaded" in shown.err, (what, shown)
         content = lab.rules("192.0.2.2\n")

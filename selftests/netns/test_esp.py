@@ -14,7 +14,7 @@ import pytest
 
 from lab.lab import CLIENT, REASONS, WAN
 from lab.monitor import Monitor
-from lab.netns import wait_for
+from lab.netns import SLOWNESS, wait_for
 from lab.packets import UDP, Raw, frame, ip
 from lab.traffic import http
 
@@ -420,7 +420,8 @@ def spis_of(lab):
 def test_deleted(sealed, family):
     """A state that is gone lets in for the grace, which the stack ends, then no more."""
     lab = sealed
-    lab.load(option("drop") + "option esp-grace 3s\n")
+    grace = int(4 * SLOWNESS)
+    lab.load(option("drop") + f"option esp-grace {grace}s\n")
     protect(lab, family, next(spis), "bmp")
     send(lab, family, [1])
     lab.receiver.wait([1])
@@ -432,5 +433,5 @@ def test_deleted(sealed, family):
     def is_dropped():
         send(lab, family, [3])
         return (lab.counters() - before).drops().get(UNKNOWN)
-    wait_for(is_dropped, 10, "the end of the grace")
+    wait_for(is_dropped, 10 + grace / SLOWNESS, "the end of the grace")
     assert lab.receiver.all() == [1]
