@@ -272,6 +272,12 @@ static __always_inline void esp_note_first(const struct esp_look *l, __u64 now,
 	(void)bpf_map_update_elem(&sas, &l->key, &sa, BPF_NOEXIST);
 }
 
+/* Another processor may have a clock that is a tick ahead, and written that. */
+static __always_inline bool esp_is_within(__u64 since, __u64 span, __u64 now)
+{
+	return since + span >= now;
+}
+
 /* There is a state; when it was so is written now and then, for all CPUs. */
 static __always_inline void esp_note(struct fw_sa *sa, const struct esp_look *l,
 				     __u64 now, __u32 len)
@@ -281,7 +287,7 @@ static __always_inline void esp_note(struct fw_sa *sa, const struct esp_look *l,
 	if (l->state == ESP_REPLAY)
 		__sync_fetch_and_add(&sa->replayed, 1);
 	if (l->state >= ESP_REPLAY) {
-		if (now - sa->valid_ns > ESP_NOTE_NS)
+		if (!esp_is_within(sa->valid_ns, ESP_NOTE_NS, now))
 			sa->valid_ns = now;
 		if (sa->larval_ns)
 			sa->larval_ns = 0;
@@ -314,11 +320,12 @@ esp_is_good(const struct pkt *p, const struct run *r, const struct esp_look *l)
 						 : FW_ESP_VALID);
 		return true;
 	}
-	if (l->state == ESP_LARVAL && grace && now - larval_ns <= grace) {
+	if (l->state == ESP_LARVAL && grace &&
+	    esp_is_within(larval_ns, grace, now)) {
 		esp_count(FW_ESP_LARVAL);
 		return true;
 	}
-	if (sa && sa->valid_ns && now - sa->valid_ns <= grace) {
+	if (sa && sa->valid_ns && esp_is_within(sa->valid_ns, grace, now)) {
 		esp_count(FW_ESP_GRACE);
 		return true;
 	}

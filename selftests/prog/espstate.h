@@ -19,5 +19,8 @@ json_t *esp_counts(struct harness *h);
 /** @brief Records of unknown SPIs since the last time, and how many there are not. */
 json_t *esp_events(struct harness *h);
 
+/** @brief Have all entries written by a processor whose clock is a second ahead. */
+void esp_ahead(struct harness *h);
+
 /** @brief Forget all entries, counts and records. */
 void esp_flush(struct harness *h);

@@ -15,6 +15,7 @@
  *   {"sh": COMMAND}      in its namespace    -> {"exit": N, "out": TEXT}
  *   {"marks": [M], "unknown": B}             -> {"ok": true}
  *   {"esp": true}        -> {"sas": [...], "counts": {...}, "events": {...}}
+ *   {"esp_ahead": true}  as of a clock that is a second ahead -> {"ok": true}
  *   {"esp_flush": true}                      -> {"ok": true}
  *   {"repeat": N, "frame": HEX}   XDP on if0, nothing is looked at -> {"ok": B}
  *   {"hook": H, "iface": I, "iif": J, "frame": HEX}
@@ -168,6 +169,10 @@ static json_t *handle_esp(struct harness *h, const json_t *request)
 	if (json_object_get(request, "esp"))
 		return json_pack("{s:o, s:o, s:o}", "sas", esp_sas(h), "counts",
 				 esp_counts(h), "events", esp_events(h));
+	if (json_object_get(request, "esp_ahead")) {
+		esp_ahead(h);
+		return json_pack("{s:b}", "ok", 1);
+	}
 	if (json_object_get(request, "esp_flush")) {
 		esp_flush(h);
 		return json_pack("{s:b}", "ok", 1);

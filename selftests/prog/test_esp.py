@@ -224,6 +224,14 @@ def test_larval(host, family, kind):
     assert host.xdp(packet) == "default"
 
 
+def test_clock_of_another_processor(host):
+    """Which is a tick ahead of ours: what it has written is no time long ago."""
+    host.larval(4, 0x8ff)
+    assert host.xdp(esp(4, 0x8ff)) == "default"
+    host.harness.call(esp_ahead=True)
+    assert host.xdp(esp(4, 0x8ff)) == "default"
+
+
 def test_without_grace(host):
     """Larval ones do not count at all."""
     host.harness.rules(rules("drop", "off"))
