@@ -50,7 +50,7 @@ __noinline int learn_ipsec(struct __sk_buff *skb, struct pkt *p,
 	}
 	if (encrypts)
 		p->ipsec |= PKT_INTO_SA;
-	if (p->in_ifindex && iface_find(iface_table(gen), p->in_ifindex, 0))
+	if (!p->in_ifindex || iface_find(iface_table(gen), p->in_ifindex, 0))
 		p->ipsec |= PKT_CHECKED;
 	return 0;
 }

@@ -37,7 +37,8 @@ enum pkt_icmp {
 /* What TC knows of the packet's way through IPsec, with FW_OPT_IPSEC. */
 #define PKT_FROM_SA 0x1 /* it came out of an SA, or by a device of IPsec's */
 #define PKT_INTO_SA 0x2 /* the device that it leaves by encrypts it */
-#define PKT_CHECKED 0x4 /* egress: the ingress hook that it came by is ours */
+#define PKT_CHECKED \
+	0x4 /* egress: it came by an ingress hook of ours, or by none */
 
 /* What kern/early.h has found out. */
 enum pkt_early {

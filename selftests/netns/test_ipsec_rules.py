@@ -122,14 +122,14 @@ def test_rule_without_the_clause(esp, family):
 
 @families
 def test_answers_in_clear(esp, family):
-    """When the policies are gone, what is left of a protected flow stays here."""
+    """When the policy is gone, what is left of a protected flow stays here."""
     source, target = to_firewall(esp, family)
     esp.load(DB)
     with TcpEcho(esp.firewall, target, 5432), \
             tcp_connect(esp.client, target, 5432, source=(source, 0)) as s:
         assert tcp_talk(s)
         before = esp.counters()
-        esp.firewall.run("ip", "xfrm", "policy", "flush")
+        esp.firewall.run("ip", "xfrm", "policy", "deleteall", "dir", "out")
         cut_short(s)
         assert not tcp_talk(s)
         gained = esp.gain(before, lambda c: c.get("ipsec-clear", "egress", "fw-wan"))
@@ -176,7 +176,7 @@ def test_forwarded(esp, family):
             gained = esp.gain(before, lambda c: c.drops())
             assert gained.drops() == {"ipsec-clear": 1}, gained
             assert tcp_talk(s)
-            esp.firewall.run("ip", "xfrm", "policy", "flush")
+            esp.firewall.run("ip", "xfrm", "policy", "deleteall", "dir", "out")
             cut_short(s)
             assert not tcp_talk(s)
         gained = esp.gain(before, lambda c: c.get("ipsec-clear", "egress", "fw-wan"))
