@@ -20,6 +20,9 @@ ECHO = "accept in on wan proto { tcp, udp } to self port 7 label inside\n"
 IPERF = "accept in on wan proto tcp to self port 5201 label iperf\n"
 # What ESP without a rule dies for: a flow of an earlier test may still be known.
 DENIED = {"default", "reload"}
+DROP = "option esp-unknown-spi drop\n"
+UNKNOWN = "esp-unknown-spi"
+knows = pytest.mark.needs("xdpxfrm")
 MANY = 100 if os.environ.get("FWCTL_EVERY") else 10
 
 
@@ -84,6 +87,49 @@ def test_connection(ike, family, kind):
     assert ike.rule("ike")["flows"] == 1
 
 
+def esp_sent(sniffer, family, encap):
+    """Frames of ESP, of it in UDP with "yes", that this end has sent."""
+    at = 34 if family == 4 else 54
+    proto = 17 if encap == "yes" else 50
+
+    def is_esp(frame):
+        if frame[at - 11 if family == 4 else at - 34] != proto:
+            return False
+        if family == 4 and int.from_bytes(frame[20:22], "big") & 0x3fff:
+            return False  # a fragment
+        return proto == 50 or (frame[at + 2:at + 4] == b"\x11\x94" and any(frame[at + 8:at + 12]))
+    return [frame for kind, frame in sniffer.read() if kind == 4 and is_esp(frame)]
+
+
+@families
+@pytest.mark.parametrize("encap", ["no", "yes"])
+@pytest.mark.parametrize("mode", ["xdp", "xdp-generic"])
+@pytest.mark.alternate
+@knows
+def test_unknown_spi(ike, family, encap):
+    """What IKE has agreed on comes in; once the SA is gone, packets of it die in XDP."""
+    ike.load(DROP + "option esp-grace 1s\n" + IKE + ESP + ECHO)
+    before = ike.counters()
+    with ike.client.sniffer("eth0") as sniffer:
+        ike.pair.up(outer(family), inner(family), encap=encap)
+        talks(ike, family)
+        found = esp_sent(sniffer, family, encap)
+    gained = ike.counters() - before
+    assert found and not gained.drops(), gained
+    ike.pair.a.swanctl("--terminate", "--ike", "lab")
+    time.sleep(1.5)
+    before = ike.counters()
+    ike.client.send_raw("eth0", found[-3:])
+    gained = ike.gain(before, lambda c: c.get(UNKNOWN, "xdp") >= 3)
+    assert gained.drops() == {UNKNOWN: 3}, gained
+    # IKE itself is not taken for ESP.
+    before = ike.counters()
+    ike.pair.up(outer(family), inner(family), encap=encap)
+    talks(ike, family)
+    gained = ike.counters() - before
+    assert not gained.drops(), gained
+
+
 def test_without_a_rule(ike):
     """Without a rule for ESP the SAs come up, but nothing comes through them."""
     ike.load(IKE + ECHO)
@@ -122,12 +168,14 @@ def test_esn(ike):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode, family, encap, times", [
-    ("xdp", 4, "no", MANY), ("tc", 6, "no", 10), ("xdp", 6, "yes", 10)])
+@pytest.mark.parametrize("mode, family, encap, option, times", [
+    ("tc", 6, "no", "pass", 10), ("xdp", 4, "no", "pass", 10),
+    pytest.param("xdp", 4, "no", "drop", MANY, marks=knows),
+    pytest.param("xdp", 6, "yes", "drop", 10, marks=knows)])
 @pytest.mark.needs("iperf3")
-def test_rekeying(ike, family, encap, times):
+def test_rekeying(ike, family, encap, option, times):
     """SAs are replaced over and over beside iperf3: fwctl drops nothing."""
-    ike.load(IKE + ESP + IPERF)
+    ike.load(f"option {UNKNOWN} {option}\n" * (option == "drop") + IKE + ESP + IPERF)
     before = ike.counters()
     ike.pair.up(outer(family), inner(family), encap=encap)
     start, done = time.monotonic(), 0
