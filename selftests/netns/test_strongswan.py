@@ -9,6 +9,7 @@ import pytest
 from lab.charon import Pair
 from lab.ipsec import INNER, address_inside, prefer_inside, states, xfrm_stat
 from lab.lab import CLIENT, WAN, Lab
+from lab.netns import patience
 from lab.traffic import Iperf, TcpEcho, UdpEcho, tcp_connect, tcp_talk, tcp_try, udp_try
 
 pytestmark = pytest.mark.needs("esp", "strongswan")
@@ -208,3 +209,72 @@ def test_deleted(ike, family):
     talks(ike, family)
     gained = ike.counters() - before
     assert not gained.drops(), gained
+
+
+def only(what=""):
+    """Echo for nobody but what came out of an SA, of a reqid."""
+    return f"accept in on wan proto {{ tcp, udp }} to self port 7 via ipsec {what} label inside\n"
+
+
+@families
+@pytest.mark.alternate
+def test_only_by_ipsec(ike, family):
+    """A service for one connection of IKE: not in clear, and not by another one."""
+    target = inner(family)[1]
+    ike.load(IKE + ESP + only("reqid 7"))
+    with TcpEcho(ike.firewall, target, 7):
+        before = ike.counters()
+        assert tcp_try(ike.client, target, 7, timeout=0.2) == "timeout"
+        gained = ike.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) == {"default"}, gained
+        ike.pair.up(outer(family), inner(family), reqid=8)
+        before = ike.counters()
+        assert tcp_try(ike.client, target, 7, timeout=0.2) == "timeout"
+        gained = ike.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) == {"default"}, gained
+    ike.pair.a.swanctl("--terminate", "--ike", "lab")
+    ike.pair.up(outer(family), inner(family), reqid=7)
+    before = ike.counters()
+    talks(ike, family)
+    ike.pair.rekey(outer(family))
+    talks(ike, family)
+    gained = ike.counters() - before
+    assert not gained.drops(), gained
+
+
+@families
+@pytest.mark.alternate
+def test_not_in_clear_when_it_ends(ike, family):
+    """What was opened inside of a tunnel waits for the next one, and never goes on in clear."""
+    source, target = inner(family)
+    ike.load(IKE + ESP + only())
+    ike.pair.up(outer(family), inner(family))
+    with TcpEcho(ike.firewall, target, 7), \
+            tcp_connect(ike.client, target, 7, source=(source, 0)) as s:
+        assert tcp_talk(s, b"inside")
+        ike.pair.a.swanctl("--terminate", "--ike", "lab")
+        before = ike.counters()
+        s.sendall(b"later")
+        gained = ike.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) == {"ipsec-clear"}, gained
+        ike.pair.up(outer(family), inner(family))
+        s.settimeout(patience(10))
+        assert s.recv(100) == b"later"
+
+
+@families
+@pytest.mark.alternate
+def test_promise(ike, family):
+    """What the firewall may send only encrypted does not leave before there is an SA."""
+    target, source = inner(family)
+    ike.load(IKE + ESP + "accept out proto tcp to port 9 via ipsec label secret\n")
+    with TcpEcho(ike.client, target, 9):
+        before = ike.counters()
+        tcp_try(ike.firewall, target, 9, timeout=0.2, source=(source, 0))
+        gained = ike.gain(before, lambda c: c.drops())
+        assert set(gained.drops()) == {"ipsec-clear"}, gained
+        ike.pair.up(outer(family), inner(family))
+        before = ike.counters()
+        assert tcp_try(ike.firewall, target, 9, timeout=3, source=(source, 0)) == "ok"
+        gained = ike.counters() - before
+        assert not gained.drops(), gained
