@@ -245,13 +245,15 @@ class Iperf:
     Slow machines run and report for longer: a pause of theirs is no gap.
     """
 
-    def __init__(self, client, server, address, seconds=5, port=5201, reverse=False, rate=None):
+    def __init__(self, client, server, address, seconds=5, port=5201, reverse=False, rate=None,
+                 options=()):
         self._server = server.popen("iperf3", "-s", "-1", "-p", port)
         listening = lambda: f":{port} " in server.run("ss", "-Hltn").stdout  # noqa: E731
         wait_for(listening, 5, "iperf3 to listen")
-        extra = [*(["-R"] if reverse else []), *(["-b", rate] if rate else [])]
+        extra = [*(["-R"] if reverse else []), *(["-b", rate] if rate else []), *options]
+        self.seconds = math.ceil(patience(seconds))
         self._client = client.popen("iperf3", "-J", "-c", address, "-p", port, "-t",
-                                    math.ceil(patience(seconds)), "-i", patience(0.5), *extra)
+                                    self.seconds, "-i", patience(0.5), *extra)
         self.started = time.monotonic()
 
     def is_running(self):

@@ -81,6 +81,18 @@ def test_forward_tcp(tmp_path):
     assert offload_or_skip(results, "tcp/6/no-tso/fwctl-offload")["bps"]["median"] > 1e6
 
 
+@pytest.mark.needs("esp", "xdpxfrm", "iperf3")
+def test_ipsec():
+    """The flood ends where it should, with and without the option."""
+    env = dict(os.environ, PYTHONPATH=str(TOP / "selftests"))
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.ipsec", "--quick", "--families", "4", "--kinds", "TCP",
+         "--pps", "200"], env=env, capture_output=True, text=True, timeout=patience(120),
+        check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(f"\n  {name} " in done.stdout for name in ("alone", "elsewhere", "pass", "drop"))
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_flows(family):
     """All are different, and their answers are theirs turned round."""
