@@ -314,7 +314,8 @@ static __noinline void local_find_clear(struct pkt *p,
 
 /* The flow of a packet; TCP: if the packet is one of it. It moves on if `head` accepts it. */
 static __noinline void local_find(struct pkt *p,
-				  const struct fw_image_head *head)
+				  const struct fw_image_head *head,
+				  const enum fw_hook hook)
 {
 	const struct fw_tuple *t = pkt_tuple(p);
 	__u64 now = bpf_ktime_get_ns();
@@ -339,7 +340,10 @@ static __noinline void local_find(struct pkt *p,
 	f->reply = reply;
 	f->gen = gen_now(head, x->gen);
 	f->orig = reply ? turned : *t;
-	if (f->gen == head->gen)
+	/* it came out of another SA than the rule has named */
+	f->bars = hook == FW_HOOK_INGRESS && x->ipsec & FW_BOUND_REQID &&
+		  x->reqid != p->key.reqid;
+	if (f->gen == head->gen && !f->bars)
 		local_move(p, x, head, now, next);
 }
 
@@ -505,7 +509,9 @@ static __noinline enum fw_reason local_state(struct pkt *p, const struct run *r,
 	enum fw_reason reason;
 
 	if (local_has_flow(p))
-		local_find(p, r->head);
+		local_find(p, r->head, hook);
+	if (f->bars)
+		return FW_REASON_DROP_IPSEC_CLEAR;
 	if (f->found && f->gen == r->gen) {
 		if (unlikely(f->renamed))
 			local_put(p, r->head);

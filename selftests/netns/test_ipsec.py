@@ -3,7 +3,7 @@
 
 import pytest
 
-from lab.ipsec import INNER, connect
+from lab.ipsec import INNER, Sa, connect
 from lab.lab import CLIENT, SERVER, WAN
 from lab.netns import wait_for
 from lab.traffic import TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, tcp_try, udp_try
@@ -294,3 +294,27 @@ def test_xfrm_interface_is_a_zone(esp, family):
         assert gained.get("default", "ingress", "ipsec0") >= 1, gained
     finally:
         esp.firewall.run("ip", *flag, "route", "replace", source, "via", CLIENT[family])
+
+
+@judged
+@families
+def test_transport_reqid(esp, family):
+    """A rule that names a reqid: what comes out of another SA is denied, at first and later."""
+    source, target = to_firewall(esp, family, "transport")
+    esp.load(DENY + ESP + "accept in on wan proto tcp to self port 7 via ipsec reqid 1\n"
+             "accept in on wan proto tcp to self port 8 via ipsec reqid 2\n")
+    state = ["src", source, "dst", target, "proto", "esp", "spi", "0x101"]
+    with TcpEcho(esp.firewall, target, 7), TcpEcho(esp.firewall, target, 8):
+        before = esp.counters()
+        assert tcp_try(esp.client, target, 8, timeout=0.2) == "timeout"
+        assert set(esp.gain(before, lambda c: c.drops()).drops()) == {"default"}
+        with tcp_connect(esp.client, target, 7) as s:
+            assert tcp_talk(s)
+            esp.firewall.run("ip", "xfrm", "state", "delete", *state)
+            esp.firewall.run("ip", "xfrm", "state", "add", *state, "reqid", 3, "mode",
+                             "transport", *Sa().words(family))
+            before = esp.counters()
+            s.send(b"from another SA")
+            gained = esp.gain(before, lambda c: c.drops())
+            assert set(gained.drops()) == {"ipsec-clear"}, gained
+            cut(s)

@@ -98,6 +98,8 @@ static enum fw_reason drop_reason(const struct fw_result *res)
 {
 	if (res->verdict == FW_REJECT)
 		return FW_REASON_DROP_REJECT;
+	if (res->flags & FW_RESULT_CLEAR)
+		return FW_REASON_DROP_IPSEC_CLEAR;
 	return res->flags & FW_RESULT_DEFAULT ? FW_REASON_DROP_DEFAULT
 					      : FW_REASON_DROP_RULE;
 }

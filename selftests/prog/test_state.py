@@ -449,7 +449,7 @@ def test_forward_in_clear(fw, family):
 def test_promise_in_clear(fw, family):
     """What agrees with a promise dies at egress, and no later rule is asked."""
     fw.rules(SECURE)
-    for port, said in ((80, ("rule", "promise")), (81, ("new", "out"))):
+    for port, said in ((80, ("ipsec-clear", "promise")), (81, ("new", "out"))):
         out = fw.run("egress", from_us(family, UDP(sport=999, dport=port)))
         assert (out["reason"], out["rule"]) == said
 
