@@ -24,6 +24,8 @@
 #include <bpf/libbpf.h>
 
 #include "kern/abi.h"
+#include "user/nflinks.h"
+#include "user/skel.h"
 #include "user/util.h"
 
 /*
@@ -44,8 +46,9 @@ struct job {
 };
 
 struct batch {
-	struct job jobs[FW_HOOK_MAX];
+	struct job jobs[FW_HOOK_MAX + FW_LOCAL_MAX];
 	size_t n;
+	size_t wanted; /* how many the object is to load */
 };
 
 /* Of the object that this thread is loading; libbpf tells us nothing about it. */
@@ -133,10 +136,10 @@ static int on_prepare(struct bpf_program *prog, struct bpf_prog_load_opts *opts,
 	opts->prog_flags |= (uint32_t)flags;
 	if (!batch)
 		return 0;
-	if (batch->n == ARRAY_SIZE(batch->jobs))
+	if (batch->n == batch->wanted)
 		return -E2BIG;
 	r = put_aside(batch, prog, opts);
-	if (r == 0 && batch->n == ARRAY_SIZE(batch->jobs))
+	if (r == 0 && batch->n == batch->wanted)
 		r = verify_all(batch);
 	return r < 0 ? r : make_stub(prog, opts);
 }
@@ -149,6 +152,8 @@ static void register_handlers(void)
 	/* If it is refused, libbpf loads as it always does. */
 	(void)libbpf_register_prog_handler("tc", BPF_PROG_TYPE_SCHED_CLS, 0,
 					   &opts);
+	(void)libbpf_register_prog_handler("netfilter", FW_PROG_TYPE_NETFILTER,
+					   FW_BPF_NETFILTER, &opts);
 	opts.cookie = BPF_F_XDP_HAS_FRAGS;
 	(void)libbpf_register_prog_handler("xdp.frags", BPF_PROG_TYPE_XDP,
 					   BPF_XDP, &opts);
@@ -163,10 +168,10 @@ void fw_verify_init(void)
 
 /* ---- the whole object ---------------------------------------------------------- */
 
-/* All or none: an object with fewer programs has loaded stubs only. */
+/* All or none: where fewer have come, stubs alone are loaded. */
 static int replace_stubs(const struct batch *all)
 {
-	if (all->n > 0 && all->n < ARRAY_SIZE(all->jobs))
+	if (all->n > 0 && all->n < all->wanted)
 		return -EINVAL;
 	for (size_t i = 0; i < all->n; i++) {
 		const struct job *job = &all->jobs[i];
@@ -185,11 +190,23 @@ static void batch_done(struct batch *all)
 	}
 }
 
+static size_t count_wanted(const struct bpf_object *obj)
+{
+	struct bpf_program *prog;
+	size_t n = 0;
+
+	bpf_object__for_each_program(prog, obj) n +=
+		bpf_program__autoload(prog);
+	return n;
+}
+
 int fw_verify_load(struct bpf_object_skeleton *skel)
 {
-	struct batch all = { 0 };
+	struct batch all = { .wanted = count_wanted(*skel->obj) };
 	int r;
 
+	if (all.wanted > ARRAY_SIZE(all.jobs))
+		return -E2BIG;
 	batch = &all;
 	r = bpf_object__load_skeleton(skel);
 	batch = NULL;
