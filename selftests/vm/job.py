@@ -23,9 +23,11 @@ TABLE = f"{NETNS}/test_table_full.py"
 FIRST = ("adopt", "antispoof", "bench", "bridge", "daemon", "flows", "fragments", "lab",
          "neighbours", "sanity", "scale", "sets")
 # Of the prog suite, what asks least of a kernel; the fixed part leaves it to prog-oracle.
-PARSERS = [f"--ignore=selftests/prog/test_{name}.py" for name in ("parse", "protocols")]
-# The same again with other bits of the mark, which no kernel cares about.
-OTHER_BITS = ("prog-tcp-0", "prog-tcp-9", "prog-tcp-moving-0")
+PARSERS = [f"--ignore=selftests/prog/test_{name}.py"
+           for name in ("parse", "protocols", "fragments")]
+# Every flag in every state, again and again for other bits of the mark: a whole run has them.
+EVERY_FLAG = ("prog-tcp-16", "prog-tcp-0", "prog-tcp-9", "prog-tcp-moving-16",
+              "prog-tcp-moving-0")
 # Files that make half of the fixed part.
 TAGGED = ("ipsec", "vlan")
 
@@ -63,7 +65,7 @@ def _chains(build, part, pattern, slowness):
         rest = [f"--ignore={name}" for name in (*tagged, MODULES, TABLE)]
         return ([_suite("prog", "selftests/prog", *PARSERS, *only),
                  *(program for program in _programs(build, C_SUITES[:1], slowness)
-                   if program[0] not in OTHER_BITS),
+                   if program[0] not in EVERY_FLAG),
                  _suite("main-tagged", *tagged, *marked)],
                 [_suite("main", NETNS, *rest, *marked)], [])
     files = [f"{NETNS}/test_{name}.py" for name in FIRST]
