@@ -43,7 +43,7 @@ RULES = (DENY + "set blocked { 192.0.2.66, 2001:db8:1::66 }\n"
          "accept out label out\n")
 OTHER_SIDE = {"fw-wan": "fw-lan", "fw-lan": "fw-wan"}
 IS_SLOW = SLOWNESS > 1
-PACKETS = 80 if IS_SLOW else 350  # in each mode, of which there are three
+PACKETS = 80 if IS_SLOW else 250  # in each mode, of which there are three
 ports = itertools.count(41000)
 IMAGE_GEN = 8  # where struct fw_image_head has the generation
 LIMIT = pathlib.Path("/proc/sys/net/netfilter/nf_conntrack_max")
