@@ -8,8 +8,9 @@
  * judged by the same rules: `in` at LOCAL_IN, `out` at LOCAL_OUT. All else passes here
  * with one look at the skb: TC has judged it.
  *
- * nf_conntrack's functions are out of reach (as is the coarse clock), so these flows are in our own table, TCP
- * and UDP as well. A flow that was opened in clear may go on in an SA: flow_info knows it.
+ * nf_conntrack's functions are out of reach, and so is the coarse clock: these flows are
+ * in our own table, TCP and UDP as well. A flow that was opened in clear may go on in an
+ * SA: flow_info knows it.
  *
  * LOCAL_OUT runs in a process, and another packet may interrupt it on the same CPU: so
  * counters are added to atomically, and there are several places to work in.

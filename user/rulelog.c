@@ -120,24 +120,35 @@ static void print_details(char *buf, size_t size, const struct fw_event *event)
 	}
 }
 
+#define PACKET_TEXT (2 * FW_ENDPOINT_TEXT + 16)
+
+/* Protocol, from where and to where; `buf` has PACKET_TEXT bytes. */
+static void print_packet(char *buf, const struct fw_event *event)
+{
+	const struct fw_tuple *tuple = &event->tuple;
+	char from[FW_ENDPOINT_TEXT], to[FW_ENDPOINT_TEXT];
+	char protocol[8];
+
+	(void)snprintf(buf, PACKET_TEXT, "%s %s -> %s",
+		       fw_protocol_print(protocol, tuple->proto),
+		       fw_endpoint_print(from, &tuple->saddr,
+					 ntohs(tuple->sport), tuple->family),
+		       fw_endpoint_print(to, &tuple->daddr, ntohs(tuple->dport),
+					 tuple->family));
+}
+
 /* No rule has to do with it. */
 static void print_esp(const struct fw_apply *apply,
 		      const struct fw_event *event)
 {
 	const char *ifname = fw_apply_ifname(apply, event->ifindex);
-	const struct fw_tuple *tuple = &event->tuple;
-	char from[FW_ENDPOINT_TEXT], to[FW_ENDPOINT_TEXT];
-	char protocol[8];
+	char packet[PACKET_TEXT];
 
-	log_info("%s in on %s (%s): %s %s -> %s spi 0x%08x len %u, reason %s",
+	print_packet(packet, event);
+	log_info("%s in on %s (%s): %s spi 0x%08x len %u, reason %s",
 		 fw_verdict_name((enum fw_verdict)event->verdict),
 		 ifname ? ifname : "an unknown interface",
-		 fw_hook_name((enum fw_hook)event->hook),
-		 fw_protocol_print(protocol, tuple->proto),
-		 fw_endpoint_print(from, &tuple->saddr, ntohs(tuple->sport),
-				   tuple->family),
-		 fw_endpoint_print(to, &tuple->daddr, ntohs(tuple->dport),
-				   tuple->family),
+		 fw_hook_name((enum fw_hook)event->hook), packet,
 		 ntohl(event->spi), event->len,
 		 fw_reason_name((enum fw_reason)event->reason));
 }
@@ -148,26 +159,19 @@ static void print_line(const struct fw_apply *apply,
 	const struct fw_ir_row *row = find_row(apply, event);
 	const char *label = fw_apply_slot_label(apply, event->slot);
 	const char *ifname = fw_apply_ifname(apply, event->ifindex);
-	const struct fw_tuple *tuple = &event->tuple;
-	char from[FW_ENDPOINT_TEXT], to[FW_ENDPOINT_TEXT];
-	char protocol[8], details[32];
+	char packet[PACKET_TEXT], details[32];
 
+	print_packet(packet, event);
 	print_details(details, sizeof(details), event);
-	log_info(
-		"%s%s%s %s on %s (%s): %s %s -> %s%s len %u, rule %s, reason %s",
-		row && row->prefix ? row->prefix : "",
-		row && row->prefix ? " " : "",
-		fw_verdict_name((enum fw_verdict)event->verdict),
-		fw_dir_name((enum fw_dir)event->dir),
-		ifname ? ifname : "an unknown interface",
-		fw_hook_name((enum fw_hook)event->hook),
-		fw_protocol_print(protocol, tuple->proto),
-		fw_endpoint_print(from, &tuple->saddr, ntohs(tuple->sport),
-				  tuple->family),
-		fw_endpoint_print(to, &tuple->daddr, ntohs(tuple->dport),
-				  tuple->family),
-		details, event->len, label ? label : "?",
-		fw_reason_name((enum fw_reason)event->reason));
+	log_info("%s%s%s %s on %s (%s): %s%s len %u, rule %s, reason %s",
+		 row && row->prefix ? row->prefix : "",
+		 row && row->prefix ? " " : "",
+		 fw_verdict_name((enum fw_verdict)event->verdict),
+		 fw_dir_name((enum fw_dir)event->dir),
+		 ifname ? ifname : "an unknown interface",
+		 fw_hook_name((enum fw_hook)event->hook), packet, details,
+		 event->len, label ? label : "?",
+		 fw_reason_name((enum fw_reason)event->reason));
 }
 
 void fw_rulelog_event(struct fw_rulelog *log, const struct fw_apply *apply,

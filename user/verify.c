@@ -29,7 +29,7 @@
 #include "user/util.h"
 
 /*
- * The compiler of rules is waited for, too: three such threads together have as
+ * The compiler of rules is waited for, too: three such threads have together as
  * much of the processors as it has.
  */
 #define NICE 5
