@@ -37,6 +37,8 @@ struct xfrm_state *bpf_xdp_get_xfrm_state(struct xdp_md *,
 					  __u32)
 __ksym __weak;
 void bpf_xdp_xfrm_state_release(struct xfrm_state *) __ksym __weak;
+void *bpf_rdonly_cast(const void *, __u32)
+__ksym __weak;
 
 #define ESP_UDP_PORT 4500	  /* RFC 3948 */
 #define ESP_NOTE_NS  100000000ull /* how exactly is known when one was valid */
@@ -210,6 +212,18 @@ static __always_inline bool esp_is_replay(const struct xfrm_state *x,
 	return esp_bit_is_set(x, &r, packets, (__u32)bit);
 }
 
+/*
+ * The same state, for reading only. Each pointer that is followed from the one that was
+ * acquired has the verifier search all names of the kernel's types (6.8 to 6.18), on each
+ * path: together as long as it takes for the rest of the program.
+ */
+static __always_inline const struct xfrm_state *
+esp_reading(const struct xfrm_state *x)
+{
+	return bpf_rdonly_cast(
+		x, (__u32)bpf_core_type_id_kernel(struct xfrm_state));
+}
+
 /* Look for a state with this mark. A call: it is walked once for all marks. */
 static __noinline int esp_ask(struct xdp_md *ctx, struct esp_look *l,
 			      __u32 mark)
@@ -217,7 +231,8 @@ static __noinline int esp_ask(struct xdp_md *ctx, struct esp_look *l,
 	struct xfrm_state *x;
 	__u32 state = ESP_DEAD;
 
-	if (!bpf_xdp_get_xfrm_state || !bpf_xdp_xfrm_state_release)
+	if (!bpf_xdp_get_xfrm_state || !bpf_xdp_xfrm_state_release ||
+	    !bpf_rdonly_cast)
 		return 0;
 	l->opts.mark = mark;
 	l->opts.error = 0;
@@ -227,7 +242,8 @@ static __noinline int esp_ask(struct xdp_md *ctx, struct esp_look *l,
 		return 0;
 	}
 	if (x->km.state == XFRM_STATE_VALID)
-		state = esp_is_replay(x, l->head.seq) ? ESP_REPLAY : ESP_VALID;
+		state = esp_is_replay(esp_reading(x), l->head.seq) ? ESP_REPLAY
+								   : ESP_VALID;
 	else if (x->km.state == XFRM_STATE_ACQ)
 		state = ESP_LARVAL;
 	bpf_xdp_xfrm_state_release(x);
