@@ -344,7 +344,7 @@ static __noinline int local_hook(struct bpf_nf_ctx *ctx, __u32 reqid,
 	return verdict ? NF_ACCEPT : NF_DROP;
 }
 
-/* Not loaded by itself: a kernel may not know the type (user/progs.c). */
+/* Not loaded with the others: few need it, and a kernel may not know the type (user/nfprogs.c). */
 SEC("?netfilter")
 int fw_local_in(struct bpf_nf_ctx *ctx)
 {

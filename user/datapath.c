@@ -28,6 +28,7 @@
 #include "user/counters.h"
 #include "user/growth.h"
 #include "user/nflinks.h"
+#include "user/nfprogs.h"
 #include "user/pins.h"
 #include "user/privileges.h"
 #include "user/progs.h"
@@ -42,13 +43,15 @@ struct fw_datapath {
 	int lock;
 	int map[FW_MAP_MAX];
 	int prog[FW_HOOK_MAX];
-	int local[FW_LOCAL_MAX]; /* -1: this kernel has no such programs */
+	int local[FW_LOCAL_MAX]; /* fw_datapath_ready_transport(); -1: none */
+	bool can_have_local;	 /* this kernel has such programs */
 	uint32_t cpus;		 /* that there are counters for */
 	struct fw_counters stats;
 	struct fw_counters rule_stats;
 	struct fw_counters stats_before; /* of rules; perhaps none */
 	struct fw_datapath_size size;
-	struct fwctl_bpf *next; /* programs that wait to take over */
+	struct fwctl_bpf *next;	      /* programs that wait to take over */
+	int next_local[FW_LOCAL_MAX]; /* those that go with them */
 	struct fw_datapath_size next_size;
 	int next_image; /* see fw_datapath_take_image(); -1: none */
 	struct fw_upcoming *upcoming;  /* that may become the next ones */
@@ -65,21 +68,6 @@ const struct fw_datapath_size fw_datapath_smallest = {
 
 /* ---- loading -------------------------------------------------------------- */
 
-/* Those that are loaded. */
-static int pin_local(const struct fwctl_bpf *skel, const char *pin_dir)
-{
-	int r = 0;
-
-	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++) {
-		int fd = fw_progs_local_fd(skel, (enum fw_local)i);
-
-		if (fd >= 0)
-			r = fw_pin_make(fd, pin_dir, "progs",
-					fw_progs_local_name((enum fw_local)i));
-	}
-	return r;
-}
-
 static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 {
 	int r = 0;
@@ -89,8 +77,6 @@ static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 				pin_dir, "maps",
 				fw_progs_map_name((enum fw_map)i));
 	}
-	if (r == 0)
-		r = pin_local(skel, pin_dir);
 	/* The last one says that the set is complete. */
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
 		r = fw_pin_make(
@@ -292,6 +278,12 @@ static int open_prog(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 			  maps, reterr);
 }
 
+static void drop_local(struct fw_datapath *dp)
+{
+	fw_nfprogs_unpin(dp->pin_dir);
+	fw_nfprogs_close(dp->local);
+}
+
 /* One that need not be there. */
 static int open_local(struct fw_datapath *dp, enum fw_local local,
 		      const uint32_t maps[FW_MAP_MAX], char **reterr)
@@ -304,6 +296,19 @@ static int open_local(struct fw_datapath *dp, enum fw_local local,
 		return 0;
 	dp->local[local] = fd;
 	return check_prog(dp, fd, name, FW_PROG_TYPE_NETFILTER, maps, reterr);
+}
+
+static int open_locals(struct fw_datapath *dp, const uint32_t maps[FW_MAP_MAX],
+		       char **reterr)
+{
+	int r = 0;
+
+	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++)
+		r = open_local(dp, (enum fw_local)i, maps, reterr);
+	/* Its daemon died while it pinned them, or unpinned: none is attached. */
+	if (r == 0 && !fw_nfprogs_exist(dp->local))
+		drop_local(dp);
+	return r;
 }
 
 static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
@@ -327,9 +332,7 @@ static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 		if (r < 0)
 			return r;
 	}
-	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++)
-		r = open_local(dp, (enum fw_local)i, ids, reterr);
-	return r;
+	return open_locals(dp, ids, reterr);
 }
 
 static int open_pins(struct fw_datapath *dp, char **reterr)
@@ -511,6 +514,18 @@ static int hand_on_counters(struct fw_datapath *dp, char **reterr)
 	return r;
 }
 
+/* As those of netfilter go on, others have to come with the others. */
+static int load_next_local(struct fw_datapath *dp, char **reterr)
+{
+	int maps[FW_MAP_MAX];
+
+	if (!fw_nfprogs_exist(dp->local))
+		return 0;
+	for (int i = 0; i < FW_MAP_MAX; i++)
+		maps[i] = next_map(dp, (enum fw_map)i);
+	return fw_nfprogs_load(&dp->next_size, maps, dp->next_local, reterr);
+}
+
 int fw_datapath_grow(struct fw_datapath *dp,
 		     const struct fw_datapath_size *least,
 		     const struct fw_datapath_size *size, char **reterr)
@@ -521,7 +536,9 @@ int fw_datapath_grow(struct fw_datapath *dp,
 	r = load_next(dp, least, size, reterr);
 	if (r < 0)
 		return r;
-	r = hand_on_counters(dp, reterr);
+	r = load_next_local(dp, reterr);
+	if (r == 0)
+		r = hand_on_counters(dp, reterr);
 	if (r < 0)
 		fw_datapath_shrink(dp);
 	return r;
@@ -536,6 +553,7 @@ void fw_datapath_shrink(struct fw_datapath *dp)
 {
 	fwctl_bpf__destroy(dp->next);
 	dp->next = NULL;
+	fw_nfprogs_close(dp->next_local);
 	fw_closep(&dp->next_image);
 	dp->next_image = -1;
 	fw_counters_unmap(&dp->next_stats);
@@ -578,16 +596,9 @@ static int use_next(struct fw_datapath *dp)
 				   fw_progs_get(dp->next, (enum fw_hook)i)),
 			   &dp->prog[i]);
 	}
-	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++) {
-		int fd = fw_progs_local_fd(dp->next, (enum fw_local)i);
-
-		if (fd >= 0) {
-			r = use_fd(fd, &dp->local[i]);
-		} else {
-			fw_closep(&dp->local[i]);
-			dp->local[i] = -1;
-		}
-	}
+	fw_nfprogs_close(dp->local);
+	for (int i = 0; i < FW_LOCAL_MAX; i++)
+		dp->local[i] = take_fd(&dp->next_local[i]);
 	if (r < 0)
 		return r;
 	dp->size = dp->next_size;
@@ -609,12 +620,17 @@ static void reopen_stats_before(struct fw_datapath *dp)
 
 int fw_datapath_grown(struct fw_datapath *dp, char **reterr)
 {
+	const struct fw_growth growth = {
+		.skel = dp->next,
+		.local = dp->next_local,
+		.has_stats = dp->next && has_own_stats(dp),
+	};
 	int r;
 
 	if (!dp->next)
 		return 0;
-	r = fw_growth_take_over(dp->next, has_own_stats(dp), dp->prog,
-				dp->local, dp->pin_dir, reterr);
+	r = fw_growth_take_over(&growth, dp->prog, dp->local, dp->pin_dir,
+				reterr);
 	if (r < 0) {
 		reopen_stats_before(dp);
 		return r;
@@ -751,8 +767,9 @@ int fw_datapath_open(const char *pin_dir, const struct fw_datapath_size *size,
 		dp->map[i] = -1;
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		dp->prog[i] = -1;
-	for (int i = 0; i < FW_LOCAL_MAX; i++)
-		dp->local[i] = -1;
+	fw_nfprogs_init(dp->local);
+	fw_nfprogs_init(dp->next_local);
+	dp->can_have_local = fw_nflinks_are_possible();
 
 	dp->pin_dir = strdup(pin_dir);
 	r = dp->pin_dir ? open_or_load(dp, size, reterr) : -ENOMEM;
@@ -778,8 +795,7 @@ void fw_datapath_free(struct fw_datapath *dp)
 	fw_counters_unmap(&dp->stats_before);
 	for (int i = 0; i < FW_HOOK_MAX; i++)
 		fw_closep(&dp->prog[i]);
-	for (int i = 0; i < FW_LOCAL_MAX; i++)
-		fw_closep(&dp->local[i]);
+	fw_nfprogs_close(dp->local);
 	fw_closep(&dp->lock);
 	free(dp->pin_dir);
 	free(dp);
@@ -906,30 +922,56 @@ void fw_datapath_look(const struct fw_datapath *dp, uint32_t ifindex,
 	fw_attach_look(dp->attach, ifindex, ret);
 }
 
-static bool has_local(const struct fw_datapath *dp)
-{
-	return dp->local[FW_LOCAL_IN] >= 0 && dp->local[FW_LOCAL_OUT] >= 0;
-}
-
 enum fw_transport fw_datapath_transport(const struct fw_datapath *dp)
 {
 	struct fw_pin_path links = fw_pin_path(dp->pin_dir, "/links");
 
-	if (!has_local(dp))
+	if (!dp->can_have_local)
 		return FW_TRANSPORT_NOBODY;
-	return fw_nflinks_are_attached(links.text, dp->local)
+	return fw_nfprogs_exist(dp->local) &&
+			       fw_nflinks_are_attached(links.text, dp->local)
 		       ? FW_TRANSPORT_ON
 		       : FW_TRANSPORT_OFF;
 }
 
-int fw_datapath_set_transport(struct fw_datapath *dp, bool on)
+int fw_datapath_ready_transport(struct fw_datapath *dp, char **reterr)
+{
+	int r;
+
+	if (!dp->can_have_local)
+		return -EOPNOTSUPP;
+	if (fw_nfprogs_exist(dp->local))
+		return 0;
+	r = fw_nfprogs_load(&dp->size, dp->map, dp->local, reterr);
+	if (r < 0)
+		return r;
+	/* What is attached is known by its pin (open_local()). */
+	r = fw_nfprogs_pin(dp->local, dp->pin_dir);
+	if (r < 0)
+		drop_local(dp);
+	return r;
+}
+
+int fw_datapath_attach_transport(struct fw_datapath *dp, char **reterr)
 {
 	struct fw_pin_path links = fw_pin_path(dp->pin_dir, "/links");
+	int r = fw_datapath_ready_transport(dp, reterr);
 
-	if (!has_local(dp))
-		return -EOPNOTSUPP;
-	return on ? fw_nflinks_attach(links.text, dp->local)
-		  : fw_nflinks_detach(links.text);
+	return r < 0 ? r : fw_nflinks_attach(links.text, dp->local);
+}
+
+int fw_datapath_detach_transport(struct fw_datapath *dp)
+{
+	struct fw_pin_path links = fw_pin_path(dp->pin_dir, "/links");
+	int r;
+
+	if (!fw_nfprogs_exist(dp->local))
+		return 0;
+	r = fw_nflinks_detach(links.text);
+	/* Given up: no growth has to care for what nobody uses. */
+	if (r == 0)
+		drop_local(dp);
+	return r;
 }
 
 int fw_datapath_prog_stats(const struct fw_datapath *dp, enum fw_hook hook,

@@ -211,7 +211,7 @@ void fw_datapath_look(const struct fw_datapath *dp, uint32_t ifindex,
 
 /* Who judges what IPsec in transport mode carries (kern/transport.h). */
 enum fw_transport {
-	FW_TRANSPORT_NOBODY, /* this kernel has no programs for it, or had none */
+	FW_TRANSPORT_NOBODY, /* this kernel has no programs for it */
 	FW_TRANSPORT_OFF,    /* no program is attached */
 	FW_TRANSPORT_ON,
 };
@@ -220,11 +220,18 @@ enum fw_transport {
 enum fw_transport fw_datapath_transport(const struct fw_datapath *dp);
 
 /**
- * @brief Attach the programs for it, or detach them.
+ * @brief Load the programs for it, if they are not; no packet meets them yet.
  *
- * @return 0, -EOPNOTSUPP if there are none, or another negative errno
+ * @param reterr  on failure perhaps one line for the user, malloc()ed
+ * @return 0, -EOPNOTSUPP if this kernel has none, or another negative errno
  */
-int fw_datapath_set_transport(struct fw_datapath *dp, bool on);
+int fw_datapath_ready_transport(struct fw_datapath *dp, char **reterr);
+
+/** @brief The same, and attach them where they are not. */
+int fw_datapath_attach_transport(struct fw_datapath *dp, char **reterr);
+
+/** @brief Detach and unload them if they are there; 0, or a negative errno. */
+int fw_datapath_detach_transport(struct fw_datapath *dp);
 
 /* What the kernel has counted of a program while kernel.bpf_stats_enabled was 1. */
 struct fw_prog_stats {

@@ -24,6 +24,7 @@
 
 #include "user/attach.h"
 #include "user/nflinks.h"
+#include "user/nfprogs.h"
 #include "user/pins.h"
 #include "user/progs.h"
 #include "user/util.h"
@@ -48,9 +49,9 @@ static int pin_next_map(const struct fwctl_bpf *skel, enum fw_map map,
 			   "next", fw_progs_map_name(map));
 }
 
-static int pin_next(const struct fwctl_bpf *skel, bool has_stats,
-		    const char *pin_dir)
+static int pin_next(const struct fw_growth *growth, const char *pin_dir)
 {
+	const struct fwctl_bpf *skel = growth->skel;
 	struct fw_pin_path path = next_path(pin_dir, "");
 	int r;
 
@@ -58,13 +59,11 @@ static int pin_next(const struct fwctl_bpf *skel, bool has_stats,
 	if (mkdir(path.text, 0700) < 0)
 		return -errno;
 	r = pin_next_map(skel, FW_MAP_RULESETS, pin_dir);
-	if (r == 0 && has_stats)
+	if (r == 0 && growth->has_stats)
 		r = pin_next_map(skel, FW_MAP_RULE_STATS, pin_dir);
 	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++) {
-		int fd = fw_progs_local_fd(skel, (enum fw_local)i);
-
-		if (fd >= 0)
-			r = fw_pin_make(fd, pin_dir, "next",
+		if (growth->local[i] >= 0)
+			r = fw_pin_make(growth->local[i], pin_dir, "next",
 					fw_progs_local_name((enum fw_local)i));
 	}
 	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
@@ -146,42 +145,29 @@ static int replace(const char *links, const int progs[FW_HOOK_MAX],
 {
 	int r = fw_attach_replace(links, progs), also;
 
-	if (local[FW_LOCAL_IN] >= 0 && local[FW_LOCAL_OUT] >= 0)
+	if (fw_nfprogs_exist(local))
 		also = fw_nflinks_replace(links, local);
 	else
 		also = fw_nflinks_detach(links);
 	return r < 0 ? r : also;
 }
 
-static void drop_local(const char *pin_dir, const int local[FW_LOCAL_MAX])
-{
-	struct fw_pin_path path;
-
-	for (int i = 0; i < FW_LOCAL_MAX; i++) {
-		path = fw_pin_path(pin_dir, "/progs/%s",
-				   fw_progs_local_name((enum fw_local)i));
-		if (local[i] < 0)
-			(void)unlink(path.text);
-	}
-}
-
-int fw_growth_take_over(const struct fwctl_bpf *skel, bool has_stats,
+int fw_growth_take_over(const struct fw_growth *growth,
 			const int progs[FW_HOOK_MAX],
 			const int local[FW_LOCAL_MAX], const char *pin_dir,
 			char **reterr)
 {
-	int next_local[FW_LOCAL_MAX];
 	struct fw_pin_path links = fw_pin_path(pin_dir, "/links");
 	int next[FW_HOOK_MAX];
 	int r;
 
-	for (int i = 0; i < FW_HOOK_MAX; i++)
-		next[i] = bpf_program__fd(fw_progs_get(skel, (enum fw_hook)i));
-	for (int i = 0; i < FW_LOCAL_MAX; i++)
-		next_local[i] = fw_progs_local_fd(skel, (enum fw_local)i);
-	r = pin_next(skel, has_stats, pin_dir);
+	for (int i = 0; i < FW_HOOK_MAX; i++) {
+		next[i] = bpf_program__fd(
+			fw_progs_get(growth->skel, (enum fw_hook)i));
+	}
+	r = pin_next(growth, pin_dir);
 	if (r == 0)
-		r = replace(links.text, next, next_local);
+		r = replace(links.text, next, growth->local);
 	if (r < 0) {
 		fw_errorf(reterr,
 			  "cannot change to programs for larger rules: %s",
@@ -191,7 +177,8 @@ int fw_growth_take_over(const struct fwctl_bpf *skel, bool has_stats,
 		return r;
 	}
 	/* From here on there is only the way to the end. */
-	drop_local(pin_dir, next_local);
+	if (!fw_nfprogs_exist(growth->local))
+		fw_nfprogs_unpin(pin_dir);
 	r = move_all(pin_dir);
 	if (r < 0)
 		fw_errorf(reterr, "cannot pin the programs: %s", strerror(-r));

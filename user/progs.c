@@ -4,6 +4,7 @@
 #include "user/progs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,14 +92,6 @@ static struct bpf_program *get_local(const struct fwctl_bpf *skel,
 				     enum fw_local local)
 {
 	return bpf_object__find_program_by_name(skel->obj, local_names[local]);
-}
-
-int fw_progs_local_fd(const struct fwctl_bpf *skel, enum fw_local local)
-{
-	const struct bpf_program *prog = get_local(skel, local);
-	int fd = prog ? bpf_program__fd(prog) : -1;
-
-	return fd < 0 ? -1 : fd;
 }
 
 /* ---- what libbpf says ------------------------------------------------------- */
@@ -325,17 +318,22 @@ static int reuse_maps(const struct fwctl_bpf *skel, const int maps[FW_MAP_MAX])
 	return r;
 }
 
+/* Of the object the programs of netfilter, which are not loaded else, and no others. */
 static int want_local(const struct fwctl_bpf *skel)
 {
 	int r = 0;
 
+	for (int i = 0; i < FW_HOOK_MAX && r == 0; i++) {
+		r = bpf_program__set_autoload(
+			fw_progs_get(skel, (enum fw_hook)i), false);
+	}
 	for (int i = 0; i < FW_LOCAL_MAX && r == 0; i++)
 		r = fw_skel_want_netfilter(get_local(skel, (enum fw_local)i));
 	return r;
 }
 
 static int load_by(load_fn load, const struct fw_datapath_size *size,
-		   const int *maps, bool has_local, struct fwctl_bpf **ret,
+		   const int *maps, bool is_local, struct fwctl_bpf **ret,
 		   char **reterr)
 {
 	struct fwctl_bpf *skel;
@@ -345,7 +343,7 @@ static int load_by(load_fn load, const struct fw_datapath_size *size,
 	if (!skel)
 		return -errno;
 	r = set_knobs(skel);
-	if (r == 0 && has_local)
+	if (r == 0 && is_local)
 		r = want_local(skel);
 	if (r == 0)
 		r = fw_skel_set_image_size(skel, size->image);
@@ -366,13 +364,13 @@ static int load_by(load_fn load, const struct fw_datapath_size *size,
 }
 
 static int load_all(const struct fw_datapath_size *size, const int *maps,
-		    bool has_local, struct fwctl_bpf **ret, char **reterr)
+		    bool is_local, struct fwctl_bpf **ret, char **reterr)
 {
-	int r = load_by(fw_verify_load, size, maps, has_local, ret, NULL);
+	int r = load_by(fw_verify_load, size, maps, is_local, ret, NULL);
 
 	/* Only libbpf itself has the kernel say what it refuses. */
 	if (r < 0)
-		r = load_by(bpf_object__load_skeleton, size, maps, has_local,
+		r = load_by(bpf_object__load_skeleton, size, maps, is_local,
 			    ret, reterr);
 	return r;
 }
@@ -380,7 +378,6 @@ static int load_all(const struct fw_datapath_size *size, const int *maps,
 int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 		  struct fwctl_bpf **ret, char **reterr)
 {
-	_cleanup_free_ char *error = NULL;
 	int r;
 
 	/*
@@ -388,19 +385,45 @@ int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 	 * programs hold a reference to it: nobody can unload it under them.
 	 */
 	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
+	return r < 0 ? r : load_all(size, maps, false, ret, reterr);
+}
+
+/* ---- those of netfilter ----------------------------------------------------- */
+
+/* Descriptors that outlive the object. */
+static int take_local(const struct fwctl_bpf *skel, int ret[FW_LOCAL_MAX])
+{
+	int fds[FW_LOCAL_MAX];
+
+	for (int i = 0; i < FW_LOCAL_MAX; i++) {
+		const struct bpf_program *prog =
+			get_local(skel, (enum fw_local)i);
+
+		fds[i] = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 3);
+		if (fds[i] < 0) {
+			int r = -errno;
+
+			while (i-- > 0)
+				fw_closep(&fds[i]);
+			return r;
+		}
+	}
+	memcpy(ret, fds, sizeof(fds));
+	return 0;
+}
+
+int fw_progs_load_local(const struct fw_datapath_size *size,
+			const int maps[FW_MAP_MAX], int ret[FW_LOCAL_MAX],
+			char **reterr)
+{
+	struct fwctl_bpf *skel;
+	int r;
+
+	r = load_all(size, maps, true, &skel, reterr);
 	if (r < 0)
 		return r;
-	if (!fw_nflinks_are_possible())
-		return load_all(size, maps, false, ret, reterr);
-	if (load_all(size, maps, true, ret, &error) == 0)
-		return 0;
-	/* A kernel that has the type and refuses them can filter all the same. */
-	r = load_all(size, maps, false, ret, reterr);
-	if (r == 0) {
-		log_warning(
-			"the kernel refuses the programs of netfilter, so rules do not see what IPsec in transport mode carries: %s",
-			error ? error : "for no reason that it gives");
-	}
+	r = take_local(skel, ret);
+	fwctl_bpf__destroy(skel);
 	return r;
 }
 

@@ -23,9 +23,6 @@ struct bpf_program *fw_progs_get(const struct fwctl_bpf *skel,
 /** @brief The name of a program of netfilter, as a pin and in an object. */
 const char *fw_progs_local_name(enum fw_local local);
 
-/** @brief Its descriptor in a loaded object, borrowed; -1: it was not loaded. */
-int fw_progs_local_fd(const struct fwctl_bpf *skel, enum fw_local local);
-
 /**
  * @brief Say how many counters there are, for the CPUs of this machine.
  *
@@ -37,9 +34,7 @@ int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots,
 			  char **reterr);
 
 /**
- * @brief Load all programs, nf_conntrack first if it is a module.
- *
- * Those of netfilter are left out where the kernel has no such type, or refuses them.
+ * @brief Load all programs but those of netfilter, nf_conntrack first if it is a module.
  *
  * @param size  what they will work with
  * @param maps  descriptors of the maps to share, by enum fw_map; a negative
@@ -50,6 +45,19 @@ int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots,
  */
 int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 		  struct fwctl_bpf **ret, char **reterr);
+
+/**
+ * @brief Load the programs of netfilter, beside those of fw_progs_load().
+ *
+ * @param size  what these work with
+ * @param maps  all of theirs, by enum fw_map
+ * @param ret   descriptors, by enum fw_local; the caller's
+ * @param reterr  on failure one line for the user, malloc()ed
+ * @return 0, or a negative errno: there are none
+ */
+int fw_progs_load_local(const struct fw_datapath_size *size,
+			const int maps[FW_MAP_MAX], int ret[FW_LOCAL_MAX],
+			char **reterr);
 
 /** @brief A program of fw_progs_load_dry(), borrowed. */
 struct bpf_program *fw_progs_get_dry(const struct dry_bpf *skel,

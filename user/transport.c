@@ -119,43 +119,53 @@ int fw_transport_is_used(void)
 
 /* ---- following it --------------------------------------------------------------------- */
 
-static int follow(struct fw_transport_watch *watch)
+static int follow_use(const struct fw_daemon *daemon, char **reterr)
 {
-	enum fw_transport now = fw_datapath_transport(watch->daemon->datapath);
-	int used, r = 0;
+	struct fw_datapath *dp = daemon->datapath;
 
-	/* Without rules nothing is filtered. */
-	if (now == FW_TRANSPORT_NOBODY || !fw_apply_gen(watch->daemon->apply))
+	if (fw_datapath_transport(dp) == FW_TRANSPORT_NOBODY)
 		return 0;
-	used = fw_transport_is_used();
 	/* What nobody can tell may be there. */
-	if (used && now == FW_TRANSPORT_OFF)
-		r = fw_datapath_set_transport(watch->daemon->datapath, true);
-	else if (!used && now == FW_TRANSPORT_ON)
-		r = fw_datapath_set_transport(watch->daemon->datapath, false);
+	if (!fw_transport_is_used())
+		return fw_datapath_detach_transport(dp);
+	/* Before the first rules nothing is filtered; they need not wait then. */
+	if (!fw_apply_gen(daemon->apply))
+		return fw_datapath_ready_transport(dp, reterr);
+	return fw_datapath_attach_transport(dp, reterr);
+}
+
+static void follow(struct fw_transport_watch *watch)
+{
+	_cleanup_free_ char *error = NULL;
+	int r;
+
+	r = follow_use(watch->daemon, &error);
 	if (r < 0 && !watch->is_failing) {
 		log_error(
 			"cannot attach the programs for IPsec in transport mode, so rules do not see what it carries: %s",
-			strerror(-r));
+			error ? error : strerror(-r));
 	}
 	watch->is_failing = r < 0;
-	return r;
 }
 
-/* Of all that there may be news of, one matters: the first SA or policy. */
+/*
+ * Of all that there may be news of, one matters: the first SA or policy. What has failed
+ * is tried again by the timer, for each time takes a while.
+ */
 static void on_news(void *data, uint32_t events)
 {
 	struct fw_transport_watch *watch = data;
 
 	(void)events;
 	fw_netlink_discard(watch->nl);
-	if (fw_datapath_transport(watch->daemon->datapath) == FW_TRANSPORT_OFF)
-		(void)follow(watch);
+	if (!watch->is_failing &&
+	    fw_datapath_transport(watch->daemon->datapath) == FW_TRANSPORT_OFF)
+		follow(watch);
 }
 
 static void on_look(void *data)
 {
-	(void)follow(data);
+	follow(data);
 }
 
 static int subscribe(struct fw_transport_watch *watch)
@@ -180,7 +190,7 @@ static int subscribe(struct fw_transport_watch *watch)
 void fw_transport_follow(struct fw_transport_watch *watch)
 {
 	if (watch)
-		(void)follow(watch);
+		follow(watch);
 }
 
 static int start(struct fw_transport_watch *watch)
@@ -201,7 +211,9 @@ static int start(struct fw_transport_watch *watch)
 		return -errno;
 	r = fw_timer_arm(watch->timer, LOOK_MS, LOOK_MS);
 	/* What came after the subscription is told. */
-	return r < 0 ? r : follow(watch);
+	if (r == 0)
+		follow(watch);
+	return r;
 }
 
 int fw_transport_new(struct fw_daemon *daemon, struct fw_transport_watch **ret,

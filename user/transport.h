@@ -5,8 +5,9 @@
  * network namespace has an SA or an XFRM policy, and only then: what has neither pays nothing for
  * them, and can be deleted (user/nflinks.h).
  *
- * The kernel says when there is a first one, and the programs are there some milliseconds
- * later. While no daemon runs they stay as they are.
+ * The kernel says when there is a first one. Then the programs are loaded, which nobody
+ * needs before, and are there some tenths of a second later. While no daemon runs they
+ * stay as they are.
  */
 #pragma once
 
@@ -17,6 +18,8 @@ struct fw_transport_watch;
 
 /**
  * @brief Attach what has to be, and watch from now on.
+ *
+ * What cannot be attached is told to the log, and tried again.
  *
  * @param daemon  borrowed, with all that is opened before
  * @param reterr  on failure one line for the user, malloc()ed

@@ -65,8 +65,12 @@ static void verify(struct job *job)
 
 static void *run(void *data)
 {
-	(void)setpriority(PRIO_PROCESS, 0, NICE);
-	verify(data);
+	struct job *job = data;
+
+	/* Packets that those of netfilter are to judge pass until they are there. */
+	if (bpf_program__type(job->prog) != FW_PROG_TYPE_NETFILTER)
+		(void)setpriority(PRIO_PROCESS, 0, NICE);
+	verify(job);
 	return NULL;
 }
 

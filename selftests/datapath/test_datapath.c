@@ -17,6 +17,7 @@
 
 #include "user/attach.h"
 #include "user/bpffs.h"
+#include "user/nflinks.h"
 #include "user/util.h"
 
 #define MARKER PIN_DIR "/v1/progs/fw_egress"
@@ -422,6 +423,105 @@ static void unfinished_programs_are_swept_away(void **state)
 	fw_datapath_free(dp);
 }
 
+/* ---- programs of netfilter ------------------------------------------------- */
+
+#define LOCAL_IN  PIN_DIR "/v1/progs/fw_local_in"
+#define LOCAL_OUT PIN_DIR "/v1/progs/fw_local_out"
+
+static void ready_transport(struct fw_datapath *dp)
+{
+	char *error = NULL;
+
+	if (fw_datapath_ready_transport(dp, &error) < 0)
+		fail_msg("fw_datapath_ready_transport: %s", error);
+	assert_int_equal(fw_datapath_transport(dp), FW_TRANSPORT_OFF);
+	assert_int_equal(access(LOCAL_IN, F_OK), 0);
+	assert_int_equal(access(LOCAL_OUT, F_OK), 0);
+}
+
+static void assert_no_local(const struct fw_datapath *dp)
+{
+	assert_int_equal(fw_datapath_transport(dp), FW_TRANSPORT_OFF);
+	assert_int_equal(access(LOCAL_IN, F_OK), -1);
+	assert_int_equal(access(LOCAL_OUT, F_OK), -1);
+}
+
+/* They come when somebody wants them, and go with who wanted them. */
+static void netfilter_programs_are_loaded_when_wanted(void **state)
+{
+	struct fw_datapath *dp;
+
+	(void)state;
+	if (!fw_nflinks_are_possible())
+		skip();
+	dp = open_datapath();
+	assert_no_local(dp);
+	assert_int_equal(fw_datapath_detach_transport(dp), 0);
+	ready_transport(dp);
+	assert_int_equal(fw_datapath_detach_transport(dp), 0);
+	assert_no_local(dp);
+	assert_int_equal(fw_datapath_attach_transport(dp, NULL), 0);
+	assert_int_equal(fw_datapath_transport(dp), FW_TRANSPORT_ON);
+	fw_datapath_free(dp);
+
+	dp = open_datapath();
+	assert_int_equal(fw_datapath_transport(dp), FW_TRANSPORT_ON);
+	assert_int_equal(fw_datapath_detach_transport(dp), 0);
+	assert_no_local(dp);
+	fw_datapath_free(dp);
+}
+
+/* Killed between the two pins: the next daemon has both or none. */
+static void one_netfilter_program_is_none(void **state)
+{
+	static const char *const paths[] = { LOCAL_IN, LOCAL_OUT };
+	struct fw_datapath *dp;
+
+	(void)state;
+	if (!fw_nflinks_are_possible())
+		skip();
+	dp = open_datapath();
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		ready_transport(dp);
+		fw_datapath_free(dp);
+		assert_int_equal(unlink(paths[i]), 0);
+		dp = open_datapath();
+		assert_true(fw_datapath_adopted(dp));
+		assert_no_local(dp);
+	}
+	ready_transport(dp);
+	fw_datapath_free(dp);
+}
+
+/* Those for larger rules have others with them, if there are any, attached or not. */
+static void netfilter_programs_grow_with_the_others(void **state)
+{
+	struct fw_datapath *dp;
+	uint32_t id;
+
+	(void)state;
+	if (!fw_nflinks_are_possible())
+		skip();
+	dp = open_datapath();
+	assert_int_equal(fw_datapath_attach_transport(dp, NULL), 0);
+	id = id_of_pin(LOCAL_IN);
+	assert_int_equal(fw_datapath_grow(dp, &large, &large, NULL), 0);
+	fw_datapath_shrink(dp);
+	assert_int_equal(fw_datapath_transport(dp), FW_TRANSPORT_ON);
+	assert_int_equal(id_of_pin(LOCAL_IN), id);
+	assert_int_equal(fw_datapath_grow(dp, &large, &large, NULL), 0);
+	assert_int_equal(fw_datapath_grown(dp, NULL), 0);
+	assert_int_equal(fw_datapath_transport(dp), FW_TRANSPORT_ON);
+	assert_int_not_equal(id_of_pin(LOCAL_IN), id);
+	fw_datapath_free(dp);
+
+	dp = open_datapath();
+	assert_int_equal(fw_datapath_transport(dp), FW_TRANSPORT_ON);
+	assert_int_equal(fw_datapath_size(dp).image, LARGE);
+	assert_int_equal(fw_datapath_detach_transport(dp), 0);
+	fw_datapath_free(dp);
+}
+
 static void missing_native_mode_is_an_error(void **state)
 {
 	struct fw_datapath *dp = open_datapath();
@@ -681,6 +781,9 @@ int main(void)
 		TEST(larger_programs_take_over),
 		TEST(half_taken_over_is_finished),
 		TEST(unfinished_programs_are_swept_away),
+		TEST(netfilter_programs_are_loaded_when_wanted),
+		TEST(one_netfilter_program_is_none),
+		TEST(netfilter_programs_grow_with_the_others),
 		TEST(missing_native_mode_is_an_error),
 		TEST(foreign_xdp_stays),
 		TEST(missing_interface_is_an_error),

@@ -22,12 +22,15 @@
 #include "user/counters.h"
 #include "user/growth.h"
 #include "user/log.h"
+#include "user/nflinks.h"
+#include "user/nfprogs.h"
 #include "user/progs.h"
 #include "user/util.h"
 
 #define STATS  PIN_DIR "/v1/maps/rule_stats"
 #define BEFORE PIN_DIR "/v1/maps/rule_stats_before"
 #define NEXT   PIN_DIR "/v1/next"
+#define LINKS  PIN_DIR "/v1/links"
 
 /* More labels than there are slots at first, and than after one growth. */
 #define MANY (FW_SLOTS_MIN + 500)
@@ -574,15 +577,26 @@ static void not_a_packet_is_lost_under_traffic(void **state)
 /* ---- crashes ---------------------------------------------------------------------- */
 
 /* All that a growth moves, and counters that nobody writes any more. */
-enum { RULESETS, COUNTERS, XDP, INGRESS, EGRESS, COUNTERS_BEFORE, N_PINS };
+enum {
+	RULESETS,
+	COUNTERS,
+	XDP,
+	INGRESS,
+	EGRESS,
+	LOCAL, /* two, from Linux 6.4 on */
+	COUNTERS_BEFORE = LOCAL + FW_LOCAL_MAX,
+	N_PINS,
+};
 
 static const char *const pins[N_PINS] = {
-	PIN_DIR "/v1/maps/rulesets",   STATS,
-	PIN_DIR "/v1/progs/fw_xdp",    PIN_DIR "/v1/progs/fw_ingress",
-	PIN_DIR "/v1/progs/fw_egress", BEFORE,
+	PIN_DIR "/v1/maps/rulesets",	  STATS,
+	PIN_DIR "/v1/progs/fw_xdp",	  PIN_DIR "/v1/progs/fw_ingress",
+	PIN_DIR "/v1/progs/fw_egress",	  PIN_DIR "/v1/progs/fw_local_in",
+	PIN_DIR "/v1/progs/fw_local_out", BEFORE,
 };
 
 struct old {
+	bool has_local;
 	int fd[N_PINS];
 	uint32_t id[N_PINS];
 };
@@ -614,9 +628,19 @@ static uint32_t id_of(int fd)
 	return info.map.id;
 }
 
+static bool is_missing(const struct old *old, int pin)
+{
+	return pin >= LOCAL && pin < COUNTERS_BEFORE && !old->has_local;
+}
+
 static void open_old(struct old *ret)
 {
+	ret->has_local = fw_nflinks_are_possible();
 	for (int i = 0; i < N_PINS; i++) {
+		if (is_missing(ret, i)) {
+			ret->fd[i] = -1;
+			continue;
+		}
 		ret->fd[i] = i == COUNTERS_BEFORE
 				     ? new_counters(BPF_MAP_TYPE_ARRAY,
 						    BPF_F_MMAPABLE,
@@ -633,27 +657,36 @@ static void put_back(const struct old *old)
 	run("rm -rf " NEXT);
 	for (int i = 0; i < N_PINS; i++) {
 		(void)unlink(pins[i]);
-		assert_int_equal(bpf_obj_pin(old->fd[i], pins[i]), 0);
+		if (!is_missing(old, i))
+			assert_int_equal(bpf_obj_pin(old->fd[i], pins[i]), 0);
 	}
-	assert_int_equal(fw_attach_replace(PIN_DIR "/v1/links", old->fd + XDP),
-			 0);
+	assert_int_equal(fw_attach_replace(LINKS, old->fd + XDP), 0);
+	if (old->has_local)
+		assert_int_equal(fw_nflinks_attach(LINKS, old->fd + LOCAL), 0);
 }
 
 /* All of it is new, or nothing is, and no counters are lost. */
 static bool has_taken_over(const struct old *old)
 {
-	uint32_t id[N_PINS];
+	uint32_t id[N_PINS] = { 0 };
+	int fd[N_PINS];
 	bool is_new;
 
 	for (int i = 0; i < N_PINS; i++) {
-		_cleanup_close_ int fd = bpf_obj_get(pins[i]);
-
-		assert_true(fd >= 0);
-		id[i] = id_of(fd);
+		fd[i] = bpf_obj_get(pins[i]);
+		assert_true((fd[i] < 0) == is_missing(old, i));
+		if (fd[i] >= 0)
+			id[i] = id_of(fd[i]);
 	}
 	is_new = id[EGRESS] != old->id[EGRESS];
-	for (int i = 0; i < COUNTERS_BEFORE; i++)
-		assert_true((id[i] != old->id[i]) == is_new);
+	for (int i = 0; i < COUNTERS_BEFORE; i++) {
+		assert_true(is_missing(old, i) ||
+			    (id[i] != old->id[i]) == is_new);
+	}
+	if (old->has_local)
+		assert_true(fw_nflinks_are_attached(LINKS, fd + LOCAL));
+	for (int i = 0; i < N_PINS; i++)
+		fw_closep(&fd[i]);
 	assert_int_equal(id[COUNTERS_BEFORE],
 			 old->id[is_new ? COUNTERS : COUNTERS_BEFORE]);
 	assert_int_equal(native_xdp("dpa"), id[XDP]);
@@ -661,21 +694,27 @@ static bool has_taken_over(const struct old *old)
 	return is_new;
 }
 
-static struct fwctl_bpf *load_larger(void)
+static struct fwctl_bpf *load_larger(bool has_local, int local[FW_LOCAL_MAX])
 {
 	const struct fw_datapath_size size = { FW_IMAGE_MIN, 2 * FW_SLOTS_MIN };
 	struct fwctl_bpf *skel = NULL;
+	int maps[FW_MAP_MAX];
 	char *error = NULL;
 
 	/* Maps of their own, all of them: we only look at those that move. */
 	if (fw_progs_load(&size, NULL, &skel, &error) < 0)
 		fail_msg("fw_progs_load: %s", error);
+	for (int i = 0; i < FW_MAP_MAX; i++)
+		maps[i] = bpf_map__fd(fw_progs_map(skel, (enum fw_map)i));
+	fw_nfprogs_init(local);
+	if (has_local && fw_nfprogs_load(&size, maps, local, &error) < 0)
+		fail_msg("fw_nfprogs_load: %s", error);
 	return skel;
 }
 
 /* A growth, or making one good that had died. */
 struct life {
-	const struct fwctl_bpf *skel; /* NULL: making good */
+	const struct fw_growth *growth; /* NULL: making good */
 	const struct old *old;
 	int steps;
 };
@@ -683,22 +722,21 @@ struct life {
 static void live(void *data)
 {
 	const struct life *life = data;
-	const int local[FW_LOCAL_MAX] = { -1, -1 };
+	const int *fd = life->old->fd;
 	int r;
 
 	steps_to_live = life->steps;
-	r = life->skel
-		    ? fw_growth_take_over(life->skel, true, life->old->fd + XDP,
-					  local, PIN_DIR, NULL)
-		    : fw_growth_finish(PIN_DIR);
+	r = life->growth ? fw_growth_take_over(life->growth, fd + XDP,
+					       fd + LOCAL, PIN_DIR, NULL)
+			 : fw_growth_finish(PIN_DIR);
 	_exit(r == 0 ? 0 : 1);
 }
 
 /* So many steps of it, in a process that then dies. */
-static bool survives(const struct fwctl_bpf *skel, const struct old *old,
+static bool survives(const struct fw_growth *growth, const struct old *old,
 		     int steps)
 {
-	struct life life = { skel, old, steps };
+	struct life life = { growth, old, steps };
 	int status = status_of_child(live, &life);
 
 	assert_true(status == 0 || status == DIED);
@@ -710,24 +748,30 @@ static void any_crash_is_made_good(void **state)
 {
 	struct fw_datapath *dp = open_datapath();
 	bool has_survived = false, was_new = false;
+	struct fw_growth growth;
 	struct fw_attachment attachment;
+	int steps, local[FW_LOCAL_MAX];
 	struct fwctl_bpf *skel;
 	struct old old;
-	int steps;
 
 	(void)state;
 	assert_int_equal(fw_datapath_attach(dp, index_of("dpa"), FW_MODE_XDP,
 					    &attachment, NULL),
 			 0);
+	if (fw_nflinks_are_possible())
+		assert_int_equal(fw_datapath_attach_transport(dp, NULL), 0);
 	fw_datapath_free(dp);
 	open_old(&old);
-	skel = load_larger();
+	skel = load_larger(old.has_local, local);
+	growth = (struct fw_growth){ .skel = skel,
+				     .local = local,
+				     .has_stats = true };
 	for (steps = 0; !has_survived; steps++) {
 		bool is_good = false, is_new = false;
 
 		for (int more = 0; !is_good; more++) {
 			put_back(&old);
-			has_survived = survives(skel, &old, steps);
+			has_survived = survives(&growth, &old, steps);
 			is_good = survives(NULL, &old, more);
 			assert_int_equal(fw_growth_finish(PIN_DIR), 0);
 			is_new = has_taken_over(&old);
@@ -740,8 +784,9 @@ static void any_crash_is_made_good(void **state)
 	assert_true(steps >= 1 + 5 + 3 + 6 + 1 + 1);
 	assert_true(was_new);
 	fwctl_bpf__destroy(skel);
+	fw_nfprogs_close(local);
 	for (int i = 0; i < N_PINS; i++)
-		(void)close(old.fd[i]);
+		fw_closep(&old.fd[i]);
 }
 
 /* A load that needs more counters and dies when it comes to this path. */

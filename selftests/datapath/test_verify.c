@@ -11,6 +11,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "user/nflinks.h"
+#include "user/nfprogs.h"
 #include "user/progs.h"
 #include "user/util.h"
 #include "user/verify.h"
@@ -139,6 +141,52 @@ static void what_is_left_out_is_not_waited_for(void **state)
 	fwctl_bpf__destroy(skel);
 }
 
+/* Beside the others, in the same way; none is left of those that are refused. */
+static void those_of_netfilter_come_alone(void **state)
+{
+	const struct fw_datapath_size *size = &fw_datapath_smallest;
+	int maps[FW_MAP_MAX], local[FW_LOCAL_MAX], fds;
+	_cleanup_close_ int array = -1;
+	struct fwctl_bpf *skel = NULL;
+	char *error = NULL;
+
+	(void)state;
+	if (!fw_nflinks_are_possible())
+		skip();
+	assert_int_equal(fw_progs_load(size, NULL, &skel, &error), 0);
+	for (int i = 0; i < FW_MAP_MAX; i++)
+		maps[i] = bpf_map__fd(fw_progs_map(skel, (enum fw_map)i));
+	fds = n_fds();
+	fw_nfprogs_init(local);
+	assert_int_equal(fw_nfprogs_load(size, maps, local, &error), 0);
+	assert_int_equal(n_fds(), fds + FW_LOCAL_MAX);
+	for (int i = 0; i < FW_LOCAL_MAX; i++) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t len = sizeof(info);
+
+		assert_int_equal(bpf_obj_get_info_by_fd(local[i], &info, &len),
+				 0);
+		assert_string_equal(info.name,
+				    fw_progs_local_name((enum fw_local)i));
+		assert_int_equal(info.type, FW_PROG_TYPE_NETFILTER);
+		assert_true(info.xlated_prog_len > 1000);
+	}
+	fw_nfprogs_close(local);
+	assert_false(fw_nfprogs_exist(local));
+	assert_int_equal(n_fds(), fds);
+
+	array = bpf_map_create(BPF_MAP_TYPE_ARRAY, "events", 4, 8, 1, NULL);
+	assert_true(array >= 0);
+	maps[FW_MAP_EVENTS] = array;
+	assert_true(fw_nfprogs_load(size, maps, local, &error) < 0);
+	assert_false(fw_nfprogs_exist(local));
+	if (!error || !strstr(error, "map_type 2 into func bpf_ringbuf"))
+		fail_msg("'%s'", error ? error : "");
+	free(error);
+	assert_int_equal(n_fds(), fds + 1);
+	fwctl_bpf__destroy(skel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +194,7 @@ int main(void)
 		cmocka_unit_test(one_that_is_refused_leaves_nothing),
 		cmocka_unit_test(refusal_is_told_in_the_words_of_the_kernel),
 		cmocka_unit_test(what_is_left_out_is_not_waited_for),
+		cmocka_unit_test(those_of_netfilter_come_alone),
 	};
 
 	room_enter();

@@ -5,18 +5,22 @@ What they do to packets that come out of an SA is in test_ipsec.py: few kernels 
 """
 
 import contextlib
+import json
 import os
+import resource
 import signal
 
 import pytest
 
 from lab import bpf
 from lab.lab import CLIENT, WAN
-from lab.netns import wait_for
+from lab.netns import sh, wait_for
 from lab.traffic import TcpEcho, UdpEcho, ping, tcp_connect, tcp_talk, tcp_try, udp_try
 
 pytestmark = pytest.mark.needs("nfprog", "xfrm")
 LINKS = [f"local-{way}-{family}" for way in ("in", "out") for family in ("ipv4", "ipv6")]
+PROGRAMS = ["fw_local_in", "fw_local_out"]
+SAID = "cannot attach the programs for IPsec in transport mode"
 NEAR, FAR = "198.18.7.1", "198.18.7.2"  # nobody's
 RULES = """\
 default in drop
@@ -43,26 +47,50 @@ def attached(lab):
     return found
 
 
+def loaded(lab):
+    """Names of the programs of netfilter that the kernel has for this daemon, sorted."""
+    pin = lab.pin_dir / "v1" / "maps" / "host"
+    host = json.loads(sh("bpftool", "-j", "map", "show", "pinned", str(pin)).stdout)["id"]
+    return sorted(prog["name"] for prog in json.loads(sh("bpftool", "-j", "prog", "show").stdout)
+                  if prog.get("name", "").startswith("fw_local_")
+                  and host in prog.get("map_ids", []))
+
+
+def await_loaded(lab, names):
+    """Wait until just these are loaded: the kernel frees a program some time after its end."""
+    wait_for(lambda: loaded(lab) == names, 15, "programs of netfilter")
+
+
 def await_links(lab, names, seconds=3.0):
     """Wait until just these are attached."""
     wait_for(lambda: sorted(attached(lab)) == sorted(names), seconds, "links of netfilter")
     return attached(lab)
 
 
+def kill(lab):
+    """The daemon ends as it never should."""
+    os.kill(lab.daemon_pid(), signal.SIGKILL)
+    wait_for(lambda: lab.daemon_pid() is None, 5, "the end of the daemon")
+
+
 def test_come_with_a_policy_and_go_with_the_last(own_lab):
-    """Who has no IPsec has no such programs, and is told nothing."""
+    """Who has no IPsec has no such programs, not even loaded, and is told nothing."""
     lab = own_lab
     lab.load(RULES)
     assert not attached(lab)
+    assert not loaded(lab)
     assert lab.status()["ipsec_transport"] == "unused"
     assert "ipsec" not in lab.fwctl("status").out
     policy(lab)
     await_links(lab, LINKS)
     assert lab.status()["ipsec_transport"] == "judged"
     assert "transport-mode SAs are judged" in lab.fwctl("status").out
+    assert loaded(lab) == PROGRAMS
     policy(lab, "delete")
     await_links(lab, [], 15)
     assert lab.status()["ipsec_transport"] == "unused"
+    await_loaded(lab, [])
+    assert not list((lab.pin_dir / "v1" / "progs").glob("fw_local_*"))
 
 
 def test_there_before_the_rules(own_lab):
@@ -109,8 +137,7 @@ def test_survive_the_daemon(own_lab):
     lab.load(RULES)
     policy(lab)
     before = await_links(lab, LINKS)
-    os.kill(lab.daemon_pid(), signal.SIGKILL)
-    wait_for(lambda: lab.daemon_pid() is None, 5, "the end of the daemon")
+    kill(lab)
     assert attached(lab) == before
     assert lab.status()["ipsec_transport"] == "judged"
     assert attached(lab) == before
@@ -124,12 +151,68 @@ def test_missed_while_no_daemon_ran(own_lab):
     """The next daemon looks first."""
     lab = own_lab
     lab.load(RULES)
-    os.kill(lab.daemon_pid(), signal.SIGKILL)
-    wait_for(lambda: lab.daemon_pid() is None, 5, "the end of the daemon")
+    kill(lab)
     policy(lab)
     assert not attached(lab)
     assert lab.status()["ipsec_transport"] == "judged"
     await_links(lab, LINKS, 0)
+
+
+def larger(factor):
+    """Rules that outgrow the programs for those before."""
+    return RULES + "".join(
+        f"accept in on wan proto tcp from 10.{i >> 8 & 255}.{i & 255}.1 to self port 9\n"
+        for i in range(4500 * factor))
+
+
+def test_loaded_when_they_are_needed(own_lab):
+    """Whatever came before: a load, larger rules, another daemon."""
+    lab = own_lab
+    lab.load(RULES)
+    lab.load(RULES + "accept in on wan proto tcp to self port 8\n")
+    lab.load(larger(1))
+    assert not loaded(lab)
+    kill(lab)
+    assert lab.status()["ipsec_transport"] == "unused"
+    assert not loaded(lab)
+    policy(lab)
+    links = await_links(lab, LINKS)
+    assert loaded(lab) == PROGRAMS
+    lab.load(larger(1) + "accept in on wan proto tcp to self port 8\n")
+    kill(lab)
+    assert lab.status()["ipsec_transport"] == "judged"
+    assert attached(lab) == links
+    lab.load(larger(2))
+    assert len(await_links(lab, LINKS)) == len(LINKS)
+    await_loaded(lab, PROGRAMS)
+    policy(lab, "delete")
+    await_links(lab, [], 15)
+    await_loaded(lab, [])
+    lab.load(larger(4))
+    assert not loaded(lab)
+    policy(lab)
+    await_links(lab, LINKS)
+
+
+def test_cannot_be_loaded(own_lab):
+    """Without descriptors there are no programs: it is said once, and tried again."""
+    lab = own_lab
+    lab.load(RULES)
+    assert lab.status()["ipsec_transport"] == "unused"
+    pid, few = lab.daemon_pid(), lab.daemon_fds() + 8
+    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, most))
+    policy(lab)
+    wait_for(lambda: SAID in lab.daemon_log(), 5, "words about it")
+    assert not attached(lab) and not loaded(lab)
+    assert lab.status()["ipsec_transport"] == "unjudged"
+    assert "not judged by rules" in lab.fwctl("status").out
+    lab.load(RULES + "accept in on wan proto tcp to self port 8\n")
+    assert lab.status()["ipsec_transport"] == "unjudged"
+    assert lab.daemon_log().count(SAID) == 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    await_links(lab, LINKS, 15)
+    assert lab.status()["ipsec_transport"] == "judged"
 
 
 def test_larger_rules_have_other_programs(own_lab):
@@ -140,9 +223,7 @@ def test_larger_rules_have_other_programs(own_lab):
     before = await_links(lab, LINKS)
     with TcpEcho(lab.firewall, WAN[4], 7), tcp_connect(lab.client, WAN[4], 7) as s:
         for factor in (1, 2):
-            lab.load(RULES + "".join(
-                f"accept in on wan proto tcp from 10.{i >> 8 & 255}.{i & 255}.1 to self port 9\n"
-                for i in range(4500 * factor)))
+            lab.load(larger(factor))
             after = await_links(lab, LINKS)
             assert not set(before.values()) & set(after.values())
             assert len({prog for _, prog in after.values()}) == 2
