@@ -475,14 +475,11 @@ struct fw_iface {
 #define FW_STATS_REASONS 64 /* room for reasons to come without a new layout */
 #define FW_STATS_ENTRIES (FW_MAX_IFSLOTS * FW_HOOK_MAX * FW_STATS_REASONS)
 
-/*
- * `work`: where the counters of this CPU begin, and what it remembers of flows
- * (kern/offload_abi.h); the last of its bytes
- */
+/* `work`: which CPU this is, and where its counters begin; the last of its bytes */
 struct fw_base {
 	__u32 stats;
 	__u32 rule_stats;
-	__u32 flow_cache;
+	__u32 cpu;
 	__u32 pad;
 } __attribute__((aligned(8)));
 

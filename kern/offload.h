@@ -29,7 +29,7 @@ offload_entry(const struct pkt *p, const struct frame *f, __u32 way)
 		hash = (hash ^ hash >> 32 ^ f->addr[3]) * odd;
 	}
 	hash = (hash ^ hash >> 32 ^ f->l4 ^ f->from << 24) * odd;
-	index = p->base.flow_cache +
+	index = p->base.cpu * (fw_cache_mask + 1) +
 		((__u32)(hash >> 40 & fw_cache_mask) ^ way);
 	return bpf_map_lookup_elem(&flow_cache, &index);
 }

@@ -62,10 +62,10 @@ struct fw_cached_flow {
 #define FW_CACHED_COUNTS  0x04 /* packets and bytes of the flow are counted */
 #define FW_CACHED_REPLY	  0x08 /* of the side that did not open the flow */
 
-/* Entries of `flow_cache` for each CPU, a power of two. */
-#define FW_FLOW_CACHE_ALL 262144u /* of all CPUs, about */
+/* Entries of `flow_cache` for each CPU, a power of two, if rules ask for offload. */
+#define FW_FLOW_CACHE_ALL 524288u /* of all CPUs, about */
 #define FW_FLOW_CACHE_MIN 4096u
-#define FW_FLOW_CACHE_MAX 131072u
+#define FW_FLOW_CACHE_MAX 262144u
 
 static __inline__ __u32 fw_flow_cache_entries(__u32 cpus)
 {

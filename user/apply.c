@@ -359,6 +359,7 @@ static int put_image(struct fw_apply *apply, struct rules *next,
 	const struct fw_datapath_size least = {
 		.image = image->size,
 		.slots = fw_slots_needed(apply->slots),
+		.flows = wants_offload(next) ? fw_offload_flows() : 0,
 	};
 	int r = 0;
 
@@ -366,7 +367,10 @@ static int put_image(struct fw_apply *apply, struct rules *next,
 		size.image = fw_rulesets_size(least.image);
 	if (least.slots > has.slots)
 		size.slots = least.slots;
-	if (size.image != has.image || size.slots != has.slots)
+	if (least.flows > has.flows)
+		size.flows = least.flows;
+	if (size.image != has.image || size.slots != has.slots ||
+	    size.flows != has.flows)
 		r = fw_datapath_grow(apply->dp, &least, &size, reterr);
 	if (r < 0)
 		return r;

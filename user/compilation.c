@@ -249,6 +249,18 @@ size_t fw_compilation_rules(const struct fw_compilation *compilation)
 	return n;
 }
 
+bool fw_compilation_has_word(const struct fw_compilation *compilation,
+			     const char *word)
+{
+	for (size_t i = 0; i < compilation->n; i++) {
+		const struct sent_text *text = &compilation->texts[i];
+
+		if (memmem(text->data, text->len, word, strlen(word)))
+			return true;
+	}
+	return false;
+}
+
 int fw_compilation_wait(struct fw_compilation *compilation,
 			struct fw_program **ret)
 {

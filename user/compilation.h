@@ -37,6 +37,10 @@ size_t fw_compilation_bytes(const struct fw_compilation *compilation);
  */
 size_t fw_compilation_rules(const struct fw_compilation *compilation);
 
+/** @brief Does a text have this word somewhere?  It may be in a comment. */
+bool fw_compilation_has_word(const struct fw_compilation *compilation,
+			     const char *word);
+
 /**
  * @brief Wait until there is a program, or an error.
  *

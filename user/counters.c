@@ -88,7 +88,6 @@ int fw_counters_values(void)
 static int put_bases(int work, const struct bpf_map_info *info,
 		     const struct fw_cpus *cpus, uint32_t slots)
 {
-	uint32_t cached = fw_flow_cache_entries(cpus->id[cpus->n - 1] + 1);
 	size_t size = (info->value_size + 7u) / 8 * 8;
 	_cleanup_free_ uint8_t *values = calloc(cpus->n, size);
 	int r = 0;
@@ -99,7 +98,7 @@ static int put_bases(int work, const struct bpf_map_info *info,
 		const struct fw_base base = {
 			.stats = cpus->id[i] * FW_STATS_ENTRIES,
 			.rule_stats = cpus->id[i] * slots,
-			.flow_cache = cpus->id[i] * cached,
+			.cpu = cpus->id[i],
 		};
 
 		memcpy(values + i * size + info->value_size - sizeof(base),

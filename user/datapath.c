@@ -207,14 +207,20 @@ static int open_stats_before(struct fw_datapath *dp,
 	return map_counters(dp, fd, &dp->stats_before, reterr);
 }
 
+/* 0: not a mask of 2^n - 1, or of nothing */
+static uint32_t size_of_mask(uint32_t mask)
+{
+	return mask & (mask + 1) ? 0 : mask + 1;
+}
+
 /*
- * Bytes of the images that a program works with, if this map holds its
- * constants; otherwise 0.
+ * Of a program: bytes of an image, and how many flows it remembers, if this map
+ * holds its constants; otherwise it stays as it is.
  */
-static uint32_t image_size_in(uint32_t map_id)
+static void read_size(uint32_t map_id, struct fw_datapath_size *size)
 {
 	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info), zero = 0, mask;
+	uint32_t len = sizeof(info), zero = 0;
 	/* behind those that have a name there may be others */
 	_cleanup_free_ struct fwctl_bpf__rodata *constants = NULL;
 	_cleanup_close_ int fd = -1;
@@ -223,12 +229,16 @@ static uint32_t image_size_in(uint32_t map_id)
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
 	    !strstr(info.name, ".rodata") ||
 	    info.value_size < sizeof(*constants))
-		return 0;
+		return;
 	constants = calloc(1, info.value_size);
 	if (!constants || bpf_map_lookup_elem(fd, &zero, constants) < 0)
-		return 0;
-	mask = constants->fw_image_mask;
-	return mask < FW_IMAGE_MAX && !(mask & (mask + 1)) ? mask + 1 : 0;
+		return;
+	if (constants->fw_image_mask >= FW_IMAGE_MAX)
+		return;
+	size->image = size_of_mask(constants->fw_image_mask);
+	size->flows = constants->fw_cache_mask
+			      ? size_of_mask(constants->fw_cache_mask)
+			      : 0;
 }
 
 /*
@@ -241,7 +251,8 @@ static int check_prog(struct fw_datapath *dp, int fd, const char *name,
 {
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
-	uint32_t ids[64], size = 0;
+	struct fw_datapath_size size = { 0 };
+	uint32_t ids[64];
 	bool judges = false, looks = false, counts = false;
 
 	info.map_ids = (uintptr_t)ids;
@@ -254,12 +265,15 @@ static int check_prog(struct fw_datapath *dp, int fd, const char *name,
 		judges |= ids[k] == maps[FW_MAP_RULESETS];
 		looks |= ids[k] == maps[FW_MAP_HOST];
 		counts |= ids[k] == maps[FW_MAP_RULE_STATS];
-		size = size ? size : image_size_in(ids[k]);
+		if (!size.image)
+			read_size(ids[k], &size);
 	}
-	if (!judges || !looks || !counts || !size ||
-	    (dp->size.image && dp->size.image != size))
+	if (!judges || !looks || !counts || !size.image ||
+	    (dp->size.image && dp->size.image != size.image))
 		return refuse_pin(dp->pin_dir, name, reterr);
-	dp->size.image = size;
+	dp->size.image = size.image;
+	if (type == BPF_PROG_TYPE_XDP)
+		dp->size.flows = size.flows;
 	return 0;
 }
 
@@ -447,7 +461,8 @@ static int begin_beside(struct fw_datapath *dp,
 static bool suffices(const struct fw_datapath_size *size,
 		     const struct fw_datapath_size *need)
 {
-	return size->image >= need->image && size->slots >= need->slots;
+	return size->image >= need->image && size->slots >= need->slots &&
+	       size->flows >= need->flows;
 }
 
 void fw_datapath_expect(struct fw_datapath *dp,
@@ -463,6 +478,8 @@ void fw_datapath_expect(struct fw_datapath *dp,
 		larger.image = size->image;
 	if (larger.slots < size->slots)
 		larger.slots = size->slots;
+	if (larger.flows < size->flows)
+		larger.flows = size->flows;
 	(void)begin_beside(dp, &larger);
 }
 

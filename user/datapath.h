@@ -45,9 +45,11 @@ enum fw_map {
 struct fw_datapath_size {
 	uint32_t image; /* bytes of an image: a power of two, kern/image.h */
 	uint32_t slots; /* rule counters: a power of two, user/slots.h */
+	uint32_t
+		flows; /* that XDP remembers of each CPU: a power of two, or 0 */
 };
 
-/* The least of both. */
+/* The least of each. */
 extern const struct fw_datapath_size fw_datapath_smallest;
 
 /* Where our programs are on one interface. */

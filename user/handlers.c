@@ -64,20 +64,24 @@ static void loading_done(struct loading *loading)
 /*
  * An image holds the texts, and what they are compiled to needs half as much to
  * nearly as much (IPv4, IPv6), for which there is room; each rule has a counter, and
- * so has each default. If it turns out to be more, programs are loaded once
+ * so has each default; flows are remembered for offload, which has to be named. If it turns out to be more, programs are loaded once
  * more; if less, a little memory is wasted.
  */
 static int open_datapath(struct loading *loading)
 {
 	size_t bytes = fw_compilation_bytes(loading->compilation);
 	size_t labels = fw_compilation_rules(loading->compilation) + FW_DIR_MAX;
+	bool may_offload =
+		fw_compilation_has_word(loading->compilation, "offload");
 	const struct fw_datapath_size size = {
 		.image = fw_rulesets_size(bytes + bytes / 2),
 		.slots = fw_slots_size(labels),
+		.flows = may_offload ? fw_offload_flows() : 0,
 	};
 	const struct fw_datapath_size least = {
 		.image = (uint32_t)(bytes + bytes / 2),
 		.slots = size.slots,
+		.flows = size.flows,
 	};
 	struct fw_daemon *daemon = loading->daemon;
 

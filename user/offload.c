@@ -22,6 +22,7 @@
 
 #include "kern/offload_abi.h"
 #include "user/changes.h"
+#include "user/counters.h"
 #include "user/hosttab.h"
 #include "user/log.h"
 #include "user/loop.h"
@@ -326,6 +327,13 @@ static void start_watching(struct fw_offload *offload)
 	if (r != -EOPNOTSUPP)
 		log_warning("cannot ask what drivers can do with XDP: %s",
 			    strerror(-r));
+}
+
+uint32_t fw_offload_flows(void)
+{
+	int cpus = fw_counters_cpus();
+
+	return cpus > 0 ? fw_flow_cache_entries((uint32_t)cpus) : 0;
 }
 
 void fw_offload_use(struct fw_offload *offload, bool is_wanted)

@@ -32,6 +32,13 @@ int fw_offload_new(struct fw_loop *loop, const struct fw_datapath *dp,
 void fw_offload_free(struct fw_offload *offload);
 
 /**
+ * @brief How many flows XDP remembers of each CPU, if rules want packets forwarded.
+ *
+ * @return a power of two; 0: nobody knows how many CPUs there are
+ */
+uint32_t fw_offload_flows(void);
+
+/**
  * @brief Rules run, or are about to, that want packets forwarded by XDP; or none do.
  *
  * Without them nothing is watched. What cannot be watched is said once, and is then a

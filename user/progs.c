@@ -349,6 +349,8 @@ static int load_by(load_fn load, const struct fw_datapath_size *size,
 		r = fw_skel_set_image_size(skel, size->image);
 	if (r == 0)
 		r = fw_progs_set_counters(skel, size->slots, reterr);
+	if (r >= 0)
+		r = fw_skel_set_flows(skel, size->flows, (uint32_t)r);
 	if (r >= 0 && maps)
 		r = reuse_maps(skel, maps);
 	if (r >= 0)

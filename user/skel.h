@@ -33,8 +33,22 @@ static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
 }
 
 /**
- * @brief Say how many counters there are, before the programs are loaded, and how
- * many flows they remember.
+ * @brief Say how many flows XDP remembers, before the programs are loaded.
+ *
+ * @param flows  of each CPU: a power of two, or 0, without offload
+ * @param cpus   fw_counters_cpus(); others remember none
+ * @return 0 or a negative errno
+ */
+static inline int fw_skel_set_flows(struct fwctl_bpf *skel, __u32 flows,
+				    __u32 cpus)
+{
+	flows = flows ? flows : 1;
+	skel->rodata->fw_cache_mask = flows - 1;
+	return bpf_map__set_max_entries(skel->maps.flow_cache, flows * cpus);
+}
+
+/**
+ * @brief Say how many counters there are, before the programs are loaded.
  *
  * @param slots  rule counters of each CPU: a power of two, from FW_SLOTS_MIN to
  *               FW_MAX_SLOTS
@@ -44,15 +58,10 @@ static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
 static inline int fw_skel_set_counters(struct fwctl_bpf *skel, __u32 slots,
 				       __u32 cpus)
 {
-	__u32 cached = fw_flow_cache_entries(cpus);
 	int r;
 
 	if (cpus > FW_MAX_CPUS)
 		return -E2BIG;
-	skel->rodata->fw_cache_mask = cached - 1;
-	r = bpf_map__set_max_entries(skel->maps.flow_cache, cached * cpus);
-	if (r < 0)
-		return r;
 	r = bpf_map__set_max_entries(skel->maps.rule_stats, slots * cpus);
 	if (r < 0)
 		return r;

@@ -306,7 +306,7 @@ static uint32_t id_of_pin(const char *path)
 #define NEXT  PIN_DIR "/v1/next"
 #define LARGE (4 * FW_IMAGE_MIN)
 
-static const struct fw_datapath_size large = { LARGE, FW_SLOTS_MIN };
+static const struct fw_datapath_size large = { LARGE, FW_SLOTS_MIN, 0 };
 
 /* Programs for larger images take over; those who give up leave no trace. */
 static void larger_programs_take_over(void **state)

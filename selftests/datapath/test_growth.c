@@ -18,6 +18,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "kern/offload_abi.h"
 #include "user/attach.h"
 #include "user/counters.h"
 #include "user/growth.h"
@@ -249,6 +250,54 @@ static void growth_comes_when_it_is_needed(void **state)
 	id = id_of_pin(STATS);
 	load_many(&d, "d", FW_SLOTS_MIN);
 	assert_int_equal(id_of_pin(STATS), id);
+	stop(&d);
+}
+
+/* Entries of the map that the attached XDP program has for flows, of all CPUs. */
+static uint32_t flows_in_kernel(void)
+{
+	_cleanup_close_ int prog = bpf_obj_get(PIN_DIR "/v1/progs/fw_xdp");
+	struct bpf_prog_info program = { 0 };
+	uint32_t ids[64], len = sizeof(program);
+
+	program.map_ids = (uintptr_t)ids;
+	program.nr_map_ids = ARRAY_SIZE(ids);
+	assert_int_equal(bpf_obj_get_info_by_fd(prog, &program, &len), 0);
+	for (uint32_t i = 0; i < program.nr_map_ids; i++) {
+		_cleanup_close_ int fd = bpf_map_get_fd_by_id(ids[i]);
+		struct bpf_map_info info = { 0 };
+
+		len = sizeof(info);
+		assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+		if (strcmp(info.name, "flow_cache") == 0)
+			return info.max_entries;
+	}
+	fail_msg("no flow_cache");
+	return 0;
+}
+
+/* Rules without offload have none; once there is room it stays, for a daemon to come, too. */
+static void flows_have_room_when_rules_offload(void **state)
+{
+	static const char on[] = "interface a = dpa { mode tc }\n"
+				 "default in accept\ndefault out accept\n"
+				 "default forward accept\noption offload on\n";
+	struct daemon d = start();
+	uint32_t each = fw_flow_cache_entries(n_cpus());
+
+	(void)state;
+	load_many(&d, "a", 1);
+	assert_int_equal(fw_datapath_size(d.dp).flows, 0);
+	assert_int_equal(flows_in_kernel(), n_cpus());
+	load(&d, on);
+	assert_int_equal(fw_datapath_size(d.dp).flows, each);
+	assert_int_equal(flows_in_kernel(), each * n_cpus());
+	load_many(&d, "b", FW_SLOTS_MIN);
+	assert_int_equal(fw_datapath_size(d.dp).flows, each);
+	stop(&d);
+	d = start();
+	assert_true(fw_datapath_adopted(d.dp));
+	assert_int_equal(fw_datapath_size(d.dp).flows, each);
 	stop(&d);
 }
 
@@ -696,7 +745,8 @@ static bool has_taken_over(const struct old *old)
 
 static struct fwctl_bpf *load_larger(bool has_local, int local[FW_LOCAL_MAX])
 {
-	const struct fw_datapath_size size = { FW_IMAGE_MIN, 2 * FW_SLOTS_MIN };
+	const struct fw_datapath_size size = { FW_IMAGE_MIN, 2 * FW_SLOTS_MIN,
+					       0 };
 	struct fwctl_bpf *skel = NULL;
 	int maps[FW_MAP_MAX];
 	char *error = NULL;
@@ -927,6 +977,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(few_rules_have_few_counters),
 		TEST(growth_comes_when_it_is_needed),
+		TEST(flows_have_room_when_rules_offload),
 		TEST(counters_go_on_over_growths),
 		TEST(new_labels_begin_at_zero),
 		TEST(larger_images_share_the_counters),

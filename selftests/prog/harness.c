@@ -101,6 +101,8 @@ static void init(struct harness *h, uint32_t cpus, uint32_t xflows)
 		err(1, "flows of our own");
 	if (fw_skel_set_counters(h->skel, FW_MAX_SLOTS, cpus))
 		err(1, "room for counters");
+	if (fw_skel_set_flows(h->skel, fw_flow_cache_entries(cpus), cpus))
+		err(1, "room for flows");
 	h->skel->rodata->fw_hz = hz();
 #ifdef __x86_64__
 	h->skel->rodata->fw_is_ordered = 1;
