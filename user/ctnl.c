@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <linux/netfilter/nf_conntrack_tcp.h>
@@ -25,11 +26,13 @@
 
 #include "user/ctmark.h"
 #include "user/log.h"
+#include "user/readahead.h"
 #include "user/util.h"
 
 #define EVENT_RCVBUF	(32 << 20) /* some 50 000 events; taken when they wait */
 #define DUMP_RCVBUF	(1 << 20)
-#define RECV_SIZE	(64u << 10) /* the kernel builds pieces of up to 32 KiB */
+#define DUMP_LARGE	16u /* pieces, some 3000 entries: more are read ahead */
+#define RECV_SIZE	FW_READAHEAD_SIZE
 #define BATCH_SIZE	(16u << 10)
 #define ANSWER_SIZE	(8u << 10)
 #define MESSAGE_MAX	512u /* of those that we build */
@@ -49,7 +52,10 @@ struct fw_ctnl {
 	uint32_t seq;
 	uint32_t dump_seq;
 	bool is_interrupted; /* a piece of the dump bore NLM_F_DUMP_INTR */
-	uint32_t batch_seq;  /* of the first message queued */
+	unsigned int pieces; /* of the dump that have been read */
+	int dump_ready;	     /* epoll: is there something to read of it? */
+	struct fw_readahead *ahead; /* of a dump that turned out to be large */
+	uint32_t batch_seq;	    /* of the first message queued */
 	unsigned int batch_n;
 	size_t batch_len;
 	uint64_t batch_done; /* entries changed since the last report */
@@ -106,6 +112,77 @@ static void close_socket(struct mnl_socket **socket)
 	*socket = NULL;
 }
 
+/* One datagram: its length, 0 for one that the kernel did not send, or -errno. */
+static ssize_t receive(int fd, void *buf, size_t size)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = size };
+	struct sockaddr_nl from = { 0 };
+	struct msghdr msg = { .msg_name = &from,
+			      .msg_namelen = sizeof(from),
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1 };
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, &msg, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (msg.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
+		return 0;
+	return n;
+}
+
+/* ---- where a dump is read --------------------------------------------------- */
+
+static int watch(const struct fw_ctnl *ctnl, int op, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(ctnl->dump_ready, op, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_dump(struct fw_ctnl *ctnl)
+{
+	int r;
+
+	ctnl->dump_ready = epoll_create1(EPOLL_CLOEXEC);
+	if (ctnl->dump_ready < 0)
+		return -errno;
+	r = open_socket(0, DUMP_RCVBUF, &ctnl->dump);
+	return r < 0 ? r : watch(ctnl, EPOLL_CTL_ADD, fd_of(ctnl->dump));
+}
+
+/* If it cannot be, this thread goes on reading. */
+static void begin_to_read_ahead(struct fw_ctnl *ctnl)
+{
+	if (fw_readahead_begin(fd_of(ctnl->dump), receive, &ctnl->ahead) < 0)
+		return;
+	(void)watch(ctnl, EPOLL_CTL_DEL, fd_of(ctnl->dump));
+	(void)watch(ctnl, EPOLL_CTL_ADD, fw_readahead_fd(ctnl->ahead));
+}
+
+static void read_no_more_ahead(struct fw_ctnl *ctnl)
+{
+	if (!ctnl->ahead)
+		return;
+	fw_readahead_end(take_ptr(ctnl->ahead));
+	(void)watch(ctnl, EPOLL_CTL_ADD, fd_of(ctnl->dump));
+}
+
+static ssize_t read_piece(struct fw_ctnl *ctnl, const void **ret_buf)
+{
+	if (!ctnl->ahead && ctnl->pieces >= DUMP_LARGE)
+		begin_to_read_ahead(ctnl);
+	ctnl->pieces++;
+	if (ctnl->ahead)
+		return fw_readahead_take(ctnl->ahead, ret_buf);
+	*ret_buf = ctnl->buf;
+	return receive(fd_of(ctnl->dump), ctnl->buf, sizeof(ctnl->buf));
+}
+
 int fw_ctnl_new(struct fw_ctnl **ret, char **reterr)
 {
 	const unsigned int groups = NF_NETLINK_CONNTRACK_NEW |
@@ -119,9 +196,10 @@ int fw_ctnl_new(struct fw_ctnl **ret, char **reterr)
 		return -ENOMEM;
 	ctnl->seq = (uint32_t)fw_now_ns();
 	ctnl->shift = FW_MARK_SHIFT;
+	ctnl->dump_ready = -1;
 	r = open_socket(groups, EVENT_RCVBUF, &ctnl->events);
 	if (r >= 0)
-		r = open_socket(0, DUMP_RCVBUF, &ctnl->dump);
+		r = open_dump(ctnl);
 	if (r >= 0)
 		r = open_socket(0, 0, &ctnl->control);
 	if (r < 0) {
@@ -139,9 +217,11 @@ void fw_ctnl_free(struct fw_ctnl *ctnl)
 {
 	if (!ctnl)
 		return;
+	fw_readahead_end(ctnl->ahead);
 	close_socket(&ctnl->events);
 	close_socket(&ctnl->dump);
 	close_socket(&ctnl->control);
+	fw_closep(&ctnl->dump_ready);
 	free(ctnl);
 }
 
@@ -162,30 +242,7 @@ int fw_ctnl_event_fd(const struct fw_ctnl *ctnl)
 
 int fw_ctnl_dump_fd(const struct fw_ctnl *ctnl)
 {
-	return fd_of(ctnl->dump);
-}
-
-/* One datagram: its length, 0 for one that the kernel did not send, or -errno. */
-static ssize_t receive(const struct mnl_socket *socket, void *buf, size_t size)
-{
-	struct iovec iov = { .iov_base = buf, .iov_len = size };
-	struct sockaddr_nl from = { 0 };
-	struct msghdr msg = { .msg_name = &from,
-			      .msg_namelen = sizeof(from),
-			      .msg_iov = &iov,
-			      .msg_iovlen = 1 };
-	ssize_t n;
-
-	do
-		n = recvmsg(fd_of(socket), &msg, MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	if (msg.msg_flags & MSG_TRUNC)
-		return -EMSGSIZE;
-	if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
-		return 0;
-	return n;
+	return ctnl->dump_ready;
 }
 
 /* ---- messages ---------------------------------------------------------------- */
@@ -340,7 +397,7 @@ static int read_events(struct reader *reader, unsigned int budget)
 	int r;
 
 	for (i = 0; i < budget; i++) {
-		n = receive(ctnl->events, ctnl->buf, sizeof(ctnl->buf));
+		n = receive(fd_of(ctnl->events), ctnl->buf, sizeof(ctnl->buf));
 		if (n == -EAGAIN)
 			break;
 		if (n < 0)
@@ -397,6 +454,7 @@ int fw_ctnl_dump_start(struct fw_ctnl *ctnl)
 	nlh = put_head(ctnl, buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
 	ctnl->dump_seq = nlh->nlmsg_seq;
 	ctnl->is_interrupted = false;
+	ctnl->pieces = 0;
 	return send_message(ctnl->dump, nlh, nlh->nlmsg_len);
 }
 
@@ -444,15 +502,15 @@ static int on_dumped(void *data, const struct nlmsghdr *nlh)
 
 static int read_dump(struct reader *reader, unsigned int budget)
 {
-	struct fw_ctnl *ctnl = reader->ctnl;
+	const void *piece;
 	ssize_t n;
 	int r = 0;
 
 	for (unsigned int i = 0; i < budget && !r; i++) {
-		n = receive(ctnl->dump, ctnl->buf, sizeof(ctnl->buf));
+		n = read_piece(reader->ctnl, &piece);
 		if (n < 0)
 			return (int)n;
-		r = walk(ctnl->buf, (size_t)n, on_dumped, reader);
+		r = walk(piece, (size_t)n, on_dumped, reader);
 	}
 	return r;
 }
@@ -466,6 +524,8 @@ int fw_ctnl_dump_read(struct fw_ctnl *ctnl, unsigned int budget, fw_ctnl_fn fn,
 	reader_init(&reader, ctnl, fn, data);
 	r = read_dump(&reader, budget);
 	tell(&reader);
+	if (r && r != -EAGAIN)
+		read_no_more_ahead(ctnl);
 	return r;
 }
 
@@ -478,9 +538,10 @@ int fw_ctnl_dump_abort(struct fw_ctnl *ctnl)
 	r = open_socket(0, DUMP_RCVBUF, &socket);
 	if (r < 0)
 		return r;
+	read_no_more_ahead(ctnl);
 	close_socket(&ctnl->dump);
 	ctnl->dump = socket;
-	return 0;
+	return watch(ctnl, EPOLL_CTL_ADD, fd_of(socket));
 }
 
 /* A filtered dump on a socket of its own, read to its end at once. */
@@ -522,7 +583,8 @@ static int read_filtered(struct filtered *filtered)
 	int r;
 
 	for (;;) {
-		n = receive(filtered->socket, ctnl->buf, sizeof(ctnl->buf));
+		n = receive(fd_of(filtered->socket), ctnl->buf,
+			    sizeof(ctnl->buf));
 		if (n == -EAGAIN) {
 			r = poll(&pfd, 1, SYNC_TIMEOUT_MS);
 			if (r == 0)
@@ -640,7 +702,7 @@ static int take_answers(struct fw_ctnl *ctnl, uint32_t first_seq, int tolerated,
 	int r;
 
 	do {
-		n = receive(ctnl->control, ctnl->answers,
+		n = receive(fd_of(ctnl->control), ctnl->answers,
 			    sizeof(ctnl->answers));
 		r = n < 0 ? (int)n
 			  : walk(ctnl->answers, (size_t)n, on_answer, &answers);

@@ -48,7 +48,7 @@ void fw_ctnl_free(struct fw_ctnl *ctnl);
 void fw_ctnl_set_shift(struct fw_ctnl *ctnl, uint8_t shift);
 uint8_t fw_ctnl_shift(const struct fw_ctnl *ctnl);
 
-/** @brief Descriptors to wait on; that of dumps changes with each abort. */
+/** @brief Descriptors to wait on. */
 int fw_ctnl_event_fd(const struct fw_ctnl *ctnl);
 int fw_ctnl_dump_fd(const struct fw_ctnl *ctnl);
 
@@ -75,7 +75,7 @@ int fw_ctnl_dump_start(struct fw_ctnl *ctnl);
 int fw_ctnl_dump_read(struct fw_ctnl *ctnl, unsigned int budget, fw_ctnl_fn fn,
 		      void *data);
 
-/** @brief Give up a running dump; the descriptor of dumps is a new one. */
+/** @brief Give up a running dump. */
 int fw_ctnl_dump_abort(struct fw_ctnl *ctnl);
 
 /**
