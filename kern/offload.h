@@ -12,10 +12,12 @@
  */
 #pragma once
 
+#define OFFLOAD_WAYS 4u /* places that a flow may have */
+
 #define OFFLOAD_NOT   (-1) /* the packet takes the whole way */
 #define OFFLOAD_NEVER (-2) /* and at its end nothing is found out anew */
 
-/* Where a flow is remembered, if it is; one of two places, `way` 0 or 1. */
+/* Where a flow is remembered, if it is; one of OFFLOAD_WAYS places, side by side. */
 static __always_inline struct fw_cached_flow *
 offload_entry(const struct pkt *p, const struct frame *f, __u32 way)
 {
@@ -44,6 +46,20 @@ static __always_inline bool offload_is(const struct fw_cached_flow *e,
 	return !f->is_v6 ||
 	       (e->addr[1] == f->addr[1] && e->addr[2] == f->addr[2] &&
 		e->addr[3] == f->addr[3]);
+}
+
+/* The entry of a flow, or NULL. */
+static __always_inline const struct fw_cached_flow *
+offload_find(const struct pkt *p, const struct frame *f)
+{
+#pragma GCC unroll 1
+	for (__u32 way = 0; way < OFFLOAD_WAYS; way++) {
+		const struct fw_cached_flow *e = offload_entry(p, f, way);
+
+		if (!e || likely(offload_is(e, f)))
+			return e;
+	}
+	return NULL;
 }
 
 /* Nothing has changed since it was written. */
@@ -137,16 +153,9 @@ static __always_inline int offload_try(struct pkt *p, const struct run *r,
 				       struct xdp_md *ctx,
 				       const struct frame *f)
 {
-	const struct fw_cached_flow *e = offload_entry(p, f, 0);
+	const struct fw_cached_flow *e = offload_find(p, f);
 
-	if (!e)
-		return OFFLOAD_NOT;
-	if (!offload_is(e, f)) {
-		e = offload_entry(p, f, 1);
-		if (!e || !offload_is(e, f))
-			return OFFLOAD_NOT;
-	}
-	if (!offload_holds(e, p, r))
+	if (!e || !offload_holds(e, p, r))
 		return OFFLOAD_NOT;
 	if (unlikely(!e->tx_ifindex))
 		return OFFLOAD_NEVER;

@@ -220,6 +220,21 @@ static __noinline bool offload_read(struct pkt *p, struct xdp_md *ctx)
 	return proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(f, ctx, end);
 }
 
+/* The entry for a flow: its own, one that nobody needs, or the last one. */
+static __always_inline struct fw_cached_flow *
+offload_place(const struct pkt *p, const struct run *r)
+{
+	struct fw_cached_flow *e = NULL;
+
+#pragma GCC unroll 1
+	for (__u32 way = 0; way < OFFLOAD_WAYS; way++) {
+		e = offload_entry(p, &p->frame, way);
+		if (!e || offload_is(e, &p->frame) || !offload_holds(e, p, r))
+			break;
+	}
+	return e;
+}
+
 /* The packet is one that XDP may forward, wherever it goes. */
 static __noinline bool offload_may(struct pkt *p, const struct run *r,
 				   struct xdp_md *ctx, __u32 iface)
@@ -263,9 +278,7 @@ static __noinline int offload_fill(struct pkt *p, const struct run *r,
 		out = bpf_map_lookup_elem(&offload_out, &ifindex);
 	if (is_dry)
 		return out ? action_sent() : OFFLOAD_NOT;
-	e = offload_entry(p, &p->frame, 0);
-	if (e && !offload_is(e, &p->frame) && offload_holds(e, p, r))
-		e = offload_entry(p, &p->frame, 1);
+	e = offload_place(p, r);
 	if (!e || way == OFFLOAD_NOT)
 		return OFFLOAD_NOT;
 	if (!out) {
