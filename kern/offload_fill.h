@@ -221,8 +221,8 @@ static __noinline bool offload_read(struct pkt *p, struct xdp_md *ctx)
 }
 
 /* The entry for a flow: its own, one that nobody needs, or the last one. */
-static __always_inline struct fw_cached_flow *
-offload_place(const struct pkt *p, const struct run *r)
+static __always_inline struct fw_cached_flow *offload_place(const struct pkt *p,
+							    const struct run *r)
 {
 	struct fw_cached_flow *e = NULL;
 
