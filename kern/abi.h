@@ -335,7 +335,11 @@ struct fw_timeouts {
 /* what XDP asks the kernel of ESP and AH to this host (kern/esp.h) */
 #define FW_OPT_ESP_LOG	0x800000  /* unknown SPIs are told of, */
 #define FW_OPT_ESP_DROP 0x1000000 /* and dropped */
-#define FW_OPT_ESP	(FW_OPT_ESP_LOG | FW_OPT_ESP_DROP)
+#define FW_OPT_ESP_STEER \
+	0x2000000 /* known ones go on at the CPU of their state */
+#define FW_OPT_ESP (FW_OPT_ESP_LOG | FW_OPT_ESP_DROP | FW_OPT_ESP_STEER)
+
+#define FW_MAX_STEER_CPUS 1024 /* CPUs with lower numbers can be named */
 
 #define FW_ESP_GRACE_DEFAULT 10 /* seconds */
 #define FW_ESP_GRACE_MAX     3600
@@ -460,6 +464,8 @@ struct fw_iface {
 #define FW_IFACE_PARTIAL 0x2
 /* what leaves by it is encrypted by it, what comes in by it came out of an SA */
 #define FW_IFACE_IPSEC	 0x4
+/* IPsec that comes in by it may go on at another CPU; a device, whatever the tag */
+#define FW_IFACE_STEER	 0x8
 
 /* `host`: what an address is to us */
 #define FW_SELF_ADDRESS	  1u

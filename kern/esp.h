@@ -18,6 +18,7 @@
 #pragma once
 
 #include "kern/replay.h"
+#include "kern/steer.h"
 
 /* 36 bytes since Linux 6.8 (BPF_XFRM_STATE_OPTS_SZ). */
 struct bpf_xfrm_state_opts___local {
@@ -64,6 +65,7 @@ struct esp_look {
 		__be32 spi, seq;
 	} head;
 	__u32 state;	/* enum esp_state */
+	__u32 pcpu;	/* 1 + the CPU that it was made for; 0: any */
 	bool is_unsure; /* there may be a better one */
 };
 
@@ -229,7 +231,7 @@ static __noinline int esp_ask(struct xdp_md *ctx, struct esp_look *l,
 			      __u32 mark)
 {
 	struct xfrm_state *x;
-	__u32 state = ESP_DEAD;
+	__u32 state = ESP_DEAD, pcpu = 0;
 
 	if (!bpf_xdp_get_xfrm_state || !bpf_xdp_xfrm_state_release ||
 	    !bpf_rdonly_cast)
@@ -246,9 +248,13 @@ static __noinline int esp_ask(struct xdp_md *ctx, struct esp_look *l,
 								   : ESP_VALID;
 	else if (x->km.state == XFRM_STATE_ACQ)
 		state = ESP_LARVAL;
+	if (bpf_core_field_exists(x->pcpu_num))
+		pcpu = x->pcpu_num + 1;
 	bpf_xdp_xfrm_state_release(x);
-	if (state > l->state)
+	if (state > l->state) {
 		l->state = state;
+		l->pcpu = pcpu;
+	}
 	return 0;
 }
 
@@ -398,15 +404,21 @@ static __noinline enum fw_reason esp_judge(struct pkt *p, const struct run *r,
 	esp_ask_all(ctx, &l);
 	if (l.is_unsure && l.state == ESP_REPLAY)
 		l.state = ESP_VALID; /* that of another mark may take it */
-	if (esp_is_good(p, r, &l))
-		return drop && l.state == ESP_REPLAY ? FW_REASON_DROP_ESP_REPLAY
-						     : FW_REASON_NONE;
+	if (esp_is_good(p, r, &l)) {
+		if (drop && l.state == ESP_REPLAY)
+			return FW_REASON_DROP_ESP_REPLAY;
+		if (r->head->options & FW_OPT_ESP_STEER &&
+		    l.state >= ESP_LARVAL)
+			(void)steer(ctx, p, r, &l.key, l.pcpu);
+		return FW_REASON_NONE;
+	}
 	if (l.is_unsure) {
 		esp_count(FW_ESP_UNSURE);
 		return FW_REASON_NONE;
 	}
 	esp_count(FW_ESP_UNKNOWN);
-	(void)esp_tell(p, l.head.spi, r->gen, drop);
+	if (r->head->options & (FW_OPT_ESP_LOG | FW_OPT_ESP_DROP))
+		(void)esp_tell(p, l.head.spi, r->gen, drop);
 	return drop ? FW_REASON_DROP_ESP_UNKNOWN_SPI : FW_REASON_NONE;
 }
 

@@ -24,7 +24,39 @@ struct fw_sa {
 	__u64 packets;	 /* that had a state */
 	__u64 bytes;	 /* of their frames */
 	__u64 replayed; /* of them, those that had been there, or were too old */
+	__u64 steer;	/* fw_steer_word() of its CPU; 0: it has none */
 };
+
+/*
+ * `esp_steer`: the CPUs that associations are steered to. User space writes; a CPU comes
+ * into `esp_cpus` before it comes here, and leaves that after this. While it writes, a
+ * packet may see a part of it: no harm, see fw_steer_cpu() and action_steer().
+ */
+struct fw_esp_steer {
+	__u64 has[FW_MAX_STEER_CPUS / 64]; /* a bit for each that is below */
+	__u32 n;			   /* 0: nowhere */
+	__u32 epoch; /* another one when CPUs have come: all choose again */
+	__u32 turn;  /* which of them is the next one's; programs write */
+	__u32 pad;
+	__u16 cpu[FW_MAX_STEER_CPUS];
+};
+
+#define FW_ESP_STEER_QUEUE 2048 /* packets that wait for a CPU, at most */
+
+static __inline__ __u64 fw_steer_word(__u32 epoch, __u32 cpu)
+{
+	return (__u64)epoch << 32 | (cpu + 1);
+}
+
+/* The CPU of such a word, if it is still one of the list; -1: it is not. */
+static __inline__ int fw_steer_cpu(const struct fw_esp_steer *s, __u64 word)
+{
+	__u32 cpu = (__u32)word - 1;
+
+	if (cpu >= FW_MAX_STEER_CPUS || word >> 32 != s->epoch)
+		return -1;
+	return s->has[cpu / 64] >> cpu % 64 & 1 ? (int)cpu : -1;
+}
 
 /*
  * `esp_marks`: a state with a mark is found by that mark alone. User space writes a mark
@@ -66,6 +98,6 @@ struct fw_esp_counts {
 
 #ifndef __cplusplus
 _Static_assert(sizeof(struct fw_sa_key) == 24, "fw_sa_key");
-_Static_assert(sizeof(struct fw_sa) == 40, "fw_sa");
+_Static_assert(sizeof(struct fw_sa) == 48, "fw_sa");
 _Static_assert(sizeof(struct fw_esp_marks) == 40, "fw_esp_marks");
 #endif

@@ -220,7 +220,8 @@ static __noinline int xdp_filter(struct xdp_md *ctx, struct pkt *p,
 	/* TC builds the answer; without metadata it judges again */
 	if (reason == FW_REASON_DROP_REJECT)
 		reason = FW_REASON_UNDECIDED;
-	return finish(p, ctx, FW_HOOK_XDP, reason);
+	sent = finish(p, ctx, FW_HOOK_XDP, reason);
+	return likely(!p->steer) ? sent : steer_send(p, sent);
 }
 
 SEC("xdp.frags")

@@ -245,7 +245,8 @@ struct xfrm_state {
 				} val; /* 0: nobody has it */
 			} raw_lock;
 		} rlock;
-	} lock; /* spinlock_t where it is a qspinlock */
+	} lock;		/* spinlock_t where it is a qspinlock */
+	__u32 pcpu_num; /* the CPU that it is for, or UINT_MAX; since 6.13 */
 	struct xfrm_state_walk km;
 	struct {
 		__u32 reqid;

@@ -215,6 +215,30 @@ struct {
 	__type(value, struct fw_esp_marks);
 } esp_marks SEC(".maps");
 
+/* Which CPUs known associations are steered to; user space writes, but for `turn`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_esp_steer);
+} esp_steer SEC(".maps");
+
+/* The queues of these CPUs; user space writes, and says how many there may be. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CPUMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32); /* length of the queue */
+} esp_cpus SEC(".maps");
+
+/* Packets by the CPU that they were steered to, as many CPUs; user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} esp_steered SEC(".maps");
+
 /* What became of lookups of associations; user space reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

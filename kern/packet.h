@@ -104,7 +104,8 @@ struct pkt {
 	bool logged;  /* there is a record of it, or none any more */
 	bool told;    /* the same, of esp.h: no rule has to do with it */
 	__u8 ipsec;   /* PKT_FROM_SA, PKT_INTO_SA, PKT_CHECKED */
-	__u32 reqid;  /* TC: of the SA that the packet came out of */
+	__u16 steer; /* XDP: 1 + the CPU that it goes on at, if it may; 0: this one */
+	__u32 reqid; /* TC: of the SA that the packet came out of */
 
 	/* from here on not zeroed before, but always written before it is read */
 	__u64 zones

@@ -71,6 +71,19 @@ static __always_inline int action_send(void *devs, __u32 ifindex)
 	return (int)bpf_redirect_map(devs, ifindex, XDP_DROP);
 }
 
+/*
+ * XDP: what passes goes on at another CPU, and *ret_sent says so; here, if that is not in
+ * the map.
+ */
+static __always_inline int action_steer(int done, void *cpus, __u32 cpu,
+					bool *ret_sent)
+{
+	if (done == XDP_PASS)
+		done = (int)bpf_redirect_map(cpus, cpu, XDP_PASS);
+	*ret_sent = done == XDP_REDIRECT;
+	return done;
+}
+
 /* Which FW_WATCH_* a packet is one of. */
 static __always_inline __u32 kinds_of(const struct pkt *p, bool drop)
 {

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "cpuset.h"
 #include "source.h"
 
 enum fw_item_kind {
@@ -92,6 +93,8 @@ struct fw_ast_option {
 	uint32_t clear, set; /* FW_OPT_*; both 0: one of those below */
 	uint32_t adopt_s;
 	uint32_t esp_grace;
+	struct fw_cpuset *steer; /* NULL: not this one */
+	struct fw_span steer_at;
 	uint8_t mark_shift;
 	bool is_mark;
 	bool is_esp_grace;

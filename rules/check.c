@@ -263,6 +263,10 @@ static void check_option(struct fw_scope *scope,
 	} else if (!bits) {
 		program->adopt_s = option->adopt_s;
 	}
+	if (option->steer) {
+		program->steer = *option->steer;
+		program->steer_at = option->steer_at;
+	}
 	program->options &= ~option->clear;
 	program->options |= option->set;
 	if (option->set & FW_OPT_CT_HOOKS)

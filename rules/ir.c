@@ -254,9 +254,9 @@ static void print_timeouts(const struct fw_program *program, FILE *out)
 
 static void print_esp(const struct fw_program *program, FILE *out)
 {
-	char text[FW_DURATION_SIZE];
+	char text[FW_DURATION_SIZE], cpus[FW_CPUSET_TEXT];
 
-	if (program->options & FW_OPT_ESP) {
+	if (program->options & (FW_OPT_ESP_LOG | FW_OPT_ESP_DROP)) {
 		fprintf(out, "option esp-unknown-spi %s\n",
 			program->options & FW_OPT_ESP_DROP ? "drop" : "log");
 	}
@@ -265,6 +265,10 @@ static void print_esp(const struct fw_program *program, FILE *out)
 	} else if (program->esp_grace != FW_ESP_GRACE_DEFAULT) {
 		fw_duration_text(program->esp_grace, text);
 		fprintf(out, "option esp-grace %s\n", text);
+	}
+	if (program->options & FW_OPT_ESP_STEER) {
+		fprintf(out, "option esp-steer %s\n",
+			fw_cpuset_text(cpus, &program->steer));
 	}
 }
 

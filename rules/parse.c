@@ -312,21 +312,15 @@ static bool parse_esp_grace(struct fw_parser *p, struct fw_ast_option *option)
 
 static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 {
-	static const char *const later[] = { "syn-cookies", "steering", NULL };
+	static const char *const later[] = { "syn-cookies", NULL };
 	static const struct fw_keyword names[] = {
-		{ "conntrack-hooks", 0 },
-		{ "esp-grace", 0 },
-		{ "esp-unknown-spi", 0 },
-		{ "flow-accounting", 0 },
-		{ "fragments", 0 },
-		{ "non-ip", 0 },
-		{ "ip-options", 0 },
-		{ "check", 0 },
-		{ "on-reload", 0 },
-		{ "adopt", 0 },
-		{ "mark-mask", 0 },
-		{ "offload", 0 },
-		{ NULL, 0 },
+		{ "conntrack-hooks", 0 }, { "esp-grace", 0 },
+		{ "esp-steer", 0 },	  { "esp-unknown-spi", 0 },
+		{ "flow-accounting", 0 }, { "fragments", 0 },
+		{ "non-ip", 0 },	  { "ip-options", 0 },
+		{ "check", 0 },		  { "on-reload", 0 },
+		{ "adopt", 0 },		  { "mark-mask", 0 },
+		{ "offload", 0 },	  { NULL, 0 },
 	};
 	int ignored;
 
@@ -335,7 +329,7 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return false;
 	if (!fw_parser_choose(
 		    p, names,
-		    "'conntrack-hooks', 'esp-grace', 'esp-unknown-spi', "
+		    "'conntrack-hooks', 'esp-grace', 'esp-steer', 'esp-unknown-spi', "
 		    "'flow-accounting', 'fragments', 'non-ip', 'ip-options', 'check', "
 		    "'offload', 'on-reload', 'adopt' or 'mark-mask'",
 		    &ignored))
@@ -347,6 +341,8 @@ static bool parse_option(struct fw_parser *p, struct fw_stmt *stmt)
 		return parse_adopt(p, &stmt->option);
 	if (fw_parser_is(p, p->last, "esp-grace"))
 		return parse_esp_grace(p, &stmt->option);
+	if (fw_parser_is(p, p->last, "esp-steer"))
+		return fw_parser_steer(p, &stmt->option);
 	if (fw_parser_is(p, p->last, "mark-mask")) {
 		stmt->option.is_mark = true;
 		return fw_parser_mark_mask(p, &stmt->option.mark_shift);

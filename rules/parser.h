@@ -151,6 +151,9 @@ bool fw_parser_timeout(struct fw_parser *p, struct fw_ast_timeout *timeout);
  */
 bool fw_parser_mark_mask(struct fw_parser *p, uint8_t *ret_shift);
 
+/** @brief The CPUs of `option esp-steer`, or report what is wrong. */
+bool fw_parser_steer(struct fw_parser *p, struct fw_ast_option *option);
+
 /**
  * @brief The number behind 'reqid', the next token, or report what is wrong.
  *

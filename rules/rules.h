@@ -16,6 +16,8 @@
 
 #include "kern/abi.h"
 
+#include "cpuset.h"
+
 struct fw_arena;
 
 /* ---- input ---------------------------------------------------------------- */
@@ -249,7 +251,9 @@ struct fw_program {
 	struct fw_span antispoof_at;	      /* the first place; len 0: none */
 	struct fw_span ct_hooks_at;	      /* where FW_OPT_CT_HOOKS is set */
 	struct fw_span mark_at;		      /* of `option mark-mask`; len 0 */
-	struct fw_span esp_at; /* where one of FW_OPT_ESP is set; len 0 */
+	struct fw_span esp_at;	 /* where one of FW_OPT_ESP is set; len 0 */
+	struct fw_cpuset steer;	 /* of `option esp-steer` */
+	struct fw_span steer_at; /* where they are listed; len 0 */
 	struct fw_timeouts timeouts;
 	struct fw_timeout_from timeout_from[FW_TIMEOUT_MAX];
 	struct fw_text *texts; /* all files read, the main one first */

@@ -20,6 +20,7 @@
 #include "user/log.h"
 #include "user/offload.h"
 #include "user/stats.h"
+#include "user/steer.h"
 #include "user/util.h"
 
 #define MAX_VLANS 8 /* VLAN devices are never stacked deeper */
@@ -444,6 +445,22 @@ static void plan_ipsec(const struct fw_ifaces *links, struct fw_cover_set *set)
 	}
 }
 
+static void plan_steer(const struct fw_ifaces *links, struct fw_cover_set *set)
+{
+	const struct fw_apply_iface *iface;
+	const struct fw_link *link;
+
+	for (size_t i = 0; i < set->n_entries; i++) {
+		struct fw_iface_entry *entry = &set->entries[i];
+
+		link = fw_ifaces_by_index(links, entry->key.ifindex);
+		iface = link && !entry->key.vlan ? with_xdp(set, link) : NULL;
+		if (iface)
+			entry->value.flags |=
+				fw_steer_flags(links, link, iface->wanted);
+	}
+}
+
 static void warn_once(bool *is_said, bool is_so, const char *what)
 {
 	if (is_so && !*is_said)
@@ -495,6 +512,8 @@ static int plan(struct fw_cover *cover, const struct fw_ifaces *links,
 	plan_ipsec(links, set);
 	if (program->options & FW_OPT_OFFLOAD)
 		plan_offload(cover, links, set);
+	if (program->options & FW_OPT_ESP_STEER)
+		plan_steer(links, set);
 	if (is_running)
 		cut_entries(cover, set);
 	qsort(set->entries, set->n_entries, sizeof(*set->entries),

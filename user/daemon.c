@@ -17,6 +17,7 @@
 #include "user/monitors.h"
 #include "user/privileges.h"
 #include "user/rulelog.h"
+#include "user/steer.h"
 #include "user/transport.h"
 #include "user/upkeep.h"
 #include "user/util.h"
@@ -61,6 +62,7 @@ static void stop_parts(struct fw_daemon *daemon)
 {
 	fw_explainer_free(take_ptr(daemon->explainer));
 	fw_transport_free(take_ptr(daemon->transport));
+	fw_steer_free(take_ptr(daemon->steer));
 	fw_upkeep_free(take_ptr(daemon->upkeep));
 	fw_fill_free(take_ptr(daemon->fill));
 	fw_budgets_free(take_ptr(daemon->budgets));
@@ -144,6 +146,9 @@ static int open_parts(struct fw_daemon *daemon,
 	if (r < 0)
 		return r;
 	r = fw_upkeep_new(daemon, &daemon->upkeep, reterr);
+	if (r < 0)
+		return r;
+	r = fw_steer_new(daemon, &daemon->steer, reterr);
 	if (r < 0)
 		return r;
 	return fw_transport_new(daemon, &daemon->transport, reterr);

@@ -26,6 +26,7 @@ struct fw_loop;
 struct fw_metrics;
 struct fw_monitors;
 struct fw_rulelog;
+struct fw_steer;
 struct fw_transport_watch;
 struct fw_upkeep;
 
@@ -47,6 +48,7 @@ struct fw_daemon {
 	struct fw_transport_watch *transport;
 	struct fw_budgets *budgets;
 	struct fw_espmarks *espmarks;
+	struct fw_steer *steer;
 	struct fw_explainer *explainer; /* NULL until somebody asks */
 
 	uint64_t openings;     /* how often they were opened */

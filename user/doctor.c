@@ -41,6 +41,7 @@ static json_t *iface_json(const char *name, const json_t *status)
 {
 	const char *runs = fw_json_get_text(status, "runs", NULL);
 	json_t *offload = json_object_get(status, "offload");
+	json_t *steering = json_object_get(status, "steering");
 	unsigned int ifindex = if_nametoindex(name);
 	struct fw_link link = { 0 };
 	const char *would = "does not exist here";
@@ -54,11 +55,11 @@ static json_t *iface_json(const char *name, const json_t *status)
 		(void)json_incref(offload);
 	else
 		offload = link.ifindex ? device_offload(&link) : json_null();
-	return json_pack("{s:o, s:s, s:I, s:s, s:o, s:o}", "name",
+	return json_pack("{s:o, s:s, s:I, s:s, s:o, s:o, s:O?}", "name",
 			 fw_json_text(name), "driver", driver, "mtu",
 			 (json_int_t)link.mtu, "auto", would, "runs",
 			 runs ? fw_json_text(runs) : json_null(), "offload",
-			 offload);
+			 offload, "steering", steering);
 }
 
 /* The declared ones if rules run, else all there are. */
@@ -177,12 +178,12 @@ static void print_features(const json_t *features)
 
 static void print_ifaces(const json_t *ifaces)
 {
-	const json_t *iface, *offload;
+	const json_t *iface, *offload, *steering;
 	struct fw_table *table;
 	size_t i;
 
 	table = fw_table_new(
-		"INTERFACE|DRIVER|>MTU|MODE AUTO GIVES|RUNS NOW|OFFLOAD");
+		"INTERFACE|DRIVER|>MTU|MODE AUTO GIVES|RUNS NOW|OFFLOAD|ESP STEERING");
 	json_array_foreach(ifaces, i, iface)
 	{
 		fw_table_cell(table, "%s",
@@ -197,6 +198,11 @@ static void print_ifaces(const json_t *ifaces)
 		offload = json_object_get(iface, "offload");
 		fw_table_cell(table, "%s",
 			      fw_json_get_text(offload, "why", "possible"));
+		steering = json_object_get(iface, "steering");
+		fw_table_cell(table, "%s",
+			      json_is_object(steering)
+				      ? fw_json_get_text(steering, "why", "yes")
+				      : "-");
 	}
 	fw_table_print(table, stdout);
 	fw_table_free(table);

@@ -8,6 +8,8 @@
 #include "user/expoparts.h"
 #include "user/ipsec.h"
 #include "user/print.h"
+#include "user/steer.h"
+#include "user/util.h"
 
 #define MAX_SHOWN 1024u
 
@@ -104,6 +106,36 @@ static void write_lookups(struct fw_metric_out *out,
 			      counts.n[i]);
 }
 
+/* Those that are steered to, and those that were. */
+static void write_steered(struct fw_metric_out *out,
+			  const struct fw_daemon *daemon)
+{
+	static const struct fw_metric steered = {
+		"fwctl_ipsec_steered_packets_total", "counter",
+		"IPsec packets that XDP has handed over to a CPU, by option esp-steer."
+	};
+	_cleanup_free_ uint64_t *counts =
+		calloc(FW_MAX_STEER_CPUS, sizeof(*counts));
+	struct fw_esp_steer steer;
+	bool has_begun = false;
+	char cpu[16];
+
+	if (!counts || fw_steer_read(daemon->datapath, &steer) < 0 ||
+	    fw_steer_counts(daemon->datapath, counts) < 0) {
+		out->is_broken = true;
+		return;
+	}
+	for (uint32_t i = 0; i < FW_MAX_STEER_CPUS; i++) {
+		if (!(steer.has[i / 64] >> i % 64 & 1) && !counts[i])
+			continue;
+		if (!has_begun) /* a family without samples is none */
+			fw_metric_begin(out, &steered);
+		has_begun = true;
+		(void)snprintf(cpu, sizeof(cpu), "%u", i);
+		fw_metric_put(out, &steered, FW_LABELS("cpu", cpu), counts[i]);
+	}
+}
+
 void fw_expo_ipsec(struct fw_metric_out *out, const struct fw_daemon *daemon)
 {
 	static const struct fw_metric all = {
@@ -114,6 +146,7 @@ void fw_expo_ipsec(struct fw_metric_out *out, const struct fw_daemon *daemon)
 	int r = -EINTR;
 
 	write_lookups(out, daemon);
+	write_steered(out, daemon);
 	shown.entries = calloc(MAX_SHOWN, sizeof(*shown.entries));
 	shown.seen = calloc(MAX_SHOWN, sizeof(*shown.seen));
 	for (int i = 0; i < 5 && r == -EINTR; i++) {

@@ -488,7 +488,7 @@ const struct fw_feature fw_features[] = {
 	  "each packet costs TC two calls more", OPTIONAL, ask_cast, NULL },
 	{ "bpf_skb_get_xfrm_state", "IPsec seen by TC", "no IPsec in rules",
 	  OPTIONAL, ask_xfrm_skb, NULL },
-	{ "bpf_xdp_get_xfrm_state", "option esp-unknown-spi",
+	{ "bpf_xdp_get_xfrm_state", "option esp-unknown-spi and esp-steer",
 	  "XDP does not know security associations", OPTIONAL, ask_xfrm_xdp,
 	  find_esp },
 	{ "BPF netfilter programs",

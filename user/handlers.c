@@ -18,6 +18,7 @@
 #include "user/refusal.h"
 #include "user/rulesets.h"
 #include "user/slots.h"
+#include "user/steer.h"
 #include "user/topserve.h"
 #include "user/transport.h"
 #include "user/util.h"
@@ -188,6 +189,8 @@ static int put_in_force(struct loading *loading, struct fw_program *program,
 	if (r == 0)
 		r = fw_features_check(program, &at, &loading->error);
 	if (r == 0)
+		r = fw_steer_check(program, &at, &loading->error);
+	if (r == 0)
 		r = fw_antispoof_prepare(program, &at, &loading->error);
 	if (r == 0)
 		r = hold_hooks(loading, program, &at);
@@ -196,6 +199,7 @@ static int put_in_force(struct loading *loading, struct fw_program *program,
 	/* What runs now says whether they are held. */
 	(void)fw_daemon_follow_option(loading->daemon);
 	fw_transport_follow(loading->daemon->transport);
+	fw_steer_follow(loading->daemon->steer);
 	if (r < 0) {
 		refuse(loading, r == -E2BIG ? FW_EXIT_REQUEST : FW_EXIT_KERNEL,
 		       program, at,
@@ -215,13 +219,13 @@ static void refuse_rules(struct loading *loading, int r)
 	}
 }
 
-static void warn(const struct fw_daemon *daemon,
+static void warn(const struct fw_daemon *daemon, const char *what,
 		 const struct fw_apply_iface *iface, const char *why,
 		 struct fw_diag *warnings)
 {
 	_cleanup_free_ char *text = NULL;
 
-	fw_errorf(&text, "offload on '%s': %s", iface->name, why);
+	fw_errorf(&text, "%s on '%s': %s", what, iface->name, why);
 	if (!text)
 		return;
 	log_warning("%s", text);
@@ -252,10 +256,39 @@ static void warn_of_offload(const struct fw_daemon *daemon,
 			has_asked = true;
 		}
 		if (!state.is_on)
-			warn(daemon, &ifaces[i], state.why, warnings);
+			warn(daemon, "offload", &ifaces[i], state.why,
+			     warnings);
 		else if (why_tcp)
-			warn(daemon, &ifaces[i], take_ptr(why_tcp), warnings);
+			warn(daemon, "offload", &ifaces[i], take_ptr(why_tcp),
+			     warnings);
 	}
+}
+
+/* Where there is no XDP nobody expects it, unless that is so everywhere. */
+static void warn_of_steering(const struct fw_daemon *daemon,
+			     struct fw_diag *warnings)
+{
+	const struct fw_program *program = fw_apply_program(daemon->apply);
+	const struct fw_apply_iface *ifaces;
+	bool is_somewhere = false;
+	const char *why;
+	size_t n;
+
+	if (!(program->options & FW_OPT_ESP_STEER))
+		return;
+	ifaces = fw_apply_ifaces(daemon->apply, &n);
+	for (size_t i = 0; i < n; i++) {
+		why = fw_steer_look(fw_apply_links(daemon->apply), &ifaces[i]);
+		if (why && ifaces[i].mode != FW_MODE_TC &&
+		    ifaces[i].mode != FW_MODE_AUTO)
+			warn(daemon, "esp-steer", &ifaces[i], why, warnings);
+		is_somewhere |= !why;
+	}
+	if (is_somewhere)
+		return;
+	log_warning("no interface steers IPsec, as option esp-steer asks for");
+	(void)fw_program_warning(program, program->steer_at, warnings,
+				 "no interface steers: it needs mode xdp");
 }
 
 /* The rules run; the client hears of it when there are no more warnings to find. */
@@ -270,6 +303,7 @@ static void welcome(struct loading *loading)
 	(void)fw_compilation_take(compilation);
 	(void)fw_image_warn(&cost, fw_apply_program(daemon->apply), warnings);
 	warn_of_offload(daemon, warnings);
+	warn_of_steering(daemon, warnings);
 	fw_reply(loading->request, load_result(daemon, warnings));
 	fw_reply_flush(loading->request);
 }

@@ -19,6 +19,7 @@
 #include "user/counters.h"
 #include "user/daemon.h"
 #include "user/print.h"
+#include "user/steer.h"
 #include "user/util.h"
 
 #define MAX_ROWS 16384u
@@ -91,6 +92,7 @@ const char *fw_ipsec_mode_name(uint8_t mode)
 struct listing {
 	const struct fw_daemon *daemon;
 	struct ifaddrs *own;
+	struct fw_esp_steer *steer; /* NULL: nothing is steered */
 	json_t *rows;
 	uint64_t more; /* that are too many */
 	int64_t now;
@@ -177,6 +179,14 @@ static void add_kernel(json_t *json, const struct listing *listing,
 	(void)fw_json_set(json, "hard_bytes", number_or_null(e->hard_bytes));
 }
 
+/* Where it is steered to; null: nowhere so far. */
+static json_t *cpu_json(const struct listing *listing, const struct fw_sa *sa)
+{
+	int cpu = listing->steer ? fw_steer_cpu(listing->steer, sa->steer) : -1;
+
+	return cpu < 0 ? json_null() : json_integer(cpu);
+}
+
 static void add_xdp(json_t *json, const struct listing *listing,
 		    const struct fw_sad_entry *e)
 {
@@ -189,6 +199,7 @@ static void add_xdp(json_t *json, const struct listing *listing,
 			  is_seen ? fw_json_u64(sa.bytes) : json_null());
 	(void)fw_json_set(json, "xdp_replays",
 			  is_seen ? fw_json_u64(sa.replayed) : json_null());
+	(void)fw_json_set(json, "cpu", cpu_json(listing, &sa));
 }
 
 static json_t *entry_json(const struct listing *listing,
@@ -249,6 +260,43 @@ static json_t *counts_json(const struct fw_daemon *daemon)
 	return json;
 }
 
+/* Packets by the CPU that they were steered to; none: nothing is, nor was it. */
+static json_t *steering_json(const struct fw_daemon *daemon,
+			     const struct fw_esp_steer *steer)
+{
+	_cleanup_free_ uint64_t *counts =
+		calloc(FW_MAX_STEER_CPUS, sizeof(*counts));
+	json_t *list = json_array();
+	bool is_chosen;
+
+	if (!counts || fw_steer_counts(daemon->datapath, counts) < 0)
+		return list;
+	for (uint32_t cpu = 0; cpu < FW_MAX_STEER_CPUS; cpu++) {
+		is_chosen = steer && steer->has[cpu / 64] >> cpu % 64 & 1;
+		if (!is_chosen && !counts[cpu])
+			continue;
+		(void)json_array_append_new(
+			list, json_pack("{s:I, s:b, s:o}", "cpu",
+					(json_int_t)cpu, "chosen", is_chosen,
+					"packets", fw_json_u64(counts[cpu])));
+	}
+	return list;
+}
+
+/* What the programs know, while rules ask for it; malloc()ed. */
+static struct fw_esp_steer *read_steer(const struct fw_daemon *daemon)
+{
+	const struct fw_program *program = fw_daemon_program(daemon);
+	struct fw_esp_steer *steer;
+
+	if (program && !(program->options & FW_OPT_ESP_STEER))
+		return NULL;
+	steer = malloc(sizeof(*steer));
+	if (steer && fw_steer_read(daemon->datapath, steer) < 0)
+		free(take_ptr(steer));
+	return steer;
+}
+
 /* A dump that changes underneath is begun anew, a few times. */
 static int list_all(struct listing *listing)
 {
@@ -272,6 +320,7 @@ void fw_handle_ipsec(void *data, struct fw_request *request, const json_t *args)
 	(void)args;
 	if (!fw_daemon_check_loaded(daemon, request))
 		return;
+	listing.steer = read_steer(daemon);
 	if (getifaddrs(&listing.own) < 0)
 		listing.own = NULL;
 	r = list_all(&listing);
@@ -279,12 +328,16 @@ void fw_handle_ipsec(void *data, struct fw_request *request, const json_t *args)
 		freeifaddrs(listing.own);
 	if (r < 0) {
 		json_decref(listing.rows);
+		free(listing.steer);
 		fw_reply_error(request, FW_EXIT_KERNEL,
 			       "cannot list security associations: %s",
 			       strerror(-r));
 		return;
 	}
 	fw_reply_array(request, "associations", listing.rows,
-		       json_pack("{s:o, s:o}", "lookups", counts_json(daemon),
-				 "more", fw_json_u64(listing.more)));
+		       json_pack("{s:o, s:o, s:o}", "lookups",
+				 counts_json(daemon), "steering",
+				 steering_json(daemon, listing.steer), "more",
+				 fw_json_u64(listing.more)));
+	free(listing.steer);
 }

@@ -231,10 +231,10 @@ int fw_probe_conntrack_hooks(void)
 
 /* ---- drivers ---------------------------------------------------------------------- */
 
-int fw_probe_driver(const char *ifname, char *buf, unsigned int size)
+/* `command` is one of the structs of <linux/ethtool.h>, and becomes the answer. */
+static int ask_driver(const char *ifname, void *command)
 {
-	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq request = { 0 };
+	struct ifreq request = { .ifr_data = command };
 	_cleanup_close_ int fd = -1;
 
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -242,9 +242,26 @@ int fw_probe_driver(const char *ifname, char *buf, unsigned int size)
 		return -errno;
 	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s",
 		       ifname);
-	request.ifr_data = (char *)&info;
-	if (ioctl(fd, SIOCETHTOOL, &request) < 0)
-		return -errno;
+	return ioctl(fd, SIOCETHTOOL, &request) < 0 ? -errno : 0;
+}
+
+int fw_probe_hides_tags(const char *ifname)
+{
+	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
+	int r;
+
+	r = ask_driver(ifname, &flags);
+	return r < 0 ? r : !!(flags.data & ETH_FLAG_RXVLAN);
+}
+
+int fw_probe_driver(const char *ifname, char *buf, unsigned int size)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	int r;
+
+	r = ask_driver(ifname, &info);
+	if (r < 0)
+		return r;
 	(void)snprintf(buf, size, "%.*s", (int)sizeof(info.driver),
 		       info.driver);
 	return 0;

@@ -54,5 +54,12 @@ bool fw_probe_is_bpffs(const char *path);
  */
 int fw_probe_conntrack_hooks(void);
 
+/**
+ * @brief Does the driver take VLAN tags off, and hand them over beside the packet?
+ *
+ * @return 1, 0 or a negative errno
+ */
+int fw_probe_hides_tags(const char *ifname);
+
 /** @brief Name of the driver of an interface; 0 or a negative errno. */
 int fw_probe_driver(const char *ifname, char *buf, unsigned int size);

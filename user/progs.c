@@ -46,6 +46,9 @@ static const char *const map_names[FW_MAP_MAX] = {
 	[FW_MAP_SAS] = "sas",
 	[FW_MAP_ESP_MARKS] = "esp_marks",
 	[FW_MAP_ESP_COUNTS] = "esp_counts",
+	[FW_MAP_ESP_STEER] = "esp_steer",
+	[FW_MAP_ESP_CPUS] = "esp_cpus",
+	[FW_MAP_ESP_STEERED] = "esp_steered",
 };
 
 static const char *const prog_names[FW_HOOK_MAX] = {

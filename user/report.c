@@ -165,27 +165,28 @@ static void print_daemon(const json_t *daemon)
 		(void)puts("last load   failed, the rules above go on");
 }
 
-/* Only if the rules ask for it. */
-static void print_offload(const json_t *list)
+/* Only if the rules ask for it: which interfaces do `what`, or why not. */
+static void print_abilities(const json_t *list, const char *what,
+			    const char *columns)
 {
 	_cleanup_table_ struct fw_table *table = NULL;
-	const json_t *iface, *offload;
+	const json_t *iface, *ability;
 	size_t i;
 
-	table = fw_table_new("INTERFACE|OFFLOAD|WHY");
+	table = fw_table_new(columns);
 	json_array_foreach(list, i, iface)
 	{
-		offload = json_object_get(iface, "offload");
-		if (!json_is_object(offload))
+		ability = json_object_get(iface, what);
+		if (!json_is_object(ability))
 			continue;
 		fw_table_cell(table, "%s",
 			      fw_json_get_text(iface, "name", "?"));
 		fw_table_cell(table, "%s",
-			      json_is_true(json_object_get(offload, "on"))
+			      json_is_true(json_object_get(ability, "on"))
 				      ? "yes"
 				      : "no");
 		fw_table_cell(table, "%s",
-			      fw_json_get_text(offload, "why", ""));
+			      fw_json_get_text(ability, "why", ""));
 	}
 	if (!table || !fw_table_rows(table))
 		return;
@@ -216,7 +217,8 @@ static void print_interfaces(const json_t *list)
 	if (!json_array_size(list))
 		(void)puts("no interface is declared, nothing is filtered");
 	fw_table_print(table, stdout);
-	print_offload(list);
+	print_abilities(list, "offload", "INTERFACE|OFFLOAD|WHY");
+	print_abilities(list, "steering", "INTERFACE|ESP STEERING|WHY");
 }
 
 static void hook_cells(struct fw_table *table, const json_t *hook)

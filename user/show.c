@@ -23,6 +23,7 @@ struct list {
 	const char *more_columns;
 	bool (*has_more)(const json_t *row);
 	void (*more)(struct fw_table *table, const json_t *row);
+	void (*tail)(const json_t *result); /* behind the rows; or NULL */
 };
 
 struct output {
@@ -79,6 +80,8 @@ static enum fw_exit show(struct fw_cli *cli, const struct list *list)
 	else if (status == FW_EXIT_OK)
 		print_rows(&output);
 	fw_table_free(output.table);
+	if (status == FW_EXIT_OK && !cli->json && list->tail)
+		list->tail(result);
 	return status;
 }
 
@@ -236,8 +239,33 @@ static void ipsec_row(struct fw_table *table, const json_t *row)
 	number_cell(table, row, "xdp_packets");
 	number_cell(table, row, "xdp_bytes");
 	number_cell(table, row, "xdp_replays");
+	number_cell(table, row, "cpu");
 	duration_cell(table, json_object_get(row, "age"));
 	duration_cell(table, json_object_get(row, "ends_in"));
+}
+
+/* Only where something is steered, or was. */
+static void print_steering(const json_t *result)
+{
+	const json_t *list = json_object_get(result, "steering"), *cpu;
+	struct fw_table *table;
+	size_t i;
+
+	if (!json_array_size(list))
+		return;
+	table = fw_table_new(">CPU|STEERED TO|>PACKETS");
+	json_array_foreach(list, i, cpu)
+	{
+		number_cell(table, cpu, "cpu");
+		fw_table_cell(table, "%s",
+			      json_is_true(json_object_get(cpu, "chosen"))
+				      ? "yes"
+				      : "no longer");
+		number_cell(table, cpu, "packets");
+	}
+	(void)putchar('\n');
+	fw_table_print(table, stdout);
+	fw_table_free(table);
 }
 
 enum fw_exit fw_cmd_show_ipsec(struct fw_cli *cli)
@@ -245,9 +273,10 @@ enum fw_exit fw_cmd_show_ipsec(struct fw_cli *cli)
 	static const struct list list = {
 		.verb = "ipsec",
 		.columns =
-			"WAY|ADDRESSES|PROTO|SPI|>REQID|MODE|STATE|>IF ID|MARK|>PACKETS|>BYTES|>XDP PACKETS|>XDP BYTES|>REPLAYS|>AGE|>LEFT",
+			"WAY|ADDRESSES|PROTO|SPI|>REQID|MODE|STATE|>IF ID|MARK|>PACKETS|>BYTES|>XDP PACKETS|>XDP BYTES|>REPLAYS|>CPU|>AGE|>LEFT",
 		.empty = "there are no security associations",
 		.row = ipsec_row,
+		.tail = print_steering,
 	};
 
 	return show(cli, &list);
@@ -303,9 +332,9 @@ static void counts_cells(struct fw_table *table, const json_t *row)
 #define COUNT_COLUMNS "|>PACKETS|>BYTES|>REPLY PACKETS|>REPLY BYTES"
 
 /* A list of flows; with counts if they are counted. */
-#define FLOW_LIST(columns, empty, row)                                \
-	{ "flows",    columns,	   empty, row, columns COUNT_COLUMNS, \
-	  has_counts, counts_cells }
+#define FLOW_LIST(columns, empty, row)                                 \
+	{ "flows",    columns,	    empty, row, columns COUNT_COLUMNS, \
+	  has_counts, counts_cells, NULL }
 
 /* The words as the daemon takes them, or NULL: they are wrong, or no memory. */
 static json_t *flow_args(const struct fw_cli *cli, struct fw_flow_query *ret,

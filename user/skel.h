@@ -48,7 +48,8 @@ static inline int fw_skel_set_flows(struct fwctl_bpf *skel, __u32 flows,
 }
 
 /**
- * @brief Say how many counters there are, before the programs are loaded.
+ * @brief Say how many counters there are, before the programs are loaded, and how
+ * many CPUs IPsec can be steered to.
  *
  * @param slots  rule counters of each CPU: a power of two, from FW_SLOTS_MIN to
  *               FW_MAX_SLOTS
@@ -58,11 +59,18 @@ static inline int fw_skel_set_flows(struct fwctl_bpf *skel, __u32 flows,
 static inline int fw_skel_set_counters(struct fwctl_bpf *skel, __u32 slots,
 				       __u32 cpus)
 {
+	__u32 steered = cpus < FW_MAX_STEER_CPUS ? cpus : FW_MAX_STEER_CPUS;
 	int r;
 
 	if (cpus > FW_MAX_CPUS)
 		return -E2BIG;
 	r = bpf_map__set_max_entries(skel->maps.rule_stats, slots * cpus);
+	if (r < 0)
+		return r;
+	r = bpf_map__set_max_entries(skel->maps.esp_cpus, steered);
+	if (r < 0)
+		return r;
+	r = bpf_map__set_max_entries(skel->maps.esp_steered, steered);
 	if (r < 0)
 		return r;
 	return bpf_map__set_max_entries(skel->maps.stats,

@@ -11,6 +11,7 @@
 #include "user/monitors.h"
 #include "user/offload.h"
 #include "user/stats.h"
+#include "user/steer.h"
 #include "user/timeouts.h"
 #include "user/transport.h"
 #include "user/util.h"
@@ -122,12 +123,25 @@ static json_t *offload_json(const struct fw_daemon *daemon,
 					 : state.why));
 }
 
+/* null: the rules do not ask for it */
+static json_t *steering_json(const struct fw_daemon *daemon,
+			     const struct fw_apply_iface *iface)
+{
+	const struct fw_program *program = fw_daemon_program(daemon);
+	const char *why;
+
+	if (!program || !(program->options & FW_OPT_ESP_STEER))
+		return json_null();
+	why = fw_steer_look(fw_apply_links(daemon->apply), iface);
+	return json_pack("{s:b, s:o}", "on", !why, "why", text_or_null(why));
+}
+
 static json_t *iface_json(const struct fw_daemon *daemon,
 			  const struct fw_apply_iface *iface,
 			  const struct fw_stats *stats)
 {
 	return json_pack(
-		"{s:o, s:o, s:I, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o}",
+		"{s:o, s:o, s:I, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o, s:o}",
 		"name", fw_json_text(iface->name), "zone",
 		text_or_null(iface->zone), "ifindex",
 		(json_int_t)iface->ifindex, "wanted",
@@ -136,7 +150,8 @@ static json_t *iface_json(const struct fw_daemon *daemon,
 					    : fw_mode_name(iface->mode),
 		"tcx", iface->tcx, "attached", iface->mode != FW_MODE_AUTO,
 		"runs", runs_text(iface), "why", fw_json_text(why_text(iface)),
-		"offload", offload_json(daemon, iface), "hooks",
+		"offload", offload_json(daemon, iface), "steering",
+		steering_json(daemon, iface), "hooks",
 		hooks_json(stats, iface->slot, iface->slot));
 }
 

@@ -23,6 +23,7 @@ import pytest
 from . import bpf
 from .lab import plain_build
 from .netns import CLONE_NEWNET, sh
+from .percpu import allocspi
 
 _libc = ctypes.CDLL(None, use_errno=True)
 AEAD = ("aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, "128")
@@ -69,6 +70,15 @@ def _xdpxfrm():
     with open("/sys/kernel/btf/vmlinux", "rb") as btf:
         if b"bpf_xdp_get_xfrm_state" not in btf.read():
             raise OSError("no bpf_xdp_get_xfrm_state")
+
+
+def _xfrmpcpu():
+    allocspi("192.0.2.1", "192.0.2.2", 1001, 0)
+    try:
+        allocspi("192.0.2.1", "192.0.2.2", 1002, 1 << 20)
+    except OSError:
+        return
+    raise OSError("it is not read")
 
 
 def _noxdpxfrm():
@@ -211,6 +221,7 @@ FEATURES = {
     "br_netfilter": _br_netfilter,  # IP hooks for bridged packets
     "esp": _esp,  # IPv4 and IPv6, with AES-GCM
     "xdpxfrm": _xdpxfrm,  # XDP looks security associations up (6.8); larval ones at least
+    "xfrmpcpu": _xfrmpcpu,  # security associations of one CPU (6.13)
     "noxdpxfrm": _noxdpxfrm,  # it does not
     "xfrm": _xfrm,  # XFRM policies
     "nfprog": _nfprog,  # BPF programs and links of netfilter (6.4)
