@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-from . import cleanup
+from . import cleanup, control
 from .netns import Namespace, patience, sh, wait_for
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -118,6 +118,7 @@ class Lab:
         self.mode = "xdp"
         self.adopt = "off"  # packets fare the same whenever the first load was
         self._loaded = None
+        self._asked = set()  # of fwctl, see _ask()
         self._closed = False
         self._namespaces = []
         cleanup.claim(self.name, cleanup.is_bpffs())
@@ -226,9 +227,17 @@ class Lab:
         """Stop filtering; fine if nothing runs."""
         self.fwctl("unload", check=False)
 
+    def _ask(self, verb):
+        """What fwctld answers; nothing the first time, when fwctl is to show it."""
+        if verb in self._asked:
+            return control.ask(self, verb) or {}
+        self._asked.add(verb)
+        return {}
+
     def status(self):
         """`fwctl status --json`."""
-        return self.fwctl("status", "--json").json
+        said = self._ask("status")
+        return said if said.get("loaded") else self.fwctl("status", "--json").json
 
     def generation(self):
         """Number of the running rule set."""
@@ -267,7 +276,8 @@ class Lab:
 
     def show(self, what):
         """`fwctl show WHAT --json`."""
-        return self.fwctl("show", what, "--json").json
+        said = self._ask(what) if what in ("rules", "sets") else None
+        return said or self.fwctl("show", what, "--json").json
 
     # ---- the daemon ----------------------------------------------------------------
 

@@ -5,16 +5,14 @@ selftests/fuzz does it millions of times, to a daemon without rules; here each v
 far as it would in life. Nothing that is asked may end the daemon or cost it anything.
 """
 
-import contextlib
 import json
 import random
-import socket
-import struct
 
 import pytest
 
+from lab.control import connect, send_request, take_frame
 from lab.lab import CLIENT, SERVER, WAN
-from lab.netns import SLOWNESS, patience, wait_for
+from lab.netns import SLOWNESS, wait_for
 from lab.packets import UDP, frame, ip, stream
 
 RULES = ("default in drop\ndefault out accept\ndefault forward drop\n"
@@ -66,36 +64,10 @@ def changed(rng, args):
     return args
 
 
-def take_frame(client):
-    """The next frame, or None at the end."""
-    def take(n):
-        data = b""
-        while len(data) < n and (more := client.recv(n - len(data))):
-            data += more
-        return data
-    head = take(4)
-    if len(head) < 4:
-        return None
-    size, = struct.unpack(">I", head)
-    body = take(size)
-    return json.loads(body) if len(body) == size else None
-
-
-@contextlib.contextmanager
-def connected(lab):
-    """A connection to the control socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(patience(10))
-        client.connect(str(lab.run_dir / "fwctl.sock"))
-        yield client
-
-
 def ask(lab, verb, args, reads=True):
     """Ask; the reply, or what a list or stream begins with."""
-    body = json.dumps({"version": 1, "verb": verb, "netns": lab.firewall.inode,
-                       "args": args}).encode()
-    with connected(lab) as client:
-        client.sendall(struct.pack(">I", len(body)) + body)
+    with connect(lab) as client:
+        send_request(client, lab, verb, args)
         return take_frame(client) if reads else None
 
 
