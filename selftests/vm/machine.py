@@ -30,7 +30,10 @@ def _argv(accel, kernel, initrd, append):
     # One thread for both processors: with two, QEMU 7.2 may run code that the kernel has
     # just patched as it was before ("Oops: int3").
     options = {"tcg": "tcg,thread=single,tb-size=512", "kvm": "kvm"}[accel]
-    model = {"tcg": "max,la57=off", "kvm": "host"}[accel]
+    # With `erms` the kernel copies and clears byte by byte, which is emulated byte by byte;
+    # wide registers are slow, too, and kept by every switch of tasks.
+    tcg = "max,la57=off,erms=off,avx=off,avx2=off,xsave=off"
+    model = {"tcg": tcg, "kvm": "host"}[accel]
     # The machine goes when this process goes, however it went.
     return ["setpriv", "--pdeathsig", "KILL", f"qemu-system-{platform.machine()}",
             "-accel", options, "-cpu", model, "-smp", str(CPUS), "-m", str(MEMORY_MIB),
