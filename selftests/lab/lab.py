@@ -165,11 +165,9 @@ class Lab:
         f.sysctl(net__ipv4__conf__all__rp_filter=0, net__ipv4__conf__default__rp_filter=0)
         for ns, iface, v4, v6 in ((c, "eth0", CLIENT4, CLIENT6), (f, "fw-wan", WAN4, WAN6),
                                   (f, "fw-lan", LAN4, LAN6), (s, "eth0", SERVER4, SERVER6)):
-            ns.run("ip", "address", "add", f"{v4}/24", "dev", iface)
-            ns.run("ip", "address", "add", f"{v6}/64", "dev", iface, "nodad")
+            ns.ip(f"address add {v4}/24 dev {iface}", f"address add {v6}/64 dev {iface} nodad")
         for ns, v4, v6 in ((c, WAN4, WAN6), (s, LAN4, LAN6)):
-            ns.run("ip", "route", "add", "default", "via", v4)
-            ns.run("ip", "-6", "route", "add", "default", "via", v6)
+            ns.ip(f"route add default via {v4}", f"route add default via {v6}")
 
     # ---- fwctl -----------------------------------------------------------------
 

@@ -105,6 +105,10 @@ class Namespace:
         """Run a command here to its end."""
         return sh(*self.argv(*argv), check=check, **kwargs)
 
+    def ip(self, *commands):
+        """Run commands of ip(8) here, in one process; the first that fails ends it."""
+        self.run("ip", "-batch", "-", input="\n".join(commands))
+
     def popen(self, *argv, **kwargs):
         """Start a command here."""
         kwargs.setdefault("stdin", subprocess.DEVNULL)

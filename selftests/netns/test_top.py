@@ -259,7 +259,7 @@ def test_costs_nothing_when_nobody_looks(own_lab):
         screen.press("q")
         assert screen.end() == 0
         screen.__exit__()
-    wait_for(lambda: lab.daemon_fds() == descriptors, 5)
+    wait_for(lambda: lab.daemon_fds() <= descriptors, 5)  # a load may not have closed all
 
 
 def test_refused(own_lab):
