@@ -291,6 +291,35 @@ static void warn_of_steering(const struct fw_daemon *daemon,
 				 "no interface steers: it needs mode xdp");
 }
 
+/* Where the kernel is not asked for SPIs: with `mode tc` by intention, unless everywhere. */
+static void warn_of_unknown_spis(const struct fw_daemon *daemon,
+				 struct fw_diag *warnings)
+{
+	const struct fw_program *program = fw_apply_program(daemon->apply);
+	const struct fw_apply_iface *ifaces;
+	bool is_somewhere = false;
+	size_t n;
+
+	if (!(program->options & (FW_OPT_ESP_LOG | FW_OPT_ESP_DROP)))
+		return;
+	ifaces = fw_apply_ifaces(daemon->apply, &n);
+	for (size_t i = 0; i < n; i++) {
+		if (ifaces[i].mode == FW_MODE_TC &&
+		    ifaces[i].wanted != FW_MODE_TC)
+			warn(daemon, "esp-unknown-spi", &ifaces[i],
+			     "XDP does not run there", warnings);
+		is_somewhere |= ifaces[i].mode != FW_MODE_TC &&
+				ifaces[i].mode != FW_MODE_AUTO;
+	}
+	if (is_somewhere)
+		return;
+	log_warning(
+		"no interface looks for unknown SPIs, as option esp-unknown-spi asks for");
+	(void)fw_program_warning(
+		program, program->esp_at, warnings,
+		"no interface looks for unknown SPIs: it needs mode xdp");
+}
+
 /* The rules run; the client hears of it when there are no more warnings to find. */
 static void welcome(struct loading *loading)
 {
@@ -304,6 +333,7 @@ static void welcome(struct loading *loading)
 	(void)fw_image_warn(&cost, fw_apply_program(daemon->apply), warnings);
 	warn_of_offload(daemon, warnings);
 	warn_of_steering(daemon, warnings);
+	warn_of_unknown_spis(daemon, warnings);
 	fw_reply(loading->request, load_result(daemon, warnings));
 	fw_reply_flush(loading->request);
 }

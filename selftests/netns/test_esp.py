@@ -135,6 +135,16 @@ def test_without_the_option(clean):
 
 
 @knows
+@pytest.mark.modes("xdp", "xdp-generic", "tc")
+def test_idle_is_told(clean, mode):
+    """Without XDP nobody is asked for SPIs, and whoever loads the rules hears of it."""
+    done = clean.fwctl("load", clean.rules(option("drop")))
+    assert ("no interface looks for unknown SPIs" in done.err) == (mode == "tc"), done
+    done = clean.fwctl("load", clean.rules(option("pass")))
+    assert "SPI" not in done.err, done
+
+
+@knows
 def test_doctor_knows(lab):
     """What the option needs is there."""
     features = json.loads(lab.fwctl("doctor", "--json").out)["features"]
