@@ -456,7 +456,7 @@ static bool has_vlans(const struct fw_ifaces *links, uint32_t ifindex)
 {
 	const struct fw_link *link;
 
-	for (size_t i = 0; (link = fw_ifaces_at(links, i)); i++) {
+	for (size_t i = 0; ifindex && (link = fw_ifaces_at(links, i)); i++) {
 		if (link->vlan && link->parent == ifindex)
 			return true;
 	}
@@ -469,10 +469,12 @@ static const char *why_not_native(const struct fw_ifaces *links,
 {
 	uint64_t features = 0;
 
+	if (link->is_port)
+		return "it is a port of a bridge or the like";
 	if (fw_netdev_query(link->ifindex, &features) < 0 ||
 	    !(features & FW_XDP_CAN_REDIRECT))
 		return "its driver cannot redirect";
-	if (!has_vlans(links, link->ifindex))
+	if (!has_vlans(links, link->ifindex) && !has_vlans(links, link->bond))
 		return NULL;
 	if (link->is_virtual)
 		return "it has VLAN devices, and tags may be beside the packet, where they would be lost";

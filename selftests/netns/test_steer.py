@@ -229,6 +229,61 @@ def test_where_it_is_refused_or_idle(clean, mode):
     assert not [c for c in clean.show("ipsec")["steering"] if c["chosen"]]
 
 
+def steering(lab):
+    """What `fwctl status` says of fw-wan."""
+    found, = [i["steering"] for i in lab.status()["interfaces"] if i["name"] == "fw-wan"]
+    return found
+
+
+@native
+@pytest.mark.needs("vlan")
+def test_tags_are_not_lost(clean):
+    """With a VLAN device, whose tags may be beside the packet, nothing is steered."""
+    spi = next(spis)
+    larval(clean, 4, spi)
+    clean.load(STEER)
+    assert steering(clean)["on"]
+    clean.firewall.run("ip", "link", "add", "link", "fw-wan", "name", "fw-v5", "type", "vlan",
+                       "id", "5")
+    try:
+        wait_for(lambda: not steering(clean)["on"])
+        assert "VLAN devices" in steering(clean)["why"]
+        before, packets = clean.counters(), shown(clean)[1]
+        clean.client.send_raw("eth0", [esp(4, spi, 1)])
+        clean.gain(before, lambda c: seen(c) >= 1)
+        assert shown(clean)[1] == packets
+    finally:
+        clean.firewall.run("ip", "link", "del", "fw-v5")
+    wait_for(lambda: steering(clean)["on"])
+    clean.client.send_raw("eth0", [esp(4, spi, 2)])
+    wait_for(lambda: sum(gained(packets, shown(clean)[1]).values()) == 1)
+
+
+@native
+@families
+def test_unwritten_checksum(clean, family):
+    """A sender on this machine leaves the checksum to the device: its datagrams arrive."""
+    spi = next(spis)
+    larval(clean, family, spi)
+    clean.load(STEER)
+    clean.client.run("ethtool", "-K", "eth0", "tx", "on")
+    try:
+        with clean.firewall.socket(family_of(WAN[family]), socket.SOCK_DGRAM) as s, \
+                clean.client.socket(family_of(WAN[family]), socket.SOCK_DGRAM) as c:
+            s.bind((WAN[family], 4500))
+            s.settimeout(5)
+            data = spi.to_bytes(4, "big") + bytes(40)
+            c.sendto(data, (WAN[family], 4500))
+            assert s.recv(100) == data
+            clean.client.run("ethtool", "-K", "eth0", "tx", "off")
+            before = shown(clean)[1]
+            c.sendto(data, (WAN[family], 4500))
+            assert s.recv(100) == data
+            assert sum(gained(before, shown(clean)[1]).values()) == 1
+    finally:
+        clean.client.run("ethtool", "-K", "eth0", "tx", "off")
+
+
 @native
 def test_beside_the_other_option(clean):
     """Unknown SPIs are dropped, known ones steered; with steering alone nobody is told."""
