@@ -192,5 +192,6 @@ def test_flows_of_hooks_that_are_gone(hooks_lab, family):
             assert near.recv(16) == b"news"
             assert tcp.says(opener_first=False)
             time.sleep(SECONDS / 20)
-        wait_for(lambda: sum("tcp" in line for line in lab.conntrack()) == 1, 3 * SECONDS,
+        wait_for(lambda: tcp.says(opener_first=False) and
+                 sum("tcp" in line for line in lab.conntrack()) == 1, 3 * SECONDS,
                  "the end of the connection that was closed")
