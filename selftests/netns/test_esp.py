@@ -239,18 +239,20 @@ def test_marks_are_found(own_lab):
 
 @pytest.mark.needs("noxdpxfrm")
 @pytest.mark.modes("xdp")
-@pytest.mark.parametrize("what", ["log", "drop"])
+@pytest.mark.parametrize("what", [f"{UNKNOWN} log", f"{UNKNOWN} drop", "esp-steer 0"])
 def test_refused_without_the_kfunc(lab, what):
     """At its place, with what it needs; what does nothing is fine everywhere."""
     lab.load(option("pass"))
-    path = lab.rules(option(what))
+    path = lab.rules(RULES + f"option {what}\n")
     refused = lab.fwctl("load", path, check=False)
     assert refused.exit == KERNEL and not refused.out, refused
     message, source, caret = refused.err.splitlines()
     lacks = "error: this kernel lacks bpf_xdp_get_xfrm_state"
     assert message.startswith(f"{path}:6:8: {lacks}"), message
     assert message.endswith("needs Linux 6.8"), message
-    assert source.endswith(f"option {UNKNOWN} {what}") and caret.endswith("^" + "~" * 14), refused
+    name = what.split()[0]
+    assert source.endswith(f"option {what}"), refused
+    assert caret.endswith(" ^" + "~" * (len(name) - 1)), refused
 
 
 def test_reason_is_a_drop():

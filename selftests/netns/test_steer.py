@@ -454,9 +454,12 @@ def test_decrypted_there(sealed, family):
         with sealed.firewall.socket(family_of(WAN[family]), socket.SOCK_DGRAM) as s, \
                 sealed.client.socket(family_of(WAN[family]), socket.SOCK_DGRAM) as c:
             s.bind((WAN[family], port))
+            c.bind((CLIENT[family], port))
+            s.connect((CLIENT[family], port))  # one that is not connected does not know
+            c.connect((WAN[family], port))
             s.settimeout(5)
             for n in range(10):
-                c.sendto(b"%d" % n, (WAN[family], port))
+                c.send(b"%d" % n)
                 assert s.recv(100) == b"%d" % n
                 assert s.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU) == shown(sealed)[0][spi]
     cpus = shown(sealed)[0]
