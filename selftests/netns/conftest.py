@@ -51,6 +51,7 @@ MAIN = {
     "captures": (r"test_capture.*::test_drops\[xdp-6",),
     "esp": (r"test_ipsec.*::test_tunnel_to_the_firewall\[xdp",
             r"test_strongswan.*::test_connection\[xdp-tunnel-6"),
+    "steering": (r"test_steer.*::test_hotplug", r"test_steer.*::test_decrypted_there\[xdp-6"),
 }
 
 

@@ -16,7 +16,7 @@ from lab.lab import CLIENT, WAN
 from lab.netns import wait_for
 from lab.packets import UDP, Raw, frame, ip
 from lab.percpu import allocspi
-from lab.traffic import Iperf, family_of
+from lab.traffic import Iperf, family_of, http
 
 families = pytest.mark.parametrize("family", [4, 6])
 native = pytest.mark.modes("xdp")
@@ -318,6 +318,50 @@ def test_the_list_is_obeyed(clean):
         wait_for(lambda: len(taps.read()[0]) == 3)
     cpus, after = shown(clean)
     assert cpus[spi] == 0 and gained(before, after)[0] == 3
+
+
+@native
+def test_queue_is_gone(clean):
+    """A CPU that is chosen and has no queue, as between two steps of the daemon's: packets stay."""
+    a, b = next(spis), next(spis)
+    larval(clean, 4, a)
+    larval(clean, 4, b)
+    clean.load(STEER)
+    clean.client.send_raw("eth0", [esp(4, a, 1), esp(4, b, 1)])
+    wait_for(lambda: all(shown(clean)[0][spi] is not None for spi in (a, b)))
+    cpus, before = shown(clean)
+    gone = a if cpus[a] == 1 else b
+    clean.firewall.run("bpftool", "map", "delete", "pinned",
+                       clean.pin_dir / "v1/maps/esp_cpus", "key", "1", "0", "0", "0")
+    with Taps(clean) as taps:
+        clean.client.send_raw("eth0", [esp(4, gone, seq) for seq in range(2, 12)])
+        wait_for(lambda: sum(map(len, taps.read())) == 10, 5, "the packets")
+    assert gained(before, shown(clean)[1]) == {0: 0, 1: 0}
+
+
+@native
+def test_shown(clean):
+    """As a table, and as metrics; nothing of it without the option."""
+    clean.unload()
+    clean.load(RULES)
+    assert "STEERED" not in clean.fwctl("show", "ipsec").out
+    spi = next(spis)
+    larval(clean, 4, spi)
+    clean.load(STEER)
+    clean.client.send_raw("eth0", [esp(4, spi, seq) for seq in range(3)])
+    wait_for(lambda: sum(shown(clean)[1].values()) == 3)
+    cpu = shown(clean)[0][spi]
+    table, by_cpu = clean.fwctl("show", "ipsec").out.split("\n\n")
+    at = table.splitlines()[0].index("  CPU") + 4
+    assert table.splitlines()[1][at] == str(cpu), table
+    rows = [line.split() for line in by_cpu.splitlines()]
+    assert rows == [["CPU", "STEERED", "TO", "PACKETS"], ["0", "yes", str(3 * (cpu == 0))],
+                    ["1", "yes", str(3 * (cpu == 1))]], by_cpu
+    text = http(clean.firewall, "/metrics")[2]
+    for other in (0, 1):
+        assert f'fwctl_ipsec_steered_packets_total{{cpu="{other}"}} {3 * (cpu == other)}\n' in text
+    clean.load(RULES + f"option esp-steer {1 - cpu}\n")
+    assert f"{cpu}  no longer" in clean.fwctl("show", "ipsec").out
 
 
 @native
