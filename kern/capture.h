@@ -27,22 +27,6 @@ static __always_inline __u32 capture_room(__u64 len)
 	return room;
 }
 
-/*
- * The Ethernet header, where this hook does not see it (ctx_has_l2()), but it is there.
- * NULL: there is none.
- */
-static __always_inline const void *hidden_l2(const struct __sk_buff *ctx)
-{
-	const struct sk_buff *skb = (const void *)ctx;
-	__u16 mac = BPF_CORE_READ(skb, mac_header);
-
-	/* XFRM's and those of tunnels are of another packet */
-	if (BPF_CORE_READ(skb, dev, type) != 1 || /* ARPHRD_ETHER */
-	    BPF_CORE_READ(skb, network_header) != mac + ETH_HLEN)
-		return NULL;
-	return BPF_CORE_READ(skb, head) + mac;
-}
-
 /* The packet as the hook has it, up to `room`; `len` is 1 at least. */
 static __always_inline long load_bytes(void *ctx, const bool is_xdp, void *to,
 				       __u64 len, __u64 room)

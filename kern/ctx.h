@@ -171,6 +171,22 @@ static __always_inline bool ctx_has_l2(void *ctx, const enum fw_hook hook)
 	return network != (void *)(long)((struct __sk_buff *)ctx)->data;
 }
 
+/*
+ * The Ethernet header, where this hook does not see it (ctx_has_l2()), but it is there.
+ * NULL: there is none.
+ */
+static __always_inline const void *hidden_l2(const struct __sk_buff *ctx)
+{
+	const struct sk_buff *skb = (const void *)ctx;
+	__u16 mac = BPF_CORE_READ(skb, mac_header);
+
+	/* XFRM's and those of tunnels are of another packet */
+	if (BPF_CORE_READ(skb, dev, type) != 1 || /* ARPHRD_ETHER */
+	    BPF_CORE_READ(skb, network_header) != mac + ETH_HLEN)
+		return NULL;
+	return BPF_CORE_READ(skb, head) + mac;
+}
+
 /* The namespace of the device the packet is on; for hooks_active() only. */
 static __always_inline struct net *ctx_net(void *ctx, const enum fw_hook hook)
 {

@@ -43,6 +43,19 @@ static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 }
 
 /*
+ * Behind generic XDP, where this hook does not see the Ethernet header, it is not in front
+ * of what it sees either, but of that.
+ */
+static __always_inline bool meta_read_hidden(const struct __sk_buff *skb,
+					     struct fw_meta *ret)
+{
+	const char *l2 = hidden_l2(skb);
+
+	return l2 &&
+	       !bpf_probe_read_kernel(ret, sizeof(*ret), l2 - sizeof(*ret));
+}
+
+/*
  * True if XDP has judged this very packet by the running rules. Leftovers of
  * an outer packet, of another device or of an older image never match.
  */
@@ -55,10 +68,15 @@ static __noinline bool meta_read(struct __sk_buff *skb, const struct pkt *p,
 		m = dry_meta();
 		if (!m)
 			return false;
-	} else if ((void *)(m + 1) > (void *)(long)skb->data) {
-		return false;
+		*ret = *m;
+	} else if (unlikely(!p->has_l2)) {
+		if (!meta_read_hidden(skb, ret))
+			return false;
+	} else {
+		if ((void *)(m + 1) > (void *)(long)skb->data)
+			return false;
+		*ret = *m;
 	}
-	*ret = *m;
 	return ret->cookie == fw_cookie && ret->gen == gen &&
 	       ret->hash == pkt_hash(p);
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What our hooks write on a packet for those behind them is worth nothing from elsewhere.
+"""What our hooks write on a packet for those behind them: read once, and not from elsewhere.
 
 tc_index comes along from another namespace, whose owner writes there what he likes.
 """
@@ -10,6 +10,7 @@ import struct
 import pytest
 
 from lab import bpf
+from lab.lab import SERVER, WAN
 from lab.packets import UDP, frame, ip
 
 VALUES = 1 << 16  # of tc_index
@@ -48,3 +49,19 @@ def test_foreign_notes(noted, family):
     gained = noted.gain(before, lambda c: c.get("rule", "egress", "fw-lan") >= VALUES)
     assert gained.drops() == {"rule": VALUES}, gained
     assert not gained.get("own-reply") and not gained.get("established"), gained
+
+
+@pytest.mark.modes("xdp", "xdp-generic", "tc")
+@both
+def test_judged_once(lab, family):
+    """What XDP has judged TC does not judge again: a rule without state counts it once."""
+    lab.load("default in drop\ndefault out accept\ndefault forward drop\n"
+             "accept stateless in proto udp to port 9 label here\n"
+             "accept stateless forward proto udp to port 9 label through\n")
+    for label, to in (("here", WAN[family]), ("through", SERVER[family])):
+        packet = frame(ip(family, dst=to) / UDP(sport=40000, dport=9) / bytes(20))
+        before, packets = lab.counters(), lab.rule(label)["packets"]
+        lab.client.send_raw("eth0", [packet] * 5)
+        lab.gain(before, lambda c: sum(c.get(reason, "ingress", "fw-wan")
+                                       for reason in ("stateless", "judged-by-xdp")) >= 5)
+        assert lab.rule(label)["packets"] - packets == 5, lab.counters() - before
