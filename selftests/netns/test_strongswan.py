@@ -79,13 +79,14 @@ def test_connection(ike, family, kind):
     """IKE and ESP have rules, and so has what is inside: it comes up, and all goes through."""
     ike.load(IKE + ESP + ECHO)
     before = ike.counters()
-    ike.pair.up(outer(family), inner(family, kind), mode=kind)
-    talks(ike, family, kind)
+    with ike.client.sniffer("eth0") as sniffer:
+        ike.pair.up(outer(family), inner(family, kind), mode=kind)
+        talks(ike, family, kind)
+        assert len(esp_sent(sniffer, family, "no")) > 3
     gained = ike.counters() - before
     assert not gained.drops(), gained
+    # Both ends may ask at once: of two pairs one goes, and its counters with it.
     assert {x.mode for x in states(ike.firewall)} == {kind}
-    # On a slow machine both ends may ask at once; of two pairs one goes, perhaps just now.
-    assert any(x.packets > 3 for x in states(ike.firewall)), states(ike.firewall)
     assert ike.rule("ike")["flows"] == 1
 
 
