@@ -34,7 +34,7 @@ from bench.rules.track import Generator, attach_xdp
 from lab import bpf
 from lab.ipsec import INNER, Sa, address_inside, connect, xfrm_stat
 from lab.lab import CLIENT, SERVER, WAN, Lab, plain_build
-from lab.netns import patience
+from lab.netns import patience, sh
 from lab.traffic import Iperf
 
 RULES = """\
@@ -126,7 +126,6 @@ class Gateway(Lab):
             self.generator = Generator(self, self.client, 0, realtime=True)
             self._stack.callback(self.generator.close)
             self.generator.load_packed(family, self._spis(family))
-            self.firewall.run("sh", "-c", f"echo 1 > /sys/class/net/{DEVICE}/threaded")
         except BaseException:
             self.close()
             raise
@@ -154,7 +153,10 @@ class Gateway(Lab):
 
     def _receive_first(self):
         """What comes in is taken before the flood goes on: the queue of a veth has 256 places."""
+        sh("ip", "netns", "exec", self.firewall.name, "sh", "-c",
+           f"echo 1 > /sys/class/net/{DEVICE}/threaded")
         for pid in self.firewall.run("pgrep", f"^napi/{DEVICE}-").stdout.split():
+            self.firewall.run("taskset", "-pc", "0", pid)  # where the flood comes from
             self.firewall.run("chrt", "-f", "-p", "2", pid)
 
     def _reference(self):
