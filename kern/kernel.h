@@ -113,9 +113,14 @@ struct sk_buff {
 	__u8 active_extensions; /* bits by enum skb_ext_id */
 	__u16 network_header;
 	__u16 mac_header;
+	unsigned int end; /* sk_buff_data_t: from the head on */
 	unsigned char *head;
 	unsigned char *data;
 	struct skb_ext *extensions;
+} FROM_KERNEL;
+
+struct skb_shared_info { /* at the end of an skb */
+	__u8 meta_len;
 } FROM_KERNEL;
 
 enum skb_ext_id {

@@ -42,6 +42,17 @@ static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 	return true;
 }
 
+/* The packet has metadata, says the kernel: not what an earlier one left in its memory. */
+static __always_inline bool has_meta(const struct __sk_buff *ctx)
+{
+	const struct sk_buff *skb = (const void *)ctx;
+	const struct skb_shared_info *info =
+		(const void *)(BPF_CORE_READ(skb, head) +
+			       BPF_CORE_READ(skb, end));
+
+	return BPF_CORE_READ(info, meta_len) == sizeof(struct fw_meta);
+}
+
 /*
  * Behind generic XDP, where this hook does not see the Ethernet header, it is not in front
  * of what it sees either, but of that.
@@ -51,7 +62,7 @@ static __always_inline bool meta_read_hidden(const struct __sk_buff *skb,
 {
 	const char *l2 = hidden_l2(skb);
 
-	return l2 &&
+	return l2 && has_meta(skb) &&
 	       !bpf_probe_read_kernel(ret, sizeof(*ret), l2 - sizeof(*ret));
 }
 
