@@ -377,7 +377,7 @@ static void unsubscribe(struct fw_steer *steer)
 	fw_watch_free(take_ptr(steer->watch));
 	if (steer->nl)
 		(void)mnl_socket_close(take_ptr(steer->nl));
-	(void)fw_timer_arm(steer->timer, 0, 0);
+	(void)fw_timer_arm(steer->timer, FW_TIMER_NEVER, 0);
 }
 
 /* Without news the timer has to do. */
