@@ -48,9 +48,10 @@ enum what {
 	SET,	   /* the same, for a set of addresses */
 	RULE,	   /* another rule drops, once no flow was found */
 	DEFAULT,   /* the default drops */
-	KNOWN,	   /* TCP of a flow that is there */
-	FORWARD,   /* the same, which this host forwards */
-	OFFLOAD,   /* and XDP does, by itself */
+	LOOKUP, /* TCP of a flow that is there, and nothing but that is asked */
+	KNOWN,	/* the same, and our programs are asked */
+	FORWARD, /* the same, which this host forwards */
+	OFFLOAD, /* and XDP does, by itself */
 };
 
 struct path_case {
@@ -71,7 +72,9 @@ static const struct path_case cases[] = {
 	{ "the same, VLAN", FW_HOOK_XDP, SET, 1000, true },
 	{ "new, default drops", FW_HOOK_XDP, DEFAULT, 10, false },
 	{ "new, 10 rules, one drops", FW_HOOK_XDP, RULE, 10, false },
+	{ "(conntrack lookup, 1 flow)", FW_HOOK_XDP, LOOKUP, 1, false },
 	{ "established TCP, 1 flow", FW_HOOK_XDP, KNOWN, 1, false },
+	{ "(conntrack lookup, 1024)", FW_HOOK_XDP, LOOKUP, 1024, false },
 	{ "established TCP, 1024 flows", FW_HOOK_XDP, KNOWN, 1024, false },
 	{ "forwarded TCP, 1024 flows", FW_HOOK_XDP, FORWARD, 1024, false },
 	{ "the same, offloaded", FW_HOOK_XDP, OFFLOAD, 1024, false },
@@ -86,9 +89,20 @@ static const struct path_case cases[] = {
 	{ "established TCP, 1024 flows", FW_HOOK_EGRESS, KNOWN, 1024, false },
 };
 
+/* Does a flow end at this host? */
+static bool ends_here(const struct path_case *c)
+{
+	return c->what == KNOWN || c->what == LOOKUP;
+}
+
+static bool is_forwarded(const struct path_case *c)
+{
+	return c->what == FORWARD || c->what == OFFLOAD;
+}
+
 static bool has_flows(const struct path_case *c)
 {
-	return c->what == KNOWN || c->what == FORWARD || c->what == OFFLOAD;
+	return ends_here(c) || is_forwarded(c);
 }
 
 static const char *const hook_names[] = { "XDP", "TC in", "TC out" };
@@ -124,11 +138,11 @@ static void write_rules(FILE *out, const struct path_case *c, bool is_v6)
 		     "default in drop\n"
 		     "default out drop\n"
 		     "default forward drop\n");
-	if (c->what == KNOWN) {
+	if (ends_here(c)) {
 		fprintf(out, "accept in on wan proto tcp to self port 22\n");
 		return;
 	}
-	if (c->what == FORWARD || c->what == OFFLOAD) {
+	if (is_forwarded(c)) {
 		fprintf(out, "accept forward proto tcp offload %s\n",
 			c->what == OFFLOAD ? "on" : "off");
 		return;
@@ -196,7 +210,7 @@ static void make_frame(struct frame *f, const struct path_case *c, bool is_v6,
 		       bool to_us, uint8_t flags)
 {
 	const char *peer = is_v6 ? "2001:db8::a01:0" : "10.1.0.0";
-	bool is_ours = c->what != FORWARD && c->what != OFFLOAD;
+	bool is_ours = !is_forwarded(c);
 	const char *self =
 		is_v6 ? (is_ours ? SELF6 : FAR6) : (is_ours ? SELF4 : FAR4);
 	uint8_t mac[12] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2 };
@@ -362,6 +376,17 @@ static bool is_as_expected(const struct path_case *c, uint32_t reason,
 	return judged <= (reason == FW_REASON_ESTABLISHED ? some : 0);
 }
 
+/* What does nothing else finds each flow. */
+static void check_lookup(struct bench *b, int target_fd, const struct frame *f)
+{
+	const unsigned int n = 4096;
+
+	b->skel->bss->found = 0;
+	(void)run(b, FW_HOOK_XDP, target_fd, f, n);
+	if (b->skel->bss->found != n)
+		errx(1, "of %u flows %u are found", n, b->skel->bss->found);
+}
+
 /* Each of some packets is judged as expected. */
 static void check(struct bench *b, const struct path_case *c, int target_fd,
 		  const struct frame *f)
@@ -387,6 +412,7 @@ static void check(struct bench *b, const struct path_case *c, int target_fd,
 		errx(1, "the last one was answered by %u", last);
 }
 
+/* Ours. */
 static int prog_fd(const struct bench *b, enum fw_hook hook)
 {
 	const struct bpf_program *progs[FW_HOOK_MAX] = {
@@ -405,8 +431,8 @@ static void open_flows(struct bench *b, const struct path_case *c, bool is_v6)
 	struct frame f;
 
 	for (int i = 0; i < 3; i++) {
-		way.hook = i == 1 && c->what == KNOWN ? FW_HOOK_EGRESS
-						      : FW_HOOK_INGRESS;
+		way.hook = i == 1 && ends_here(c) ? FW_HOOK_EGRESS
+						  : FW_HOOK_INGRESS;
 		make_frame(&f, c, is_v6, i != 1,
 			   i == 0   ? TCP_SYN
 			   : i == 1 ? TCP_SYN | TCP_ACK
@@ -445,7 +471,8 @@ static double bench(struct bench *b, const struct path_case *c, bool is_v6)
 	int drop_fd = bpf_program__fd(c->hook == FW_HOOK_XDP
 					      ? b->skel->progs.drop_xdp
 					      : b->skel->progs.drop_tc);
-	int fd = prog_fd(b, c->hook);
+	int fd = c->what == LOOKUP ? bpf_program__fd(b->skel->progs.lookup_xdp)
+				   : prog_fd(b, c->hook);
 	bool to_us = c->hook != FW_HOOK_EGRESS;
 	struct frame f;
 
@@ -457,7 +484,10 @@ static double bench(struct bench *b, const struct path_case *c, bool is_v6)
 	vary_packets(&b->skel->bss->vary, c, &f, is_v6, to_us);
 	if (c->what == OFFLOAD) /* one packet a second is the stack's */
 		(void)run(b, c->hook, fd, &f, 1);
-	check(b, c, fd, &f);
+	if (c->what == LOOKUP)
+		check_lookup(b, fd, &f);
+	else
+		check(b, c, fd, &f);
 	return measure(b, c->hook, fd, &f) - measure(b, c->hook, drop_fd, &f);
 }
 
