@@ -37,6 +37,12 @@ uint32_t fw_bytes_reserve(struct fw_bytes *bytes, size_t size, size_t align)
 	return (uint32_t)off;
 }
 
+void fw_bytes_expect(struct fw_bytes *bytes, size_t size)
+{
+	if (size > bytes->capacity && size <= FW_BYTES_MAX)
+		(void)grow(bytes, size);
+}
+
 void fw_bytes_done(struct fw_bytes *bytes)
 {
 	free(bytes->data);

@@ -32,6 +32,14 @@ struct fw_bytes {
  */
 uint32_t fw_bytes_reserve(struct fw_bytes *bytes, size_t size, size_t align);
 
+/**
+ * @brief Take memory for so many bytes in all: until then nothing is copied.
+ *
+ * Too much costs nothing, as pages that are not written to are not there; without
+ * memory the buffer is as it was, and grows when it has to.
+ */
+void fw_bytes_expect(struct fw_bytes *bytes, size_t size);
+
 /** @brief The object at an offset; valid until the buffer grows. */
 static inline void *fw_bytes_at(const struct fw_bytes *bytes, uint32_t off)
 {

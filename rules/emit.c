@@ -15,6 +15,9 @@
 /* Programs read whole lines of the processor's cache. */
 #define LINE 64
 
+/* Bytes that a rule is compiled to: most of them to less. */
+#define USUAL_ROW 128
+
 static bool names_self(const struct fw_program *program, int32_t set)
 {
 	return set >= 0 && program->sets[set].has_self;
@@ -101,6 +104,8 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	struct fw_bytes bytes = { 0 };
 	int r;
 
+	fw_bytes_expect(&bytes,
+			fw_annex_size(program) + program->n_rows * USUAL_ROW);
 	r = fw_bytes_reserve(&bytes, sizeof(head), LINE) == FW_BYTES_FAILED
 		    ? -ENOMEM
 		    : 0;

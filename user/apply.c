@@ -235,7 +235,9 @@ void fw_apply_expect(struct fw_apply *apply)
 		return;
 	(void)keep_image(apply);
 	apply->spare_size = fw_datapath_size(apply->dp).image;
-	(void)fw_rulesets_new(apply->spare_size, &apply->spare_fd);
+	apply->spare_fd = fw_datapath_take_spare_image(apply->dp);
+	if (apply->spare_fd < 0)
+		(void)fw_rulesets_new(apply->spare_size, &apply->spare_fd);
 }
 
 void fw_apply_expect_nothing(struct fw_apply *apply)

@@ -32,6 +32,7 @@
 #include "user/pins.h"
 #include "user/privileges.h"
 #include "user/progs.h"
+#include "user/rulesets.h"
 #include "user/upcoming.h"
 #include "user/util.h"
 
@@ -53,7 +54,8 @@ struct fw_datapath {
 	struct fwctl_bpf *next;	      /* programs that wait to take over */
 	int next_local[FW_LOCAL_MAX]; /* those that go with them */
 	struct fw_datapath_size next_size;
-	int next_image; /* see fw_datapath_take_image(); -1: none */
+	int next_image;	 /* see fw_datapath_take_image(); -1: none */
+	int spare_image; /* see fw_datapath_take_spare_image(); -1: none */
 	struct fw_upcoming *upcoming;  /* that may become the next ones */
 	struct fw_counters next_stats; /* of rules, if they have their own */
 	struct fw_attach *attach;
@@ -86,18 +88,19 @@ static int pin_all(const struct fwctl_bpf *skel, const char *pin_dir)
 	return r;
 }
 
-static int load(const char *pin_dir, const struct fw_datapath_size *size,
+static int load(struct fw_datapath *dp, const struct fw_datapath_size *size,
 		char **reterr)
 {
 	struct fwctl_bpf *skel;
 	int r;
 
-	r = fw_progs_load(size, NULL, &skel, reterr);
+	(void)fw_rulesets_new(size->image, &dp->spare_image);
+	r = fw_progs_load(size, NULL, dp->spare_image, &skel, reterr);
 	if (r < 0)
 		return r;
-	r = pin_all(skel, pin_dir);
+	r = pin_all(skel, dp->pin_dir);
 	if (r < 0) {
-		fw_errorf(reterr, "cannot pin below '%s': %s", pin_dir,
+		fw_errorf(reterr, "cannot pin below '%s': %s", dp->pin_dir,
 			  strerror(-r));
 	}
 	fwctl_bpf__destroy(skel);
@@ -436,7 +439,7 @@ static int load_beside(const struct fw_datapath *dp,
 	/* If it does not suffice, the kernel says so, and reterr what for. */
 	if (!had)
 		(void)fw_privileges_raise();
-	r = fw_progs_load(size, maps, ret, reterr);
+	r = fw_progs_load(size, maps, -1, ret, reterr);
 	if (!had)
 		(void)fw_privileges_drop(false);
 	return r;
@@ -566,6 +569,11 @@ int fw_datapath_take_image(struct fw_datapath *dp)
 	return take_fd(&dp->next_image);
 }
 
+int fw_datapath_take_spare_image(struct fw_datapath *dp)
+{
+	return take_fd(&dp->spare_image);
+}
+
 void fw_datapath_shrink(struct fw_datapath *dp)
 {
 	fwctl_bpf__destroy(dp->next);
@@ -573,6 +581,8 @@ void fw_datapath_shrink(struct fw_datapath *dp)
 	fw_nfprogs_close(dp->next_local);
 	fw_closep(&dp->next_image);
 	dp->next_image = -1;
+	fw_closep(&dp->spare_image);
+	dp->spare_image = -1;
 	fw_counters_unmap(&dp->next_stats);
 }
 
@@ -756,7 +766,7 @@ static int open_or_load(struct fw_datapath *dp,
 	if (dp->is_adopted)
 		return open_pins(dp, reterr);
 
-	r = load(dp->pin_dir, size, reterr);
+	r = load(dp, size, reterr);
 	if (r == 0)
 		r = open_pins(dp, reterr);
 	if (r < 0)
@@ -780,6 +790,7 @@ int fw_datapath_open(const char *pin_dir, const struct fw_datapath_size *size,
 		return -ENOMEM;
 	dp->lock = -1;
 	dp->next_image = -1;
+	dp->spare_image = -1;
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		dp->map[i] = -1;
 	for (int i = 0; i < FW_HOOK_MAX; i++)

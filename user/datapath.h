@@ -143,6 +143,15 @@ bool fw_datapath_is_growing(const struct fw_datapath *dp);
  */
 int fw_datapath_take_image(struct fw_datapath *dp);
 
+/**
+ * @brief Have the map that the running programs have just been verified with.
+ *
+ * It is empty, of the size that they work with, and nothing looks at it.
+ *
+ * @return its descriptor; -1: there is none
+ */
+int fw_datapath_take_spare_image(struct fw_datapath *dp);
+
 /** @brief Are there programs that fw_datapath_expect() loads, or has loaded? */
 bool fw_datapath_is_expecting(const struct fw_datapath *dp);
 

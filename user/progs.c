@@ -335,9 +335,19 @@ static int want_local(const struct fwctl_bpf *skel)
 	return r;
 }
 
+/* Maps for images are like the one that the programs are verified with. */
+static int set_image(struct fwctl_bpf *skel, uint32_t size, int image_fd)
+{
+	int r = fw_skel_set_image_size(skel, size);
+
+	if (r == 0 && image_fd >= 0)
+		r = bpf_map__set_inner_map_fd(skel->maps.rulesets, image_fd);
+	return r;
+}
+
 static int load_by(load_fn load, const struct fw_datapath_size *size,
-		   const int *maps, bool is_local, struct fwctl_bpf **ret,
-		   char **reterr)
+		   const int *maps, int image_fd, bool is_local,
+		   struct fwctl_bpf **ret, char **reterr)
 {
 	struct fwctl_bpf *skel;
 	int r;
@@ -349,7 +359,7 @@ static int load_by(load_fn load, const struct fw_datapath_size *size,
 	if (r == 0 && is_local)
 		r = want_local(skel);
 	if (r == 0)
-		r = fw_skel_set_image_size(skel, size->image);
+		r = set_image(skel, size->image, image_fd);
 	if (r == 0)
 		r = fw_progs_set_counters(skel, size->slots, reterr);
 	if (r >= 0)
@@ -369,19 +379,21 @@ static int load_by(load_fn load, const struct fw_datapath_size *size,
 }
 
 static int load_all(const struct fw_datapath_size *size, const int *maps,
-		    bool is_local, struct fwctl_bpf **ret, char **reterr)
+		    int image_fd, bool is_local, struct fwctl_bpf **ret,
+		    char **reterr)
 {
-	int r = load_by(fw_verify_load, size, maps, is_local, ret, NULL);
+	int r = load_by(fw_verify_load, size, maps, image_fd, is_local, ret,
+			NULL);
 
 	/* Only libbpf itself has the kernel say what it refuses. */
 	if (r < 0)
-		r = load_by(bpf_object__load_skeleton, size, maps, is_local,
-			    ret, reterr);
+		r = load_by(bpf_object__load_skeleton, size, maps, image_fd,
+			    is_local, ret, reterr);
 	return r;
 }
 
 int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
-		  struct fwctl_bpf **ret, char **reterr)
+		  int image_fd, struct fwctl_bpf **ret, char **reterr)
 {
 	int r;
 
@@ -390,7 +402,7 @@ int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
 	 * programs hold a reference to it: nobody can unload it under them.
 	 */
 	r = fw_module_require(FW_MODULE_CONNTRACK, reterr);
-	return r < 0 ? r : load_all(size, maps, false, ret, reterr);
+	return r < 0 ? r : load_all(size, maps, image_fd, false, ret, reterr);
 }
 
 /* ---- those of netfilter ----------------------------------------------------- */
@@ -424,7 +436,7 @@ int fw_progs_load_local(const struct fw_datapath_size *size,
 	struct fwctl_bpf *skel;
 	int r;
 
-	r = load_all(size, maps, true, &skel, reterr);
+	r = load_all(size, maps, -1, true, &skel, reterr);
 	if (r < 0)
 		return r;
 	r = take_local(skel, ret);

@@ -39,12 +39,14 @@ int fw_progs_set_counters(struct fwctl_bpf *skel, uint32_t slots,
  * @param size  what they will work with
  * @param maps  descriptors of the maps to share, by enum fw_map; a negative
  *              one: that map is new; NULL: all are
+ * @param image_fd  a map of fw_rulesets_new() to verify them with; -1: one is made for
+ *                  that, and cleared for nothing
  * @param ret   the object; fwctl_bpf__destroy()
  * @param reterr  on failure one line for the user, malloc()ed
  * @return 0, or a negative errno
  */
 int fw_progs_load(const struct fw_datapath_size *size, const int *maps,
-		  struct fwctl_bpf **ret, char **reterr);
+		  int image_fd, struct fwctl_bpf **ret, char **reterr);
 
 /**
  * @brief Load the programs of netfilter, beside those of fw_progs_load().

@@ -25,8 +25,8 @@ uint32_t fw_rulesets_size(size_t bytes)
 {
 	uint32_t size = FW_IMAGE_MIN;
 
-	/* Twice what is needed, so that the next rules find room, too. */
-	while (size / 2 < bytes && size < FW_IMAGE_MAX)
+	/* A third more than needed, so that the next rules find room, too. */
+	while (size / 4 * 3 < bytes && size < FW_IMAGE_MAX)
 		size *= 2;
 	return size;
 }

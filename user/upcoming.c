@@ -33,9 +33,8 @@ static void put_empty_image(struct fw_upcoming *upcoming)
 	const struct fwctl_bpf *skel = upcoming->skel;
 	int fd = bpf_map__fd(fw_progs_map(skel, FW_MAP_RULESETS));
 
-	if (fw_rulesets_new(upcoming->size.image, &upcoming->image_fd) < 0)
-		return;
-	if (fw_rulesets_put(fd, upcoming->image_fd) < 0)
+	if (upcoming->image_fd >= 0 &&
+	    fw_rulesets_put(fd, upcoming->image_fd) < 0)
 		(void)close(take_fd(&upcoming->image_fd));
 }
 
@@ -44,9 +43,10 @@ static void *run(void *data)
 	struct fw_upcoming *upcoming = data;
 	char *error = NULL;
 
+	(void)fw_rulesets_new(upcoming->size.image, &upcoming->image_fd);
 	/* Who needs them loads them once more, and says what is wrong. */
-	if (fw_progs_load(&upcoming->size, upcoming->maps, &upcoming->skel,
-			  &error) < 0)
+	if (fw_progs_load(&upcoming->size, upcoming->maps, upcoming->image_fd,
+			  &upcoming->skel, &error) < 0)
 		upcoming->skel = NULL;
 	else
 		put_empty_image(upcoming);

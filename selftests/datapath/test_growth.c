@@ -752,7 +752,7 @@ static struct fwctl_bpf *load_larger(bool has_local, int local[FW_LOCAL_MAX])
 	char *error = NULL;
 
 	/* Maps of their own, all of them: we only look at those that move. */
-	if (fw_progs_load(&size, NULL, &skel, &error) < 0)
+	if (fw_progs_load(&size, NULL, -1, &skel, &error) < 0)
 		fail_msg("fw_progs_load: %s", error);
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		maps[i] = bpf_map__fd(fw_progs_map(skel, (enum fw_map)i));

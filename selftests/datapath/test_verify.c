@@ -106,7 +106,7 @@ static void refusal_is_told_in_the_words_of_the_kernel(void **state)
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		maps[i] = i == FW_MAP_CAPTURES ? array : -1;
 	fds = n_fds();
-	r = fw_progs_load(size, maps, &skel, &error);
+	r = fw_progs_load(size, maps, -1, &skel, &error);
 	assert_true(r == -EACCES || r == -EINVAL);
 	assert_null(skel);
 	assert_non_null(error);
@@ -118,7 +118,7 @@ static void refusal_is_told_in_the_words_of_the_kernel(void **state)
 
 	/* It was not for good. */
 	free(take_ptr(error));
-	assert_int_equal(fw_progs_load(size, NULL, &skel, &error), 0);
+	assert_int_equal(fw_progs_load(size, NULL, -1, &skel, &error), 0);
 	assert_null(error);
 	fwctl_bpf__destroy(skel);
 	assert_int_equal(n_fds(), fds - 1);
@@ -153,7 +153,7 @@ static void those_of_netfilter_come_alone(void **state)
 	(void)state;
 	if (!fw_nflinks_are_possible())
 		skip();
-	assert_int_equal(fw_progs_load(size, NULL, &skel, &error), 0);
+	assert_int_equal(fw_progs_load(size, NULL, -1, &skel, &error), 0);
 	for (int i = 0; i < FW_MAP_MAX; i++)
 		maps[i] = bpf_map__fd(fw_progs_map(skel, (enum fw_map)i));
 	fds = n_fds();
