@@ -2,7 +2,7 @@
 
 /*
  * Attaches the programs that judge IPsec in transport mode while there is an SA or a
- * policy; see transport.h.
+ * policy, or rules ask for IPsec; see transport.h.
  */
 #include "user/transport.h"
 
@@ -119,6 +119,14 @@ int fw_transport_is_used(void)
 
 /* ---- following it --------------------------------------------------------------------- */
 
+/* Then packets out of the very first SA are judged, too. */
+static bool rules_ask(const struct fw_daemon *daemon)
+{
+	const struct fw_program *program = fw_daemon_program(daemon);
+
+	return program && program->options & FW_OPT_IPSEC;
+}
+
 static int follow_use(const struct fw_daemon *daemon, char **reterr)
 {
 	struct fw_datapath *dp = daemon->datapath;
@@ -126,7 +134,7 @@ static int follow_use(const struct fw_daemon *daemon, char **reterr)
 	if (fw_datapath_transport(dp) == FW_TRANSPORT_NOBODY)
 		return 0;
 	/* What nobody can tell may be there. */
-	if (!fw_transport_is_used())
+	if (!rules_ask(daemon) && !fw_transport_is_used())
 		return fw_datapath_detach_transport(dp);
 	/* Before the first rules nothing is filtered; they need not wait then. */
 	if (!fw_apply_gen(daemon->apply))

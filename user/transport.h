@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * Has the programs that judge IPsec in transport mode attached while rules run and this
- * network namespace has an SA or an XFRM policy, and only then: what has neither pays nothing for
- * them, and can be deleted (user/nflinks.h).
+ * Has the programs that judge IPsec in transport mode attached while rules run that ask for IPsec
+ * (`via ipsec`), or rules run and this network namespace has an SA or an XFRM policy, and only
+ * then: what has none of these pays nothing for them, and can be deleted (user/nflinks.h).
  *
- * The kernel says when there is a first one. Then the programs are loaded, which nobody
- * needs before, and are there some tenths of a second later. While no daemon runs they
+ * The kernel says when there is a first SA or policy. Then the programs are loaded, if no rule
+ * has asked before, and are there some tenths of a second later. While no daemon runs they
  * stay as they are.
  */
 #pragma once

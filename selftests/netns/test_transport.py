@@ -93,6 +93,24 @@ def test_come_with_a_policy_and_go_with_the_last(own_lab):
     assert not list((lab.pin_dir / "v1" / "progs").glob("fw_local_*"))
 
 
+@pytest.mark.parametrize("word", ["via", "not via"])
+def test_there_before_the_first_association(own_lab, word):
+    """Rules that ask for IPsec have them attached; they go with the last such rule."""
+    lab = own_lab
+    asking = RULES + f"accept in on wan proto tcp to self port 8 {word} ipsec\n"
+    lab.load(asking)
+    before = await_links(lab, LINKS, 0)
+    kill(lab)
+    assert lab.status()["ipsec_transport"] == "judged"
+    policy(lab)
+    policy(lab, "delete")
+    lab.load(asking + "accept in on wan proto tcp to self port 9\n")
+    assert attached(lab) == before
+    lab.load(RULES)
+    await_links(lab, [], 0)
+    assert lab.status()["ipsec_transport"] == "unused"
+
+
 def test_there_before_the_rules(own_lab):
     """An SA that is only being negotiated, before the first load."""
     lab = own_lab
