@@ -193,6 +193,7 @@ def test_fragment_in_clear(esp, family):
     first = IP(src=source, dst=target, id=77, flags="MF", proto=17) / Raw(data[:800])
     last = IP(src=source, dst=target, id=77, frag=100, proto=17) / Raw(data[800:])
     with esp.client.socket(family_of(source), socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.bind((source, 0))  # the policy is asked about this one, not about the header's
         before = esp.counters()
         raw.sendto(bytes(first), (target, 0))
         wait_for(lambda: (esp.counters() - before).get("new", "ingress", "fw-wan"), 3, "the first")

@@ -17,6 +17,7 @@ families = pytest.mark.parametrize("family", [4, 6])
 RULES = ("option esp-unknown-spi drop\ndefault in drop\ndefault out accept\ndefault forward drop\n"
          "accept in on wan proto esp\naccept in on wan proto udp to self port { 7, 4500 }\n")
 REPLAY = "esp-replay"
+SO_RCVBUFFORCE = 33
 COUNT = 200
 NOWHERE = "02:00:00:00:09:09"
 KINDS = {"short": Sa(window=32), "esn": Sa(window=64, esn=True), "wide": Sa(window=256, esn=True),
@@ -56,7 +57,7 @@ class Sink:
 
     def __init__(self, lab, family):
         self._s = lab.firewall.socket(family_of(INNER["firewall"][family]), socket.SOCK_DGRAM)
-        self._s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self._s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
         self._s.bind((INNER["firewall"][family], 7))
         self._s.setblocking(False)
         self._count = 0
