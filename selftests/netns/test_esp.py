@@ -2,9 +2,11 @@
 """ESP to the firewall: what nobody has keys for, in XDP, and who is told."""
 
 import contextlib
+import ipaddress
 import itertools
 import json
 import os
+import pathlib
 import random
 import re
 import signal
@@ -12,6 +14,8 @@ import socket
 
 import pytest
 
+from bench.rules.case import Header, pack
+from bench.rules.track import Generator
 from lab.lab import CLIENT, REASONS, WAN
 from lab.monitor import Monitor
 from lab.netns import SLOWNESS, wait_for
@@ -447,3 +451,47 @@ def test_deleted(sealed, family):
         return (lab.counters() - before).drops().get(UNKNOWN)
     wait_for(is_dropped, 10 + grace / SLOWNESS, "the end of the grace")
     assert lab.receiver.all() == [1]
+
+
+# Of no other test: how many hold it tells whether an SA that is deleted was freed.
+OTHER = ("aead", "rfc4543(gcm(aes))", "0x" + "5a" * 20, "128")
+MILLION = 1_000_000
+
+
+def held():
+    """By how many the algorithm is."""
+    text = pathlib.Path("/proc/crypto").read_text(encoding="ascii")
+    return sum(int(re.search(r"^refcnt +: (\d+)", block, re.M)[1])
+               for block in text.split("\n\n") if f": {OTHER[1]}\n" in block)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tunnel", "transport"])
+@needs_keys
+def test_no_reference_is_left(sealed, family, kind):
+    """An SA that XDP has looked up a million times is freed as soon as it is deleted."""
+    lab, (src, dst) = sealed, (CLIENT[family], WAN[family])
+    lab.load(option("drop"))
+    states = [["src", src, "dst", dst, "proto", "esp", "spi", hex(next(spis))] for _ in range(2)]
+    counts = []
+    for state in states:
+        lab.firewall.run("ip", "xfrm", "state", "add", *state, "mode", kind, *WINDOWS["legacy"],
+                         *OTHER)
+        counts.append(held())
+    assert counts[1] == counts[0] + 1
+    # Number 0 of it, which dies once its SA was found.
+    spi = int(states[1][-1], 16)
+    packet = Header(*(int(ipaddress.ip_address(x)) for x in (src, dst)), 0, spi, 50)
+    generator = Generator(lab, lab.client, 0, realtime=False)
+    try:
+        generator.load_packed(family, pack(family, [packet]))
+        before, found = lab.counters(), 0
+        while found < MILLION:
+            generator.run("eth0", 100_000)
+            gained = (lab.counters() - before).drops()
+            assert set(gained) == {"esp-replay"} and gained["esp-replay"] > found, gained
+            found = gained["esp-replay"]
+    finally:
+        generator.close()
+    lab.firewall.run("ip", "-s", "xfrm", "state", "delete", *states[1])
+    wait_for(lambda: held() == counts[0], 1, "the SA to be freed")

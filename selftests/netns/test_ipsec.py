@@ -6,6 +6,7 @@ import pytest
 from lab.ipsec import INNER, Sa, connect
 from lab.lab import CLIENT, SERVER, WAN
 from lab.netns import wait_for
+from lab.packets import TCP, UDP, Raw, frame, ip
 from lab.traffic import TcpEcho, UdpEcho, cut, ping, tcp_connect, tcp_talk, tcp_try, udp_try
 
 pytestmark = pytest.mark.needs("esp")
@@ -318,3 +319,31 @@ def test_transport_reqid(esp, family):
             gained = esp.gain(before, lambda c: c.drops())
             assert set(gained.drops()) == {"ipsec-clear"}, gained
             cut(s)
+
+
+@judged
+@families
+def test_transport_in_clear(esp, family):
+    """`via ipsec`: nothing in clear, neither a first packet nor one of a flow from an SA."""
+    source, target = to_firewall(esp, family, "transport")
+    esp.load(DENY + ESP + "accept in on wan proto { tcp, udp } to self port 7 via ipsec\n")
+    with TcpEcho(esp.firewall, target, 7), UdpEcho(esp.firewall, target, 7) as echo, \
+            tcp_connect(esp.client, target, 7) as s:
+        assert tcp_talk(s)
+        assert udp_try(esp.client, target, 7, source=(source, 1025)) == "ok"
+        port = s.getsockname()[1]
+        for header in (TCP(sport=1026, dport=7, flags="S"), UDP(sport=1026, dport=7),
+                       UDP(sport=1025, dport=7),
+                       *(TCP(sport=port, dport=7, flags=flags, seq=7, ack=7)
+                         for flags in ("S", "PA", "R"))):
+            before = esp.counters()
+            esp.client.send_raw("eth0", [frame(ip(family, source, target) / header /
+                                               Raw(b"in clear"))])
+            gained = esp.gain(before, lambda c: c.drops())
+            assert sum(gained.drops().values()) == 1, (header, gained)
+            assert set(gained.drops()) <= {"default", "tcp-no-syn"}, (header, gained)
+        before = esp.counters()
+        assert tcp_talk(s)
+        assert udp_try(esp.client, target, 7, source=(source, 1025)) == "ok"
+        assert echo.received == 2
+        assert not (esp.counters() - before).drops()
