@@ -9,16 +9,17 @@ for the size of the connection table is changed meanwhile.
 
 import argparse
 import contextlib
+import ipaddress
 import os
 import pathlib
 import subprocess
 import threading
 import time
 
-from lab.lab import Lab, plain_build
+from bench.rules.case import UDP, Header
+from bench.rules.track import Generator
+from lab.lab import CLIENT4, SERVER4, Lab, plain_build
 from lab.netns import wait_for
-from lab.packets import UDP, frame, ip
-from lab.synflood import SynFlood
 
 RULES = "default in accept\ndefault out accept\ndefault forward accept\n"
 HOOKS = """\
@@ -31,6 +32,7 @@ table inet bench_hooks {
 """
 MAX = pathlib.Path("/proc/sys/net/netfilter/nf_conntrack_max")
 BUCKETS = pathlib.Path("/sys/module/nf_conntrack/parameters/hashsize")
+PORTS = 50000  # of the server, in turn; each round from another port of the client
 LOOK_S = 0.05  # between two looks at whether the picture is exact
 
 
@@ -142,6 +144,17 @@ def kernel_lists(lab):
     return int(text)
 
 
+def flood(lab, rate, count):
+    """Send so many packets, each of another flow; returns how many a second there were."""
+    src, dst = (int(ipaddress.ip_address(x)) for x in (CLIENT4, SERVER4))
+    generator = Generator(lab, lab.client, 0, realtime=True)
+    try:
+        generator.load(4, [Header(src, dst, 1024, 1 + i, UDP) for i in range(PORTS)], port_step=1)
+        return 1e9 / generator.run("eth0", count, rate=rate)
+    finally:
+        generator.close()
+
+
 def show_rate(lab, rate, seconds, by_kernel):
     """Flows that come."""
     lab.load(RULES)
@@ -153,9 +166,7 @@ def show_rate(lab, rate, seconds, by_kernel):
         listener = lab.firewall.popen("sh", "-c", f"exec conntrack -E -e NEW >{path} 2>&1")
     pid, cpu = lab.daemon_pid(), cpu_seconds(lab.daemon_pid())
     watch = Exactness(lab)
-    probe = frame(ip(4) / UDP(sport=1, dport=1, chksum=0))
-    flood = SynFlood(lab.client, "eth0", bytes(probe), rate, seconds)
-    reached = flood.wait()
+    reached = flood(lab, rate, rate * seconds)
     used = (cpu_seconds(pid) - cpu) / seconds
     wait_for(lambda: picture(lab)["in_sync"], 30, "the picture to be exact again")
     watch.close()

@@ -33,9 +33,12 @@ const volatile __u8 macs[2 * ETH_ALEN]; /* destination, source */
 
 /* Set before a run. */
 __u32 n_keys;
-__u32 device; /* out of which the frames go */
-__u32 at;     /* the next key */
-__u32 sent;   /* frames */
+__u32 port_step; /* added to source ports with each round */
+__u64 batch_ns;	 /* from the begin of a batch to that of the next; 0: no rest */
+__u32 device;	 /* out of which the frames go */
+__u32 at;	 /* the next key */
+__u32 port_add;
+__u32 sent; /* frames */
 
 /* When the first and the last batch began: all before the last are done by then. */
 __u64 first_ns, last_ns;
@@ -45,17 +48,41 @@ union l4 {
 	struct udphdr udp;
 };
 
+static long is_due(__u32 i, void *due_ns)
+{
+	(void)i;
+	return bpf_ktime_get_ns() >= *(__u64 *)due_ns;
+}
+
+static __always_inline void begin_batch(void)
+{
+	__u64 due_ns = first_ns + sent / TRAFFIC_BATCH * batch_ns;
+
+	if (first_ns && batch_ns)
+		bpf_loop(1 << 23, is_due, &due_ns, 0);
+	last_ns = bpf_ktime_get_ns();
+	if (!first_ns)
+		first_ns = last_ns;
+}
+
 static __always_inline __u32 next(void)
 {
 	__u32 i = at;
 
-	if (sent++ % TRAFFIC_BATCH == 0) {
-		last_ns = bpf_ktime_get_ns();
-		if (!first_ns)
-			first_ns = last_ns;
+	if (sent % TRAFFIC_BATCH == 0)
+		begin_batch();
+	sent++;
+	at = i + 1;
+	if (at >= n_keys) {
+		at = 0;
+		port_add += port_step;
 	}
-	at = i + 1 < n_keys ? i + 1 : 0;
 	return i;
+}
+
+static __always_inline __be16 source_port(__be16 port)
+{
+	return bpf_htons((__u16)(bpf_ntohs(port) + port_add));
 }
 
 static __always_inline void write_eth(struct ethhdr *eth, __u16 proto)
@@ -121,8 +148,8 @@ int send4(struct xdp_md *ctx)
 	ip->saddr = key->saddr;
 	ip->daddr = key->daddr;
 	ip->check = checksum(ip);
-	write_l4((void *)(ip + 1), key->proto, key->sport, key->dport,
-		 len - sizeof(*ip));
+	write_l4((void *)(ip + 1), key->proto, source_port(key->sport),
+		 key->dport, len - sizeof(*ip));
 	return (int)bpf_redirect(device, 0);
 }
 
@@ -145,7 +172,8 @@ int send6(struct xdp_md *ctx)
 	ip->hop_limit = 64;
 	__builtin_memcpy(&ip->saddr, key->saddr, 16);
 	__builtin_memcpy(&ip->daddr, key->daddr, 16);
-	write_l4((void *)(ip + 1), key->proto, key->sport, key->dport, len);
+	write_l4((void *)(ip + 1), key->proto, source_port(key->sport),
+		 key->dport, len);
 	return (int)bpf_redirect(device, 0);
 }
 

@@ -22,11 +22,16 @@
 static const char help[] =
 	"usage: bench_traffic CPU DESTINATION-MAC SOURCE-MAC\n"
 	"Commands on standard input, each answered by one line:\n"
-	"  keys 4|6 FILE     packets to send: an array of struct traffic_key4 or 6\n"
-	"  run DEVICE COUNT [BYTES]\n"
+	"  keys 4|6 FILE [STEP]\n"
+	"                    packets to send: an array of struct traffic_key4 or 6; each\n"
+	"                    round their source ports are larger by so many\n"
+	"  run DEVICE COUNT [BYTES [RATE]]\n"
 	"                    send so many, round and round, of the shortest frames or of\n"
-	"                    such as have so many bytes; answer: nanoseconds from the\n"
-	"                    first batch to the last one, frames sent between\n";
+	"                    such as have so many bytes, no more than so many a second;\n"
+	"                    answer: nanoseconds from the first batch to the last one,\n"
+	"                    frames sent between\n";
+
+#define NS_PER_S 1000000000ull
 
 static struct traffic_bpf *skel;
 static bool is_v6;
@@ -75,7 +80,8 @@ static bool load_keys(const struct bpf_map *map, FILE *in)
 	return true;
 }
 
-static void do_keys(const char *family, const char *path)
+static void do_keys(const char *family, const char *path,
+		    unsigned int port_step)
 {
 	FILE *in = fopen(path, "re");
 
@@ -84,6 +90,8 @@ static void do_keys(const char *family, const char *path)
 		return;
 	}
 	is_v6 = family[0] == '6';
+	skel->bss->port_step = port_step;
+	skel->bss->port_add = 0;
 	if (load_keys(is_v6 ? skel->maps.keys6 : skel->maps.keys4, in))
 		printf("ok %u\n", skel->bss->n_keys);
 	else
@@ -94,7 +102,8 @@ static void do_keys(const char *family, const char *path)
 /* ---- sending ------------------------------------------------------------- */
 
 /* No frame is shorter than the shortest one. */
-static void do_run(const char *device, int count, unsigned int size)
+static void do_run(const char *device, int count, unsigned int size,
+		   unsigned int rate)
 {
 	const unsigned int least = is_v6 ? TRAFFIC_SIZE_6 : TRAFFIC_SIZE_4;
 	char frame[TRAFFIC_SIZE_MAX] = { 0 };
@@ -115,6 +124,7 @@ static void do_run(const char *device, int count, unsigned int size)
 		answer_error(device);
 		return;
 	}
+	skel->bss->batch_ns = rate ? NS_PER_S * TRAFFIC_BATCH / rate : 0;
 	skel->bss->sent = 0;
 	skel->bss->first_ns = 0;
 	if (bpf_prog_test_run_opts(bpf_program__fd(prog), &opts) < 0)
@@ -129,14 +139,15 @@ static void do_run(const char *device, int count, unsigned int size)
 static void serve(void)
 {
 	char line[512], a[256], b[256];
-	unsigned int size;
+	unsigned int n, rate;
 
 	while (fgets(line, sizeof(line), stdin)) {
-		size = 0;
-		if (sscanf(line, "keys %255s %255s", a, b) == 2)
-			do_keys(a, b);
-		else if (sscanf(line, "run %255s %255s %u", a, b, &size) >= 2)
-			do_run(a, (int)strtol(b, NULL, 10), size);
+		n = rate = 0;
+		if (sscanf(line, "keys %255s %255s %u", a, b, &n) >= 2)
+			do_keys(a, b, n);
+		else if (sscanf(line, "run %255s %255s %u %u", a, b, &n,
+				&rate) >= 2)
+			do_run(a, (int)strtol(b, NULL, 10), n, rate);
 		else
 			printf("error unknown command\n");
 		(void)fflush(stdout);

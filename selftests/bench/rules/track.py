@@ -50,24 +50,26 @@ class Generator:
             raise RuntimeError(f"bench_traffic: {line}: {answer or 'it has ended'}")
         return answer
 
-    def load(self, family, headers):
-        """Packets to send from now on, round and round."""
-        self.load_packed(family, pack(family, headers))
+    def load(self, family, headers, port_step=0):
+        """Packets to send from now on, round and round; the source ports of each round are
+        larger than those of the last by `port_step`."""
+        self.load_packed(family, pack(family, headers), port_step)
 
-    def load_packed(self, family, data):
+    def load_packed(self, family, data, port_step=0):
         """The same, of what pack() has made."""
         path = self._dir / "keys"
         path.write_bytes(data)
-        self._ask(f"keys {family} {path}")
+        self._ask(f"keys {family} {path} {port_step}")
 
-    def run(self, device, count, size=0):
+    def run(self, device, count, size=0, rate=0):
         """Send so many; nanoseconds a packet, the receiver's work on this CPU included.
-        `size` is that of the frames in bytes, the shortest ones if 0.
+        `size` is that of the frames in bytes, the shortest ones if 0, `rate` how many
+        a second are sent at most, evenly, any number if 0.
 
         Measured from the first batch of 64 to the last one: to begin and to end a run
         takes milliseconds. Not known, 0, of a single batch.
         """
-        ns, counted = map(int, self._ask(f"run {device} {count} {size}").split())
+        ns, counted = map(int, self._ask(f"run {device} {count} {size} {rate}").split())
         return ns / counted if counted else 0.0
 
     def close(self):
