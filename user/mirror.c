@@ -38,8 +38,9 @@
 #define OVERRUN_GAP_MS	    200ull  /* between dumps that overruns ask for */
 #define OVERRUN_SHARE	    3u /* and so many times the length of the last, at most */
 #define DUMP_LIMIT_MS	    60000ull
-#define DUMP_ATTEMPTS	    3u /* of dumps that are interrupted */
-#define DUMP_PIECES	    8u /* read in one turn of the loop, 32 KiB each */
+#define DUMP_ATTEMPTS	    3u	 /* of dumps that are interrupted */
+#define DUMP_PIECES	    8u	 /* read in one turn of the loop, 32 KiB each */
+#define READ_EVERY_MS	    2ull /* if so much comes, see read_at_pace() */
 #define EVENTS_PER_TURN	    1024u
 #define RECORDS_PER_TURN    4096u
 #define REFRESH_TURNS	    64u /* to drain what waits, under a flood */
@@ -262,8 +263,9 @@ static void size_up_crowd(struct fw_mirror *mirror)
 	fw_flowtab_expect(mirror->tab, size.entries);
 }
 
-/* True if there may be more. */
-static bool read_records(struct fw_mirror *mirror)
+enum progress { READ_NOTHING, READ_ALL, READ_PART };
+
+static enum progress read_records(struct fw_mirror *mirror)
 {
 	int r;
 
@@ -272,7 +274,9 @@ static bool read_records(struct fw_mirror *mirror)
 	fw_mirror_flush(mirror);
 	notice_lost_records(mirror);
 	size_up_crowd(mirror);
-	return r == -EAGAIN;
+	if (r == -EAGAIN)
+		return READ_PART;
+	return r ? READ_ALL : READ_NOTHING;
 }
 
 static void lose_events(struct fw_mirror *mirror)
@@ -282,11 +286,11 @@ static void lose_events(struct fw_mirror *mirror)
 }
 
 /*
- * True if there may be more. The kernel says once that it has lost events, and nothing
+ * The kernel says once that it has lost events, and nothing
  * of what it loses after that until all that waits has been read: a dump that has begun
  * before is not the whole truth.
  */
-static bool read_events(struct fw_mirror *mirror)
+static enum progress read_events(struct fw_mirror *mirror)
 {
 	int r;
 
@@ -298,7 +302,9 @@ static bool read_events(struct fw_mirror *mirror)
 		mirror->is_congested = false;
 		fw_mirror_set_stale(mirror);
 	}
-	return r < 0 || r == (int)EVENTS_PER_TURN;
+	if (r < 0 || r == (int)EVENTS_PER_TURN)
+		return READ_PART;
+	return r ? READ_ALL : READ_NOTHING;
 }
 
 /* ---- flows that only our maps know ----------------------------------------------- */
@@ -572,9 +578,9 @@ static void drain(struct fw_mirror *mirror)
 {
 	unsigned int i;
 
-	for (i = 0; i < REFRESH_TURNS && read_records(mirror); i++)
+	for (i = 0; i < REFRESH_TURNS && read_records(mirror) == READ_PART; i++)
 		;
-	for (i = 0; i < REFRESH_TURNS && read_events(mirror); i++)
+	for (i = 0; i < REFRESH_TURNS && read_events(mirror) == READ_PART; i++)
 		;
 }
 
@@ -663,22 +669,63 @@ void fw_mirror_tighten(struct fw_mirror *mirror, uint32_t half_open_s)
 
 /* ---- life ------------------------------------------------------------------------- */
 
-static void on_events(void *data, uint32_t events)
+static enum progress read_both(struct fw_mirror *mirror)
+{
+	enum progress records = read_records(mirror);
+	enum progress events = read_events(mirror);
+
+	mirror->read_ns = fw_now_ns();
+	return records > events ? records : events;
+}
+
+static void set_pace(struct fw_mirror *mirror, bool is_paced)
+{
+	const uint32_t events = is_paced ? 0 : EPOLLIN;
+
+	mirror->is_paced = is_paced;
+	(void)fw_watch_set(mirror->event_watch, events);
+	(void)fw_watch_set(mirror->ring_watch, events);
+}
+
+/*
+ * Who reads each record and event as it comes is woken for each one, and that costs the
+ * CPU that handles the packet more than the record: the kernel wakes nobody for what
+ * comes while others wait. So what follows closely waits for a timer, until there is
+ * nothing when it fires.
+ */
+static void read_at_pace(struct fw_mirror *mirror)
+{
+	if (!mirror->is_paced)
+		set_pace(mirror, true);
+	(void)fw_timer_arm(mirror->read_timer, READ_EVERY_MS, 0);
+}
+
+static void on_read_timer(void *data)
 {
 	struct fw_mirror *mirror = data;
+	enum progress progress = read_both(mirror);
 
-	(void)events;
-	(void)read_records(mirror);
-	(void)read_events(mirror);
+	if (progress == READ_NOTHING)
+		set_pace(mirror, false);
+	else
+		(void)fw_timer_arm(mirror->read_timer,
+				   progress == READ_PART ? 0 : READ_EVERY_MS,
+				   0);
 	resync_if_stale(mirror);
 }
 
-static void on_records(void *data, uint32_t events)
+/* While the timer is to read, only errors come here. */
+static void on_readable(void *data, uint32_t events)
 {
 	struct fw_mirror *mirror = data;
 
 	(void)events;
-	(void)read_records(mirror);
+	if (!mirror->is_paced &&
+	    fw_now_ns() < mirror->read_ns + READ_EVERY_MS * NS_PER_MS) {
+		read_at_pace(mirror);
+		return;
+	}
+	(void)read_both(mirror);
 	resync_if_stale(mirror);
 }
 
@@ -708,12 +755,12 @@ static int start_watching(struct fw_mirror *mirror)
 {
 	mirror->event_watch =
 		fw_watch_new(mirror->loop, fw_ctnl_event_fd(mirror->ctnl),
-			     EPOLLIN, on_events, mirror);
+			     EPOLLIN, on_readable, mirror);
 	if (!mirror->event_watch)
 		return -errno;
 	mirror->ring_watch =
 		fw_watch_new(mirror->loop, ring_buffer__epoll_fd(mirror->ring),
-			     EPOLLIN, on_records, mirror);
+			     EPOLLIN, on_readable, mirror);
 	if (!mirror->ring_watch)
 		return -errno;
 	mirror->timer = fw_timer_new(mirror->loop, on_tick, mirror);
@@ -721,6 +768,9 @@ static int start_watching(struct fw_mirror *mirror)
 		return -errno;
 	mirror->sweep_timer = fw_timer_new(mirror->loop, on_sweep, mirror);
 	if (!mirror->sweep_timer)
+		return -errno;
+	mirror->read_timer = fw_timer_new(mirror->loop, on_read_timer, mirror);
+	if (!mirror->read_timer)
 		return -errno;
 	return fw_timer_arm(mirror->timer, TICK_MS, TICK_MS);
 }
@@ -809,6 +859,7 @@ void fw_mirror_free(struct fw_mirror *mirror)
 	fw_watch_free(mirror->dump_watch);
 	fw_timer_free(mirror->timer);
 	fw_timer_free(mirror->sweep_timer);
+	fw_timer_free(mirror->read_timer);
 	ring_buffer__free(mirror->ring);
 	fw_ctnl_free(mirror->ctnl);
 	fw_flowtab_free(mirror->tab);

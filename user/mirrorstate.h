@@ -27,6 +27,7 @@ struct fw_mirror {
 	struct fw_watch *dump_watch; /* NULL: no dump is running */
 	struct fw_timer *timer;
 	struct fw_timer *sweep_timer;
+	struct fw_timer *read_timer; /* see read_at_pace() */
 	fw_mirror_log_fn log;
 	void *log_data;
 	fw_mirror_flow_fn flow; /* NULL: nobody watches them */
@@ -37,12 +38,14 @@ struct fw_mirror {
 	uint64_t next_ns;     /* when the next one is due */
 	uint64_t earliest_ns; /* before that nothing may start one */
 	uint64_t reap_ns; /* likewise, for walks that free expired entries */
+	uint64_t read_ns; /* when records and events were read last */
 	struct fw_lives lives;
 	unsigned int attempt; /* of the running dump, from 1 */
 	unsigned int vain;    /* dumps in a row while which more was missed */
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
 	bool is_congested;  /* events get lost in silence, see read_events() */
+	bool is_paced;	    /* records and events are read by the timer */
 	bool is_tightened;  /* since the dump began: another one is due */
 	bool is_completing; /* a dump is whole, what it did not show goes away */
 	const struct fw_host *host; /* shared with the programs */
