@@ -13,10 +13,15 @@
 #define SYSCTL "/proc/sys/net/netfilter/nf_conntrack_"
 #define EVENTS "/proc/self/net/stat/nf_conntrack"
 
+int fw_ctsize_entries(uint64_t *ret)
+{
+	return fw_read_number(SYSCTL "count", ret);
+}
+
 void fw_ctsize_read(struct fw_ctsize *ret)
 {
 	*ret = (struct fw_ctsize){ 0 };
-	(void)fw_read_number(SYSCTL "count", &ret->entries);
+	(void)fw_ctsize_entries(&ret->entries);
 	(void)fw_read_number(SYSCTL "max", &ret->limit);
 	(void)fw_read_number(SYSCTL "buckets", &ret->buckets);
 }

@@ -14,6 +14,9 @@ struct fw_ctsize {
 
 void fw_ctsize_read(struct fw_ctsize *ret);
 
+/** @brief Entries alone, those that have expired and are still there too; 0 or -errno. */
+int fw_ctsize_entries(uint64_t *ret);
+
 /* What the kernel counts of its connection table, in all 32 bits: they wrap. */
 struct fw_ctevents {
 	uint32_t

@@ -31,8 +31,11 @@ struct fw_flowtab {
 	uint64_t swept; /* the first hash that the sweep has not come to */
 	size_t n;	/* alive */
 	size_t n_dead;
+	size_t n_ct;	    /* alive, and nf_conntrack has them */
+	size_t corrections; /* see fw_flowtab_corrections() */
 	size_t expected; /* alive after the last sweep, or as somebody knows */
 	uint64_t begin_ns;	 /* of the open generation */
+	uint64_t first_ns;	 /* see fw_flowtab_first_expiry() */
 	uint64_t swept_ns;	 /* begin of the last one that was swept */
 	struct fw_census census; /* of those that are alive */
 	uint32_t gen;
@@ -46,11 +49,34 @@ struct fw_flowtab {
 	void *gone_data;
 };
 
-/* An entry that was in cell `before` may have changed, ended or begun to live. */
-static void recount(struct fw_flowtab *tab, unsigned int before,
+/* How an entry is counted. */
+struct place {
+	unsigned int cell; /* of the census */
+	bool is_ct;
+};
+
+static struct place place_of(const struct fw_entry *entry)
+{
+	return (struct place){
+		.cell = fw_entry_cell(entry),
+		.is_ct = entry && !(entry->flags & FW_ENTRY_DEAD) &&
+			 entry->sources & FW_SOURCE_CT,
+	};
+}
+
+static void move(struct fw_flowtab *tab, struct place before,
+		 struct place after)
+{
+	fw_census_move(&tab->census, before.cell, after.cell);
+	tab->n_ct -= before.is_ct;
+	tab->n_ct += after.is_ct;
+}
+
+/* An entry that was in place `before` may have changed, ended or begun to live. */
+static void recount(struct fw_flowtab *tab, struct place before,
 		    const struct fw_entry *entry)
 {
-	fw_census_move(&tab->census, before, fw_entry_cell(entry));
+	move(tab, before, place_of(entry));
 }
 
 static void begin_merge(struct fw_flowtab *tab, const struct fw_entry *entry)
@@ -86,6 +112,7 @@ struct fw_flowtab *fw_flowtab_new(void)
 		return NULL;
 	}
 	tab->gen = 1;
+	tab->first_ns = UINT64_MAX;
 	return tab;
 }
 
@@ -166,6 +193,21 @@ size_t fw_flowtab_count(const struct fw_flowtab *tab)
 	return tab->n;
 }
 
+size_t fw_flowtab_count_ct(const struct fw_flowtab *tab)
+{
+	return tab->n_ct;
+}
+
+size_t fw_flowtab_corrections(const struct fw_flowtab *tab)
+{
+	return tab->corrections;
+}
+
+uint64_t fw_flowtab_first_expiry(const struct fw_flowtab *tab)
+{
+	return tab->first_ns;
+}
+
 const struct fw_census *fw_flowtab_census(const struct fw_flowtab *tab)
 {
 	return &tab->census;
@@ -217,7 +259,7 @@ static void unlink_entry(struct fw_flowtab *tab, struct fw_entry **link)
 {
 	struct fw_entry *entry = *link;
 
-	fw_census_move(&tab->census, fw_entry_cell(entry), FW_CENSUS_NOBODY);
+	move(tab, place_of(entry), place_of(NULL));
 	if (entry->flags & FW_ENTRY_DEAD)
 		tab->n_dead--;
 	else
@@ -291,8 +333,16 @@ void fw_flowtab_begin(struct fw_flowtab *tab, uint64_t now_ns)
 {
 	tab->gen++;
 	tab->begin_ns = now_ns;
+	tab->corrections = 0;
+	tab->first_ns = UINT64_MAX;
 	tab->is_open = true;
 	tab->is_sweeping = false;
+}
+
+static void note_expiry(struct fw_flowtab *tab, const struct fw_entry *entry)
+{
+	if (entry->expires_ns < tab->first_ns)
+		tab->first_ns = entry->expires_ns;
 }
 
 /* Marks a source of an entry as seen in the current generation. */
@@ -324,12 +374,16 @@ static bool sweep_entry(struct fw_flowtab *tab, struct fw_entry *entry)
 {
 	uint8_t seen = entry->gen == tab->gen ? entry->seen : 0;
 	uint8_t gone = entry->sources & tab->sweeps & (uint8_t)~seen;
-	unsigned int before;
+	struct place before;
 
-	if (entry->flags & FW_ENTRY_DEAD || gone == entry->sources)
+	if (entry->flags & FW_ENTRY_DEAD)
+		return true;
+	if (gone && entry->expires_ns > tab->begin_ns)
+		tab->corrections++;
+	if (gone == entry->sources)
 		return true;
 	if (gone & FW_SOURCE_CT) {
-		before = fw_entry_cell(entry);
+		before = place_of(entry);
 		forget_ct(entry);
 		recount(tab, before, entry);
 	}
@@ -440,7 +494,7 @@ static bool is_same_id(const struct fw_entry *entry, const struct fw_ct *ct)
 static void end_ct(struct fw_flowtab *tab, struct fw_entry **link)
 {
 	struct fw_entry *entry = *link;
-	unsigned int before = fw_entry_cell(entry);
+	struct place before = place_of(entry);
 
 	if (entry->sources & FW_SOURCE_XFLOW) {
 		forget_ct(entry);
@@ -598,7 +652,8 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 {
 	struct fw_entry **link = settled(tab, &ct->orig, ct->zone);
 	struct fw_entry *entry = *link;
-	unsigned int before = fw_entry_cell(entry);
+	struct place before = place_of(entry);
+	bool was_expired;
 	int r;
 
 	*ret = NULL;
@@ -609,6 +664,7 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	}
 	if (entry && msg == FW_CT_DUMPED && is_outdated(tab, entry, ct))
 		return 0;
+	was_expired = entry && entry->expires_ns <= now_ns;
 	if (!entry)
 		entry = add(tab, &ct->orig, ct->zone);
 	else if (entry->flags & FW_ENTRY_DEAD || !is_same_id(entry, ct))
@@ -619,9 +675,12 @@ int fw_flowtab_ct(struct fw_flowtab *tab, enum fw_ct_msg msg,
 	r = merge_ct(tab, entry, msg, ct, now_ns);
 	recount(tab, before, entry);
 	end_merge(tab, entry);
+	note_expiry(tab, entry);
 	see(tab, entry, FW_SOURCE_CT);
 	if (msg != FW_CT_DUMPED)
 		entry->flags |= FW_ENTRY_EVENT;
+	else if (tab->has_new || tab->has_changed || was_expired)
+		tab->corrections++;
 	*ret = entry;
 	return r;
 }
@@ -749,7 +808,7 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	struct fw_entry **link = settled(tab, &event->tuple, 0);
 	struct fw_entry *entry = *link;
 	bool is_fresh = !entry || entry->flags & FW_ENTRY_DEAD;
-	unsigned int before = fw_entry_cell(entry);
+	struct place before = place_of(entry);
 	uint8_t source = source_of(&event->tuple);
 
 	*ret = NULL;
@@ -775,9 +834,10 @@ int fw_flowtab_record(struct fw_flowtab *tab, const struct fw_event *event,
 	}
 	revive(tab, entry);
 	merge_record(tab, entry, event, is_fresh);
+	entry->sources |= source;
 	recount(tab, before, entry);
 	end_merge(tab, entry);
-	entry->sources |= source;
+	note_expiry(tab, entry);
 	/* Older ones lie within the dump: if it does not show them, they died. */
 	if (!tab->is_open || event->time_ns >= tab->begin_ns) {
 		see(tab, entry, source);
@@ -792,7 +852,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 		     const struct fw_xflow *xflow)
 {
 	struct fw_entry *entry = *settled(tab, tuple, 0);
-	unsigned int before = fw_entry_cell(entry);
+	struct place before = place_of(entry);
 
 	begin_merge(tab, entry);
 	if (!entry)
@@ -819,6 +879,7 @@ int fw_flowtab_xflow(struct fw_flowtab *tab, const struct fw_tuple *tuple,
 	entry->sources |= FW_SOURCE_XFLOW;
 	recount(tab, before, entry);
 	end_merge(tab, entry);
+	note_expiry(tab, entry);
 	see(tab, entry, FW_SOURCE_XFLOW);
 	return 0;
 }

@@ -94,6 +94,25 @@ size_t fw_flowtab_count(const struct fw_flowtab *tab);
 /** @brief The same by protocol and state, borrowed; costs nothing to ask. */
 const struct fw_census *fw_flowtab_census(const struct fw_flowtab *tab);
 
+/** @brief Flows in the table that nf_conntrack has, or had before they expired. */
+size_t fw_flowtab_count_ct(const struct fw_flowtab *tab);
+
+/**
+ * @brief How often this generation or the last one has shown that the picture was wrong.
+ *
+ * A flow that nobody had told of, one in another state, one that had ended before its
+ * time, and one that had been taken for dead.
+ */
+size_t fw_flowtab_corrections(const struct fw_flowtab *tab);
+
+/**
+ * @brief When the first flow will be taken for dead unless there is news of it.
+ *
+ * @return CLOCK_MONOTONIC; UINT64_MAX if there is none. As what was merged since the begin of
+ *         this generation, or the last one, says.
+ */
+uint64_t fw_flowtab_first_expiry(const struct fw_flowtab *tab);
+
 /** @brief Get what merging these will look at on its way from memory. */
 void fw_flowtab_prefetch(const struct fw_flowtab *tab, const struct fw_ct *cts,
 			 size_t n);

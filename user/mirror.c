@@ -30,7 +30,7 @@
 
 #define NS_PER_MS	    1000000ull
 #define TICK_MS		    1000ull
-#define DUMP_EVERY_MS	    5000ull /* while there are flows */
+#define DUMP_EVERY_MS	    5000ull /* while there are flows, see user/rest.h */
 #define DUMP_EVERY_EMPTY_MS 30000ull
 #define LEAST_REST_NS	    500000000ull /* between dumps, if somebody asks */
 #define DUMP_SHARE	    20ull /* dumps take at most this part of the time */
@@ -57,6 +57,7 @@ void fw_mirror_set_stale(struct fw_mirror *mirror)
 {
 	mirror->is_lossy = true;
 	mirror->stats.in_sync = false;
+	fw_rest_doubt(&mirror->rest);
 }
 
 static void miss(struct fw_mirror *mirror, enum fw_missed what)
@@ -152,6 +153,7 @@ static void merge_ct(struct fw_mirror *mirror, enum fw_ct_msg msg,
 	tell_news(mirror, entry);
 	/* An event is the kernel's own news; it needs no advice from us. */
 	if (msg == FW_CT_DUMPED) {
+		mirror->is_corrected |= fw_entry_kernel_tcp_due(entry) != 0;
 		write_state(mirror, entry);
 		fw_lives_shorten(&mirror->lives, ct, entry);
 		fw_lives_check(&mirror->lives, ct, entry);
@@ -344,16 +346,78 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* When to dump next if nothing happens. */
-static void schedule_usual(struct fw_mirror *mirror)
+/* Somebody wants to know of all that changes, or has to change it. */
+static bool is_awaited(const struct fw_mirror *mirror)
+{
+	return mirror->is_tightened || mirror->flow;
+}
+
+/* From one dump to the next if there is doubt. */
+static uint64_t usual_rest_ms(const struct fw_mirror *mirror)
 {
 	uint64_t last_ms = mirror->stats.last_duration_ns / NS_PER_MS;
 	uint64_t every_ms = fw_flowtab_count(mirror->tab) ? DUMP_EVERY_MS
 							  : DUMP_EVERY_EMPTY_MS;
 
-	if (mirror->is_tightened || mirror->flow)
+	if (is_awaited(mirror))
 		every_ms = TICK_MS;
-	schedule(mirror, max_u64(every_ms, last_ms * DUMP_SHARE));
+	return max_u64(every_ms, last_ms * DUMP_SHARE);
+}
+
+/* Whether the kernel has as many entries as the picture. */
+static bool is_as_many(const struct fw_mirror *mirror)
+{
+	uint64_t entries;
+
+	return fw_ctsize_entries(&entries) == 0 &&
+	       entries == fw_flowtab_count_ct(mirror->tab);
+}
+
+/* Whether the dump that has just ended has shown what was known, and nothing else. */
+static bool was_right(const struct fw_mirror *mirror)
+{
+	return mirror->stats.in_sync && !mirror->is_corrected &&
+	       !is_awaited(mirror) && !mirror->lives.half_open_s &&
+	       !fw_flowtab_corrections(mirror->tab) && is_as_many(mirror);
+}
+
+/*
+ * Milliseconds until a dump has to begin, so that it is over before the time of a flow
+ * has run out that may only be silent.
+ */
+static uint64_t known_ms(const struct fw_mirror *mirror)
+{
+	uint64_t end_ns = fw_now_ns() + mirror->stats.last_duration_ns +
+			  TICK_MS * NS_PER_MS;
+	uint64_t first_ns = fw_flowtab_first_expiry(mirror->tab);
+
+	return first_ns > end_ns ? (first_ns - end_ns) / NS_PER_MS : 0;
+}
+
+/* When to dump next if nothing happens. */
+static void schedule_usual(struct fw_mirror *mirror)
+{
+	schedule(mirror,
+		 fw_rest_after_dump(&mirror->rest, fw_now_ns() / NS_PER_MS,
+				    usual_rest_ms(mirror), known_ms(mirror),
+				    was_right(mirror)));
+}
+
+/*
+ * Nothing says which entries BPF has inserted that is not ours, and which of BPF's have
+ * been deleted or have expired; but the kernel counts them.
+ */
+static void cut_rest_short(struct fw_mirror *mirror)
+{
+	uint64_t due_ns =
+		mirror->stats.last_sync_ns + usual_rest_ms(mirror) * NS_PER_MS;
+
+	if (mirror->next_ns <= due_ns)
+		return;
+	if (!is_as_many(mirror))
+		fw_rest_doubt(&mirror->rest);
+	if (!mirror->rest.ms || !known_ms(mirror))
+		mirror->next_ns = due_ns;
 }
 
 static void keep_away(struct fw_mirror *mirror, uint64_t ns)
@@ -375,6 +439,7 @@ static int begin_dump(struct fw_mirror *mirror, unsigned int attempt)
 	mirror->attempt = attempt;
 	mirror->is_lossy = false;
 	mirror->is_tightened = false;
+	mirror->is_corrected = false;
 	mirror->begin_ns = fw_now_ns();
 	fw_flowtab_begin(mirror->tab, mirror->begin_ns);
 	r = fw_ctnl_dump_start(mirror->ctnl);
@@ -742,7 +807,9 @@ static void on_tick(void *data)
 {
 	struct fw_mirror *mirror = data;
 
-	(void)read_records(mirror);
+	(void)read_both(mirror);
+	if (!is_dumping(mirror))
+		cut_rest_short(mirror);
 	if (mirror->dump_watch)
 		end_stuck_dump(mirror);
 	else if (fw_now_ns() >= mirror->next_ns)

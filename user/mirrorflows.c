@@ -195,6 +195,7 @@ int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
 
 	if (!is_gen(gen) || (heir && !is_gen(heir)) || heir == gen)
 		return -EINVAL;
+	fw_rest_doubt(&mirror->rest);
 	r = fw_ctnl_set_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
 			     FW_MARK_GEN_MASK, heir << FW_MARK_GEN_SHIFT, NULL);
 	if (r < 0)
@@ -204,6 +205,7 @@ int fw_mirror_forget_gen(struct fw_mirror *mirror, uint32_t gen, uint32_t heir)
 
 int fw_mirror_forget_all(struct fw_mirror *mirror)
 {
+	fw_rest_doubt(&mirror->rest);
 	/* Our own map is as new as the generations. */
 	return fw_ctnl_clear_marks(mirror->ctnl, FW_MARK_GEN_MASK, NULL);
 }
@@ -214,6 +216,7 @@ int fw_mirror_end_gen(struct fw_mirror *mirror, uint32_t gen)
 
 	if (!is_gen(gen))
 		return -EINVAL;
+	fw_rest_doubt(&mirror->rest);
 	r = fw_ctnl_delete_mark(mirror->ctnl, gen << FW_MARK_GEN_SHIFT,
 				FW_MARK_GEN_MASK, NULL);
 	if (r < 0)
@@ -229,5 +232,6 @@ uint32_t fw_mirror_mark(const struct fw_mirror *mirror,
 
 int fw_mirror_claim_marks(struct fw_mirror *mirror, uint8_t shift)
 {
+	fw_rest_doubt(&mirror->rest);
 	return fw_ctnl_claim_marks(mirror->ctnl, shift, NULL);
 }

@@ -8,6 +8,7 @@
 
 #include "user/lives.h"
 #include "user/mirror.h"
+#include "user/rest.h"
 #include "user/xflows.h"
 
 struct fw_ctnl;
@@ -40,12 +41,14 @@ struct fw_mirror {
 	uint64_t reap_ns; /* likewise, for walks that free expired entries */
 	uint64_t read_ns; /* when records and events were read last */
 	struct fw_lives lives;
+	struct fw_rest rest;  /* how long it may rest between dumps */
 	unsigned int attempt; /* of the running dump, from 1 */
 	unsigned int vain;    /* dumps in a row while which more was missed */
 	unsigned int budget;  /* records left in this turn */
 	bool is_lossy;	      /* something was missed since the dump began */
 	bool is_congested;  /* events get lost in silence, see read_events() */
 	bool is_paced;	    /* records and events are read by the timer */
+	bool is_corrected;  /* the last dump had to write to conntrack */
 	bool is_tightened;  /* since the dump began: another one is due */
 	bool is_completing; /* a dump is whole, what it did not show goes away */
 	const struct fw_host *host; /* shared with the programs */

@@ -84,7 +84,7 @@ def idle_share(lab, seconds):
     return (cpu_seconds(pid) - before) / seconds
 
 
-def show_stock(lab, count):
+def show_stock(lab, count, rest):
     """Flows that are there."""
     lab.load(RULES)
     few = lab.daemon_memory()
@@ -107,8 +107,10 @@ def show_stock(lab, count):
         lines = sum(1 for _ in p.stdout)
         whole = time.monotonic() - start
     print(f"show flows: first line after {1000 * first:.0f} ms, all {lines} after {whole:.2f} s")
-    share = idle_share(lab, 30)
-    print(f"at rest with them: {100 * share:.2f} % of a CPU")
+    before = picture(lab)["resyncs"]
+    share = idle_share(lab, rest)
+    print(f"at rest with them for {rest} s: {100 * share:.2f} % of a CPU, "
+          f"{picture(lab)['resyncs'] - before} dumps")
 
 
 class Exactness:
@@ -192,12 +194,13 @@ def main():
     p.add_argument("--flows", type=int, default=1000000)
     p.add_argument("--rate", type=int, default=150000, help="new flows a second")
     p.add_argument("--seconds", type=int, default=10)
+    p.add_argument("--rest", type=int, default=300, help="seconds at rest")
     args = p.parse_args()
     with large_table(max(args.flows, args.rate * args.seconds) + 65536):
         if args.flows:
             with Lab(plain_build()) as lab:
                 lab.mode = "tc"
-                show_stock(lab, args.flows)
+                show_stock(lab, args.flows, args.rest)
         for by_kernel in (False, True):
             if args.rate:
                 with Lab(plain_build()) as lab:

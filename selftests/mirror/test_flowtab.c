@@ -109,13 +109,24 @@ static int count_entry(void *data, const struct fw_entry *entry)
 	return 0;
 }
 
+static int count_ct(void *data, const struct fw_entry *entry)
+{
+	size_t *n = data;
+
+	*n += !(entry->flags & FW_ENTRY_DEAD) && entry->sources & FW_SOURCE_CT;
+	return 0;
+}
+
 /* The running counts are what a walk over the table would find. */
 static void check_census(const struct fw_flowtab *tab)
 {
 	const struct fw_census *have = fw_flowtab_census(tab);
 	struct fw_census want = { 0 };
 	uint64_t sum = 0;
+	size_t n_ct = 0;
 
+	(void)fw_flowtab_foreach(tab, count_ct, &n_ct);
+	assert_int_equal(fw_flowtab_count_ct(tab), n_ct);
 	(void)fw_flowtab_foreach(tab, count_entry, &want);
 	for (unsigned int i = 1; i < FW_CENSUS_CELLS; i++) {
 		assert_int_equal(have->n[i], want.n[i]);
@@ -599,6 +610,60 @@ static void test_expiry(void **state)
 	ct.has &= (uint8_t)~FW_CT_HAS_TIMEOUT; /* offloaded */
 	say(tab, FW_CT_DUMPED, &ct);
 	assert_true(is_shown(tab, &t, T0 + 3600 * S, &flow));
+}
+
+static void test_first_expiry(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1), e = echo(7);
+	struct fw_xflow xflow = { .expires_ns = T0 + 9 * S };
+	struct fw_ct ct = entry_of(&t, 1);
+
+	assert_true(fw_flowtab_first_expiry(tab) == UINT64_MAX);
+	say(tab, FW_CT_NEW, &ct);
+	assert_true(fw_flowtab_first_expiry(tab) == T0 + 101 * S - 1);
+	assert_int_equal(fw_flowtab_xflow(tab, &e, &xflow), 0);
+	assert_true(fw_flowtab_first_expiry(tab) == T0 + 9 * S);
+	/* a dump shows which of them there are, and how long they live now */
+	fw_flowtab_begin(tab, T0);
+	ct.timeout_s = 200;
+	say(tab, FW_CT_DUMPED, &ct);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT | FW_SOURCE_XFLOW);
+	assert_true(fw_flowtab_first_expiry(tab) == T0 + 201 * S - 1);
+}
+
+/* What a dump shows that nobody had told. */
+static void test_corrections(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t[] = { tuple(IPPROTO_TCP, 1), tuple(IPPROTO_TCP, 2) };
+	struct fw_ct told = entry_of(&t[0], 1), silent = entry_of(&t[1], 2);
+
+	say(tab, FW_CT_NEW, &told);
+	fw_flowtab_begin(tab, T0);
+	say(tab, FW_CT_DUMPED, &told);
+	assert_int_equal(fw_flowtab_corrections(tab), 0);
+	say(tab, FW_CT_DUMPED, &silent);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_int_equal(fw_flowtab_corrections(tab), 1);
+	/* in another state; gone before its time */
+	fw_flowtab_begin(tab, T0 + S);
+	told.status |= IPS_SEEN_REPLY;
+	say(tab, FW_CT_DUMPED, &told);
+	assert_int_equal(fw_flowtab_corrections(tab), 1);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_int_equal(fw_flowtab_corrections(tab), 2);
+	/* not so dead */
+	fw_flowtab_find(tab, &t[0], 0)->expires_ns = T0;
+	fw_flowtab_begin(tab, T0 + 2 * S);
+	say(tab, FW_CT_DUMPED, &told);
+	assert_int_equal(fw_flowtab_corrections(tab), 1);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	/* gone when its time was over */
+	fw_flowtab_begin(tab, T0 + 200 * S);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	assert_int_equal(fw_flowtab_count(tab), 0);
+	assert_int_equal(fw_flowtab_corrections(tab), 0);
 }
 
 static void test_absent_attributes(void **state)
@@ -1233,6 +1298,8 @@ int main(void)
 		T(test_end_record),
 		T(test_bpf_flow_is_not_ended_by_its_predecessor),
 		T(test_expiry),
+		T(test_first_expiry),
+		T(test_corrections),
 		T(test_absent_attributes),
 		T(test_xflow_alone),
 		T(test_xflow_that_the_kernel_tracks_too),

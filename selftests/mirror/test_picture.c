@@ -87,6 +87,112 @@ static void test_dumps_find_silent_entries(void **state)
 					  length_ns * DUMP_SHARE));
 }
 
+static void make_many(unsigned int first, unsigned int n)
+{
+	struct want want = { .proto = IPPROTO_UDP, .timeout_s = 600 };
+	unsigned int i;
+
+	for (i = first; i < first + n; i++) {
+		want.number = (uint16_t)i;
+		make(&want, 1);
+	}
+}
+
+/* Milliseconds from the last dump to the next one. */
+static uint64_t rest_ms(const struct fw_mirror *mirror)
+{
+	return (mirror->next_ns - mirror->stats.last_sync_ns) / NS_PER_MS;
+}
+
+/* A dump as if the one before had been long ago. */
+static void dump_after_a_rest(struct fixture *f)
+{
+	f->mirror->rest.dumped_ms = 0;
+	refresh(f);
+}
+
+static void test_rests_while_nothing_happens(void **state)
+{
+	struct fixture *f = *state;
+	struct fw_mirror *mirror = f->mirror;
+	uint64_t usual_ms;
+
+	make_many(1, 100);
+	refresh(f);
+	usual_ms = usual_rest_ms(mirror);
+	assert_in_range(rest_ms(mirror), usual_ms - 100, usual_ms + 100);
+	dump_after_a_rest(f);
+	dump_after_a_rest(f);
+	assert_true(rest_ms(mirror) >= 3 * usual_ms);
+	/* what events tell is nothing to dump for */
+	make_many(1000, 10);
+	on_tick(mirror);
+	assert_int_equal(fw_flowtab_count_ct(mirror->tab), 110);
+	assert_true(rest_ms(mirror) >= 3 * usual_ms);
+	assert_false(is_dumping(mirror));
+}
+
+/* A change that nobody tells, other than that the kernel has more entries or fewer. */
+static void check_silent_change(struct fixture *f)
+{
+	struct fw_mirror *mirror = f->mirror;
+	uint64_t usual_ms;
+
+	usual_ms = usual_rest_ms(mirror);
+	on_tick(mirror);
+	assert_true(rest_ms(mirror) <= usual_ms);
+	mirror->stats.last_sync_ns -= usual_ms * NS_PER_MS;
+	on_tick(mirror);
+	assert_true(is_dumping(mirror));
+	assert_true(run_until(f, is_in_sync_and_equal));
+	assert_true(rest_ms(mirror) <= usual_rest_ms(mirror) + 100);
+}
+
+static void test_silent_changes_end_the_rest(void **state)
+{
+	const struct want extra = { .proto = IPPROTO_UDP,
+				    .number = 9,
+				    .timeout_s = 600 };
+	struct fixture *f = *state;
+
+	make_silent(zoo, ARRAY_SIZE(zoo));
+	refresh(f);
+	dump_after_a_rest(f);
+	make_silent(&extra, 1);
+	check_silent_change(f);
+	dump_after_a_rest(f);
+	assert_int_equal(entry_delete(&extra), 0);
+	assert_int_equal(f->mirror->stats.events[2], 0);
+	check_silent_change(f);
+}
+
+/* Packets may have renewed its time, and nobody tells. */
+static void test_flows_that_run_out_end_the_rest(void **state)
+{
+	const struct want want = { .proto = IPPROTO_UDP,
+				   .number = 1,
+				   .timeout_s = 60 };
+	struct fixture *f = *state;
+	struct fw_mirror *mirror = f->mirror;
+
+	make_many(2, 10);
+	refresh(f);
+	mirror->rest.ms = FW_REST_MAX_MS / 2;
+	dump_after_a_rest(f);
+	assert_true(rest_ms(mirror) > 60000);
+	make(&want, 1);
+	refresh(f);
+	assert_true(rest_ms(mirror) < 60000);
+	/* also if it is news */
+	dump_after_a_rest(f);
+	mirror->next_ns =
+		mirror->stats.last_sync_ns + FW_REST_MAX_MS * NS_PER_MS;
+	mirror->stats.last_duration_ns = 60 * 1000 * NS_PER_MS;
+	mirror->stats.last_sync_ns -= 60 * 1000 * NS_PER_MS * DUMP_SHARE;
+	on_tick(mirror);
+	assert_true(is_dumping(mirror));
+}
+
 static bool is_expired(struct fixture *f)
 {
 	struct rows kernel = { 0 };
@@ -138,17 +244,6 @@ static void test_aged_without_a_dump(void **state)
 	entry = fw_flowtab_find(f->mirror->tab, &tuple, 0);
 	entry->expires_ns = fw_now_ns();
 	assert_false(find_flow(f, want, &flow));
-}
-
-static void make_many(unsigned int first, unsigned int n)
-{
-	struct want want = { .proto = IPPROTO_UDP, .timeout_s = 600 };
-	unsigned int i;
-
-	for (i = first; i < first + n; i++) {
-		want.number = (uint16_t)i;
-		make(&want, 1);
-	}
 }
 
 static void test_overrun(void **state)
@@ -263,6 +358,9 @@ int main(void)
 		TEST(test_shows_what_was_there),
 		TEST(test_follows_events),
 		TEST(test_dumps_find_silent_entries),
+		TEST(test_rests_while_nothing_happens),
+		TEST(test_silent_changes_end_the_rest),
+		TEST(test_flows_that_run_out_end_the_rest),
 		TEST(test_timeouts),
 		TEST(test_aged_without_a_dump),
 		TEST(test_overrun),
