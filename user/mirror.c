@@ -36,6 +36,7 @@
 #define DUMP_SHARE	    20ull /* dumps take at most this part of the time */
 #define RETRY_MS	    1000ull /* after a dump that failed */
 #define OVERRUN_GAP_MS	    200ull  /* between dumps that overruns ask for */
+#define CALM_MS		    100ull  /* after the last that came fast */
 #define OVERRUN_SHARE	    3u /* and so many times the length of the last, at most */
 #define DUMP_LIMIT_MS	    60000ull
 #define DUMP_ATTEMPTS	    3u	 /* of dumps that are interrupted */
@@ -501,9 +502,9 @@ static void complete_dump(struct fw_mirror *mirror)
 	} else if (mirror->vain < OVERRUN_SHARE) {
 		mirror->vain++;
 	}
-	keep_away(mirror,
-		  max_u64(OVERRUN_GAP_MS * NS_PER_MS,
-			  mirror->stats.last_duration_ns * mirror->vain));
+	keep_away(mirror, OVERRUN_GAP_MS * NS_PER_MS);
+	mirror->spared_ns = mirror->stats.last_sync_ns +
+			    mirror->stats.last_duration_ns * mirror->vain;
 }
 
 /*
@@ -547,29 +548,45 @@ static void start_dump(struct fw_mirror *mirror, unsigned int attempt)
 		(void)end_dump(mirror, -errno);
 }
 
+/*
+ * When a dump may begin. While more comes than can be read, one in vain leaves time for
+ * reading; when the flood is over there is nothing to wait for.
+ */
+static uint64_t earliest_dump_ns(const struct fw_mirror *mirror)
+{
+	uint64_t spared_ns = mirror->spared_ns;
+	enum fw_missed by = mirror->stats.stale_by;
+
+	if (!mirror->is_paced && mirror->calm_ns < spared_ns &&
+	    (by == FW_MISSED_EVENTS || by == FW_MISSED_RECORDS))
+		spared_ns = mirror->calm_ns;
+	return max_u64(mirror->earliest_ns, spared_ns);
+}
+
 /* A dump as soon as one may begin. */
 static void start_dump_soon(struct fw_mirror *mirror)
 {
-	uint64_t now_ns = fw_now_ns();
+	uint64_t now_ns = fw_now_ns(), from_ns;
 
 	if (is_dumping(mirror))
 		return;
-	if (now_ns >= mirror->earliest_ns) {
+	from_ns = earliest_dump_ns(mirror);
+	if (now_ns >= from_ns) {
 		start_dump(mirror, 1);
-	} else if (mirror->next_ns > mirror->earliest_ns) {
-		mirror->next_ns = mirror->earliest_ns;
+	} else if (mirror->next_ns > from_ns) {
+		mirror->next_ns = from_ns;
 		(void)fw_timer_arm(mirror->timer,
-				   (mirror->earliest_ns - now_ns) / NS_PER_MS +
-					   1,
-				   TICK_MS);
+				   (from_ns - now_ns) / NS_PER_MS + 1, TICK_MS);
 	}
 }
 
 /* Dumps soon after something was missed, but not one dump after the other. */
-static void resync_if_stale(struct fw_mirror *mirror)
+static bool resync_if_stale(struct fw_mirror *mirror)
 {
-	if (mirror->is_lossy || fw_flowtab_is_crowded(mirror->tab))
-		start_dump_soon(mirror);
+	if (!mirror->is_lossy && !fw_flowtab_is_crowded(mirror->tab))
+		return false;
+	start_dump_soon(mirror);
+	return true;
 }
 
 static void on_dump(void *data, uint32_t events)
@@ -587,7 +604,7 @@ static void on_dump(void *data, uint32_t events)
 	r = end_dump(mirror, r);
 	if (r == -EINTR && mirror->attempt < DUMP_ATTEMPTS)
 		start_dump(mirror, mirror->attempt + 1);
-	resync_if_stale(mirror);
+	(void)resync_if_stale(mirror);
 }
 
 /* A slice of a sweep, so that a million flows hold up nobody. */
@@ -603,7 +620,7 @@ static void on_sweep(void *data)
 		return;
 	complete_dump(mirror);
 	schedule_usual(mirror);
-	resync_if_stale(mirror);
+	(void)resync_if_stale(mirror);
 }
 
 /* The same at once. */
@@ -696,7 +713,7 @@ void fw_mirror_catch_up(struct fw_mirror *mirror)
 	if (fw_now_ns() >= mirror->stats.last_sync_ns + rest_ns)
 		start_dump(mirror, 1);
 	else
-		resync_if_stale(mirror);
+		(void)resync_if_stale(mirror);
 }
 
 /* ---- a table that fills up -------------------------------------------------------- */
@@ -748,6 +765,7 @@ static void set_pace(struct fw_mirror *mirror, bool is_paced)
 	const uint32_t events = is_paced ? 0 : EPOLLIN;
 
 	mirror->is_paced = is_paced;
+	mirror->calm_ns = fw_now_ns() + CALM_MS * NS_PER_MS;
 	(void)fw_watch_set(mirror->event_watch, events);
 	(void)fw_watch_set(mirror->ring_watch, events);
 }
@@ -776,7 +794,7 @@ static void on_read_timer(void *data)
 		(void)fw_timer_arm(mirror->read_timer,
 				   progress == READ_PART ? 0 : READ_EVERY_MS,
 				   0);
-	resync_if_stale(mirror);
+	(void)resync_if_stale(mirror);
 }
 
 /* While the timer is to read, only errors come here. */
@@ -791,7 +809,7 @@ static void on_readable(void *data, uint32_t events)
 		return;
 	}
 	(void)read_both(mirror);
-	resync_if_stale(mirror);
+	(void)resync_if_stale(mirror);
 }
 
 /* A dump that does not go on must not keep all others away. */
@@ -812,10 +830,8 @@ static void on_tick(void *data)
 		cut_rest_short(mirror);
 	if (mirror->dump_watch)
 		end_stuck_dump(mirror);
-	else if (fw_now_ns() >= mirror->next_ns)
+	else if (!resync_if_stale(mirror) && fw_now_ns() >= mirror->next_ns)
 		start_dump(mirror, 1); /* unless one is being completed */
-	else
-		resync_if_stale(mirror);
 }
 
 static int start_watching(struct fw_mirror *mirror)
@@ -985,7 +1001,7 @@ void fw_mirror_set_shift(struct fw_mirror *mirror, uint8_t shift)
 	fw_ctnl_set_shift(mirror->ctnl, shift);
 	/* marks of entries are turned as they were */
 	fw_mirror_set_stale(mirror);
-	resync_if_stale(mirror);
+	(void)resync_if_stale(mirror);
 }
 
 int fw_mirror_carry_marks(struct fw_mirror *mirror, uint8_t from, uint8_t to)

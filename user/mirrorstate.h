@@ -38,6 +38,8 @@ struct fw_mirror {
 	uint64_t begin_ns;    /* of the running dump */
 	uint64_t next_ns;     /* when the next one is due */
 	uint64_t earliest_ns; /* before that nothing may start one */
+	uint64_t spared_ns;   /* likewise, while what comes is too much */
+	uint64_t calm_ns;     /* from then on it is not, unless is_paced */
 	uint64_t reap_ns; /* likewise, for walks that free expired entries */
 	uint64_t read_ns; /* when records and events were read last */
 	struct fw_lives lives;

@@ -328,11 +328,21 @@ static void test_resyncs_begin_at_once(void **state)
 		fw_mirror_set_stale(mirror);
 		complete_dump(mirror);
 		assert_int_equal(mirror->vain, i < 3 ? i : 3);
-		assert_true(mirror->earliest_ns >=
+		assert_true(mirror->spared_ns >=
 			    fw_now_ns() + mirror->vain * 59 * 1000 * NS_PER_MS);
 	}
+	/* nothing begins while much comes; when that is over, one does */
+	mirror->stats.stale_by = FW_MISSED_EVENTS;
+	set_pace(mirror, true);
 	mirror->earliest_ns = 0;
 	resync_if_stale(mirror);
+	assert_false(is_dumping(mirror));
+	assert_true(earliest_dump_ns(mirror) == mirror->spared_ns);
+	set_pace(mirror, false);
+	assert_true(earliest_dump_ns(mirror) <=
+		    fw_now_ns() + CALM_MS * NS_PER_MS);
+	resync_if_stale(mirror);
+	assert_false(is_dumping(mirror));
 	assert_true(run_until(f, is_in_sync_and_equal));
 	assert_int_equal(mirror->vain, 0);
 }
