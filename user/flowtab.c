@@ -572,6 +572,21 @@ static void set_mark(struct fw_entry *entry, uint32_t mark)
 	entry->mark = mark;
 }
 
+/*
+ * The kernel opens a flow, then our program judges it; but its record is read before the
+ * event.
+ */
+static uint32_t mark_of(const struct fw_entry *entry, enum fw_ct_msg msg,
+			const struct fw_ct *ct)
+{
+	bool is_told = msg == FW_CT_NEW && !entry->ct_id &&
+		       !(entry->flags & FW_ENTRY_BPF);
+
+	if (!is_told || ct->mark & FW_MARK_GEN_MASK)
+		return ct->mark;
+	return ct->mark | (entry->mark & FW_MARK_GEN_MASK);
+}
+
 static void merge_tcp(struct fw_entry *entry, const struct fw_ct *ct)
 {
 	const uint8_t *flags = ct->tcp_flags;
@@ -622,10 +637,10 @@ static int merge_ct(struct fw_flowtab *tab, struct fw_entry *entry,
 	const bool is_whole = msg == FW_CT_DUMPED || msg == FW_CT_NEW;
 	uint64_t left_s = OFFLOADED_LIFE_S;
 
+	if (is_whole || ct->has & FW_CT_HAS_MARK)
+		set_mark(entry, mark_of(entry, msg, ct));
 	if (ct->id)
 		entry->ct_id = ct->id;
-	if (is_whole || ct->has & FW_CT_HAS_MARK)
-		set_mark(entry, ct->mark);
 	if (is_whole || ct->has & FW_CT_HAS_STATUS)
 		entry->status = ct->status;
 	if (ct->has & FW_CT_HAS_TCP)
@@ -744,6 +759,10 @@ static void merge_record(struct fw_flowtab *tab, struct fw_entry *entry,
 	}
 	if (event->type == FW_EVENT_ADOPT) {
 		merge_judge(entry, event);
+		if (is_fresh) { /* as `flow_info` says, no need to ask */
+			entry->opened_ns = event->time_ns;
+			entry->asked = FW_ASKED_ENOUGH;
+		}
 		return;
 	}
 	merge_progress(entry, event->tcp_state);

@@ -666,6 +666,32 @@ static void test_corrections(void **state)
 	assert_int_equal(fw_flowtab_corrections(tab), 0);
 }
 
+/* The record of a flow of the kernel's is read before the event that opens it. */
+static void test_judged_before_it_opens(void **state)
+{
+	struct fw_flowtab *tab = *state;
+	struct fw_tuple t = tuple(IPPROTO_UDP, 1);
+	struct fw_event event = record(FW_EVENT_ADOPT, &t, T0);
+	struct fw_ct ct = entry_of(&t, 1);
+	const struct fw_entry *entry;
+
+	tell(tab, &event);
+	ct.mark = 0x77 & ~FW_MARK_GEN_MASK & ~FW_MARK_TCP_MASK;
+	entry = say(tab, FW_CT_NEW, &ct);
+	assert_int_equal(entry->mark, ct.mark | 5u << FW_MARK_GEN_SHIFT);
+	assert_true(entry->opened_ns == T0);
+	assert_int_equal(entry->slot, 42);
+	/* a dump shows the same, nobody has to be asked */
+	fw_flowtab_begin(tab, T0);
+	ct.mark = entry->mark;
+	entry = say(tab, FW_CT_DUMPED, &ct);
+	assert_int_equal(entry->asked, FW_ASKED_ENOUGH);
+	fw_flowtab_sweep(tab, FW_SOURCE_CT);
+	/* but what the kernel says later it has changed */
+	ct.mark = 0;
+	assert_int_equal(say(tab, FW_CT_NEW, &ct)->mark, 0);
+}
+
 static void test_absent_attributes(void **state)
 {
 	struct fw_flowtab *tab = *state;
@@ -1300,6 +1326,7 @@ int main(void)
 		T(test_expiry),
 		T(test_first_expiry),
 		T(test_corrections),
+		T(test_judged_before_it_opens),
 		T(test_absent_attributes),
 		T(test_xflow_alone),
 		T(test_xflow_that_the_kernel_tracks_too),
