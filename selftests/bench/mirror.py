@@ -31,6 +31,14 @@ table inet bench_hooks {
 	}
 }
 """
+SINK = """\
+table netdev bench_sink {
+	chain ingress {
+		type filter hook ingress device "eth0" priority 0;
+		meta l4proto udp drop
+	}
+}
+"""
 MAX = pathlib.Path("/proc/sys/net/netfilter/nf_conntrack_max")
 BUCKETS = pathlib.Path("/sys/module/nf_conntrack/parameters/hashsize")
 PORTS = 50000  # of the server, in turn; each round from another port of the client
@@ -165,8 +173,9 @@ def run_first(pid):
 
 
 def prepare(lab, by_kernel):
-    """Rules, and who inserts entries."""
+    """Rules, and who inserts entries; the server answers nothing."""
     lab.load(RULES)
+    lab.server.run("nft", "-f", lab.write("sink.nft", SINK))
     if by_kernel:
         lab.firewall.run("nft", "-f", lab.write("hooks.nft", HOOKS))
 
