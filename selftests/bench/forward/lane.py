@@ -24,7 +24,7 @@ SOURCES = {4: (10 << 24 | 1 << 16, 16), 6: (0xfd00_0001 << 96, 16)}
 SERVERS = {4: (10 << 24 | 2 << 16, 8), 6: (0xfd00_0002 << 96, 8)}
 BACK = {4: ("10.1.0.0/16", "198.51.100.1/24", "198.51.100.2"),
         6: ("fd00:1::/32", "2001:db8:1::1/64", "2001:db8:1::2")}
-REMEMBERED_S = 0.6  # more than XDP remembers a flow, see kern/offload.h
+REMEMBERED_S = 1  # longer than XDP believes what it has seen
 PORTS = (53, 443, 4433, 5060, 8443, 51820)
 
 
@@ -138,7 +138,7 @@ class Lane(Track):
 
     def forget(self):
         """Empty the connection table, and wait until nobody remembers what was in it: the
-        kernel tells of no entry that BPF has made, so XDP believes what it has seen for half a
+        kernel tells of no entry that BPF has made, so XDP believes what it has seen for most of a
         second more, and flows would go on that are to be opened anew.
         """
         self.firewall.run("conntrack", "-F")
