@@ -31,7 +31,8 @@ def arguments():
     parser.add_argument("--build", type=pathlib.Path, default=TOP / "build",
                         help="meson build directory with the tests (default: build)")
     parser.add_argument("--accel", choices=sorted(machine.SLOWNESS),
-                        help="default: kvm if it works here, or else tcg")
+                        help="default: kvm if it works here, or else tcg; icount is tcg with a "
+                        "clock that counts instructions, to measure with")
     parser.add_argument("--one-by-one", action="store_true", help="not all machines at once")
     return parser.parse_args()
 
