@@ -120,6 +120,8 @@ def test_inside_forwarded(esp, family):
 @families
 def test_transport_is_not_judged(esp, family):
     """TC sees ESP alone, and there is nobody else: whoever may send ESP may send all of it."""
+    # A neighbour's answer would be ESP, too, and begin the flow that ESP to here belongs to.
+    assert not ping(esp.client, WAN[family], timeout=0.3)
     _, target = to_firewall(esp, family, "transport")
     with TcpEcho(esp.firewall, target, 7):
         esp.load(DENY)
