@@ -132,7 +132,8 @@ def test_slow_readers(many):
         process.terminate()
         process.communicate()
     readers[0].stderr.close()
-    wait_for(lambda: many.daemon_fds() == descriptors, 5, "the daemon to let go")
+    # A dump has two of its own, and may have been at work when they were counted.
+    wait_for(lambda: many.daemon_fds() <= descriptors, 5, "the daemon to let go")
 
 
 def test_while_flows_go(many):
