@@ -6,7 +6,7 @@
 /* Ticks per second of jiffies, the unit of nf_conn.timeout. */
 const volatile __u32 fw_hz = 250;
 
-/* Entries of `flow_cache` of each CPU, a power of two, less one. */
+/* Elements of `flow_cache` of each CPU, a power of two, less one. */
 const volatile __u32 fw_cache_mask = 0;
 
 /* 1: a processor that sees a store sees those before it, too; and loads are so (x86). */

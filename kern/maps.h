@@ -142,7 +142,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE); /* begins where a cache line does */
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct fw_cached_flow);
+	__type(value, struct fw_cached_group);
 } flow_cache SEC(".maps");
 
 /* When the stack last had a packet to a next hop; programs only. */

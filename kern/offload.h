@@ -12,14 +12,12 @@
  */
 #pragma once
 
-#define OFFLOAD_WAYS 4u /* places that a flow may have */
-
 #define OFFLOAD_NOT   (-1) /* the packet takes the whole way */
 #define OFFLOAD_NEVER (-2) /* and at its end nothing is found out anew */
 
-/* Where a flow is remembered, if it is; one of OFFLOAD_WAYS places, side by side. */
-static __always_inline struct fw_cached_flow *
-offload_entry(const struct pkt *p, const struct frame *f, __u32 way)
+/* The places that a flow may have, and the number of the one to look at first. */
+static __always_inline struct fw_cached_group *
+offload_group(const struct pkt *p, const struct frame *f, __u32 *ret_home)
 {
 	const __u64 odd = 0x9e3779b97f4a7c15ull;
 	__u64 hash = (f->addr[0] ^ fw_cookie) * odd;
@@ -32,8 +30,23 @@ offload_entry(const struct pkt *p, const struct frame *f, __u32 way)
 	}
 	hash = (hash ^ hash >> 32 ^ f->l4 ^ f->from << 24) * odd;
 	index = p->base.cpu * (fw_cache_mask + 1) +
-		((__u32)(hash >> 40 & fw_cache_mask) ^ way);
+		(__u32)(hash >> 40 & fw_cache_mask);
+	*ret_home = (__u32)(hash >> 32);
 	return bpf_map_lookup_elem(&flow_cache, &index);
+}
+
+static __always_inline struct fw_cached_flow *
+offload_entry(struct fw_cached_group *group, __u32 home, __u32 way)
+{
+	__u64 off = (__u64)((home ^ way) % FW_CACHED_WAYS) *
+		    sizeof(struct fw_cached_flow);
+
+	/* What Linux 6.1 knows of an offset is what was done to it last. */
+	asm volatile(
+		"%0 &= %1"
+		: "+r"(off)
+		: "i"((FW_CACHED_WAYS - 1) * sizeof(struct fw_cached_flow)));
+	return (void *)group + off;
 }
 
 /* The entry is of this flow. */
@@ -52,11 +65,17 @@ static __always_inline bool offload_is(const struct fw_cached_flow *e,
 static __always_inline const struct fw_cached_flow *
 offload_find(const struct pkt *p, const struct frame *f)
 {
-#pragma GCC unroll 1
-	for (__u32 way = 0; way < OFFLOAD_WAYS; way++) {
-		const struct fw_cached_flow *e = offload_entry(p, f, way);
+	__u32 home;
+	struct fw_cached_group *group = offload_group(p, f, &home);
 
-		if (!e || likely(offload_is(e, f)))
+	if (!group)
+		return NULL;
+#pragma GCC unroll 1
+	for (__u32 way = 0; way < FW_CACHED_WAYS; way++) {
+		const struct fw_cached_flow *e =
+			offload_entry(group, home, way);
+
+		if (likely(offload_is(e, f)))
 			return e;
 	}
 	return NULL;

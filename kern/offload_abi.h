@@ -62,7 +62,14 @@ struct fw_cached_flow {
 #define FW_CACHED_COUNTS  0x04 /* packets and bytes of the flow are counted */
 #define FW_CACHED_REPLY	  0x08 /* of the side that did not open the flow */
 
-/* Entries of `flow_cache` for each CPU, a power of two, if rules ask for offload. */
+/* Places that a flow may have, side by side: an element of `flow_cache`. */
+#define FW_CACHED_WAYS 8u
+
+struct fw_cached_group {
+	struct fw_cached_flow way[FW_CACHED_WAYS];
+};
+
+/* Flows in `flow_cache` for each CPU, a power of two, if rules ask for offload. */
 #define FW_FLOW_CACHE_ALL 524288u /* of all CPUs, about */
 #define FW_FLOW_CACHE_MIN 4096u
 #define FW_FLOW_CACHE_MAX 262144u

@@ -224,12 +224,16 @@ static __noinline bool offload_read(struct pkt *p, struct xdp_md *ctx)
 static __always_inline struct fw_cached_flow *offload_place(const struct pkt *p,
 							    const struct run *r)
 {
+	__u32 home;
+	struct fw_cached_group *group = offload_group(p, &p->frame, &home);
 	struct fw_cached_flow *e = NULL;
 
+	if (!group)
+		return NULL;
 #pragma GCC unroll 1
-	for (__u32 way = 0; way < OFFLOAD_WAYS; way++) {
-		e = offload_entry(p, &p->frame, way);
-		if (!e || offload_is(e, &p->frame) || !offload_holds(e, p, r))
+	for (__u32 way = 0; way < FW_CACHED_WAYS; way++) {
+		e = offload_entry(group, home, way);
+		if (offload_is(e, &p->frame) || !offload_holds(e, p, r))
 			break;
 	}
 	return e;

@@ -240,7 +240,8 @@ static void read_size(uint32_t map_id, struct fw_datapath_size *size)
 		return;
 	size->image = size_of_mask(constants->fw_image_mask);
 	size->flows = constants->fw_cache_mask
-			      ? size_of_mask(constants->fw_cache_mask)
+			      ? size_of_mask(constants->fw_cache_mask) *
+					FW_CACHED_WAYS
 			      : 0;
 }
 

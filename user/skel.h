@@ -42,9 +42,10 @@ static inline int fw_skel_set_image_size(struct fwctl_bpf *skel, __u32 size)
 static inline int fw_skel_set_flows(struct fwctl_bpf *skel, __u32 flows,
 				    __u32 cpus)
 {
-	flows = flows ? flows : 1;
-	skel->rodata->fw_cache_mask = flows - 1;
-	return bpf_map__set_max_entries(skel->maps.flow_cache, flows * cpus);
+	__u32 groups = flows ? flows / FW_CACHED_WAYS : 1;
+
+	skel->rodata->fw_cache_mask = groups - 1;
+	return bpf_map__set_max_entries(skel->maps.flow_cache, groups * cpus);
 }
 
 /**
