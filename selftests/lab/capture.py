@@ -101,6 +101,16 @@ def read_frames(path):
     return frames
 
 
+def packets_so_far(path):
+    """How many packets are in a file that is being written, the last of which may not be whole."""
+    data, at, found = path.read_bytes(), 0, 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from("=II", data, at)
+        at += size
+        found += kind == PACKET and at <= len(data)
+    return found
+
+
 def read_statistics(path):
     """By name of the interface: (packets in the file, packets lost)."""
     interfaces, statistics = [], {}
