@@ -38,10 +38,9 @@ offload_group(const struct pkt *p, const struct frame *f, __u32 *ret_home)
 static __always_inline struct fw_cached_flow *
 offload_entry(struct fw_cached_group *group, __u32 home, __u32 way)
 {
-	__u64 off = (__u64)((home ^ way) % FW_CACHED_WAYS) *
-		    sizeof(struct fw_cached_flow);
+	__u64 off = (home ^ way) * sizeof(struct fw_cached_flow);
 
-	/* What Linux 6.1 knows of an offset is what was done to it last. */
+	/* A place of the group, in a way that Linux 6.1 follows. */
 	asm volatile(
 		"%0 &= %1"
 		: "+r"(off)
