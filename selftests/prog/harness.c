@@ -73,7 +73,8 @@ static uint32_t count_cpus(void)
 	return (uint32_t)n;
 }
 
-static void init(struct harness *h, uint32_t cpus, uint32_t xflows)
+static void init(struct harness *h, uint32_t cpus, uint32_t xflows,
+		 uint32_t offloaded)
 {
 	char command[128];
 	char name[16];
@@ -101,7 +102,7 @@ static void init(struct harness *h, uint32_t cpus, uint32_t xflows)
 		err(1, "flows of our own");
 	if (fw_skel_set_counters(h->skel, FW_MAX_SLOTS, cpus))
 		err(1, "room for counters");
-	if (fw_skel_set_flows(h->skel, fw_flow_cache_entries(cpus), cpus))
+	if (fw_skel_set_flows(h->skel, offloaded, cpus))
 		err(1, "room for flows");
 	h->skel->rodata->fw_hz = hz();
 #ifdef __x86_64__
@@ -121,17 +122,24 @@ static void init(struct harness *h, uint32_t cpus, uint32_t xflows)
 
 void harness_init(struct harness *h)
 {
-	init(h, count_cpus(), FW_MAX_XFLOWS);
+	harness_init_for(h, count_cpus());
 }
 
 void harness_init_for(struct harness *h, uint32_t cpus)
 {
-	init(h, cpus, FW_MAX_XFLOWS);
+	init(h, cpus, FW_MAX_XFLOWS, fw_flow_cache_entries(cpus));
 }
 
 void harness_init_small(struct harness *h, uint32_t xflows)
 {
-	init(h, count_cpus(), xflows);
+	const uint32_t cpus = count_cpus();
+
+	init(h, cpus, xflows, fw_flow_cache_entries(cpus));
+}
+
+void harness_init_tight(struct harness *h)
+{
+	init(h, count_cpus(), FW_MAX_XFLOWS, FW_CACHED_WAYS);
 }
 
 void harness_done(struct harness *h)

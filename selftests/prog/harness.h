@@ -58,6 +58,10 @@ void harness_init_for(struct harness *h, uint32_t cpus);
 
 /** @brief The same with room for so many flows that nf_conntrack does not take. */
 void harness_init_small(struct harness *h, uint32_t xflows);
+
+/** @brief The same with as many places for offloaded flows of a CPU as one flow may have. */
+void harness_init_tight(struct harness *h);
+
 void harness_done(struct harness *h);
 
 /**

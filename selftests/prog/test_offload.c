@@ -511,6 +511,27 @@ static void remembers(void **state)
 	each(check_remembered);
 }
 
+/* As many flows as have the same places are remembered, all of them; one more is sent, too. */
+static void shares_places(void **state)
+{
+	struct shape s[FW_CACHED_WAYS], more = shape(FW_AF_IPV4, IPPROTO_UDP);
+
+	(void)state;
+	for (uint32_t i = 0; i < FW_CACHED_WAYS; i++) {
+		s[i] = shape(i % 2 ? FW_AF_IPV6 : FW_AF_IPV4, IPPROTO_UDP);
+		put_established(&s[i]);
+		warm(&s[i]);
+		expect_sent(&s[i]);
+	}
+	for (uint32_t i = 0; i < FW_CACHED_WAYS; i++)
+		forget_flow(&s[i]);
+	for (uint32_t i = 0; i < FW_CACHED_WAYS; i++)
+		expect_sent(&s[i]);
+	put_established(&more);
+	expect_sent(&more);
+	forget_flow(&more);
+}
+
 /* What the stack has to see, remembered flow or not; it gets it as it came. */
 static void check_special(struct shape *s)
 {
@@ -1145,6 +1166,27 @@ static void random_packets(void **state)
 	assert_true(sent <= plain && sent > plain - plain / 100);
 }
 
+static void begin(void (*init)(struct harness *))
+{
+	uint32_t dev;
+
+	init(&h);
+	make_lab();
+	table = ct_table_open();
+	dry = dry_open(&h);
+	dev = h.ifindex[1];
+	if (bpf_map_update_elem(bpf_map__fd(h.skel->maps.offload_devs), &dev,
+				&dev, BPF_ANY))
+		err(1, "offload_devs");
+}
+
+static void end(void)
+{
+	dry_close(dry);
+	ct_table_close(table);
+	harness_done(&h);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -1170,22 +1212,19 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(sends_for_real, setup),
 		cmocka_unit_test_setup(random_packets, setup),
 	};
-	uint32_t dev;
+	const struct CMUnitTest few[] = {
+		cmocka_unit_test_setup(shares_places, setup),
+	};
 	int r;
 
 	if (argc > 1)
 		n_random = (uint32_t)strtoul(argv[1], NULL, 10);
-	harness_init(&h);
-	make_lab();
-	table = ct_table_open();
-	dry = dry_open(&h);
-	dev = h.ifindex[1];
-	if (bpf_map_update_elem(bpf_map__fd(h.skel->maps.offload_devs), &dev,
-				&dev, BPF_ANY))
-		err(1, "offload_devs");
+	begin(harness_init);
 	r = cmocka_run_group_tests_name("offload", tests, NULL, NULL);
-	dry_close(dry);
-	ct_table_close(table);
-	harness_done(&h);
+	end();
+	begin(harness_init_tight);
+	r |= cmocka_run_group_tests_name("offload, few places", few, NULL,
+					 NULL);
+	end();
 	return r;
 }
