@@ -48,6 +48,16 @@ def test_tally(tmp_path):
     assert lines[3:] == ["skipped  2: needs: vlan"], done
 
 
+def test_tally_of_no_report(tmp_path):
+    """What cannot be read is a failure that says so."""
+    twice = report(tmp_path / "twice.xml", {"one": "passed"})
+    twice.write_text(twice.read_text(encoding="utf-8") * 2, encoding="utf-8")
+    for path in twice, tmp_path / "none.xml":
+        done = run("lab.tally", "junit", path)
+        line, last = done.stdout.splitlines()
+        assert last == "0 1" and line.startswith(f"failed   {path}: no report"), done
+
+
 def test_matrix(tmp_path):
     """A test that only one kernel ran is fine, one that nobody ran is not."""
     host = report(tmp_path / "host.xml", {"a[4]": "passed", "a[6]": "needs: vlan",
