@@ -72,9 +72,12 @@ static long hook_step(__u32 i, struct hook_search *s)
  *
  * The hooks of a namespace are followed by as many pointers to what registered
  * them (nf_hook_entries_get_hook_ops() in linux/netfilter.h).
+ *
+ * The verifier walks it once: it is given an address, which is a number.
  */
-static __noinline bool hooks_active(struct net *net, __u8 family)
+__noinline int find_hook(__u64 address, __u32 family)
 {
+	struct net *net = (void *)address;
 	struct nf_hook_entries *hooks;
 	struct hook_search s = {};
 	__u16 n;
@@ -91,6 +94,11 @@ static __noinline bool hooks_active(struct net *net, __u8 family)
 		(__u64)n * bpf_core_type_size(struct nf_hook_entry);
 	bpf_loop(n, hook_step, &s, 0);
 	return s.found;
+}
+
+static __always_inline bool hooks_active(struct net *net, __u8 family)
+{
+	return find_hook((__u64)net, family);
 }
 
 /* Our bits of a mark, shifted down: progress in the lower four, then the generation. */
