@@ -298,9 +298,9 @@ static struct effect effect_of(const struct span *spans, size_t n,
 {
 	bool changes[MAX_VALUES + 2] = { false };
 	int32_t change[MAX_VALUES + 1] = { 0 };
+	/* In integers: the sums of floating point wait for each other. */
 	size_t i, values = 1ul << bits, written = 0;
-	double squares = 0, total = 0;
-	int64_t size = 0;
+	uint64_t squares = 0, total = 0, size = 0;
 
 	mark_changes(spans, n, shift, changes);
 	for (i = 0; i < n; i++) {
@@ -308,14 +308,15 @@ static struct effect effect_of(const struct span *spans, size_t n,
 		change[(spans[i].last >> shift) + 1]--;
 	}
 	for (i = 0; i < values; i++) {
-		size += change[i];
-		squares += (double)size * (double)size;
-		total += (double)size;
-		if (changes[i])
-			written += (size_t)size;
+		size += (uint64_t)(int64_t)change[i];
+		squares += size * size;
+		total += size;
+		written += changes[i] * size;
 	}
 	return (struct effect){
-		.length = (squares / total + total / (double)values) / 2,
+		.length = ((double)squares / (double)total +
+			   (double)total / (double)values) /
+			  2,
 		.charge = written - n + values / 4,
 	};
 }
