@@ -280,8 +280,7 @@ void fw_set_texts_free(struct fw_set_text *texts, size_t n)
 
 	for (i = 0; i < n; i++) {
 		free(texts[i].set);
-		free(texts[i].text.name);
-		free(texts[i].text.data);
+		fw_text_done(&texts[i].text);
 	}
 	free(texts);
 }

@@ -83,6 +83,23 @@ char *fw_arena_text(struct fw_arena *arena, const char *s, size_t n)
 	return copy;
 }
 
+struct fw_arena_mark fw_arena_mark(const struct fw_arena *arena)
+{
+	const struct fw_arena_block *block = arena->head;
+
+	return (struct fw_arena_mark){ block, block ? block->used : 0 };
+}
+
+void fw_arena_rewind(struct fw_arena *arena, struct fw_arena_mark mark)
+{
+	struct fw_arena_block *block = arena->head;
+
+	if (!block || block != mark.block)
+		return;
+	memset(block->data + mark.used, 0, block->used - mark.used);
+	block->used = mark.used;
+}
+
 void fw_arena_done(struct fw_arena *arena)
 {
 	struct fw_arena_block *block = arena->head;

@@ -127,9 +127,9 @@ enum fw_stmt_kind {
 	FW_STMT_TIMEOUT,
 	FW_STMT_DEFAULT,
 	FW_STMT_ANTISPOOF,
-	FW_STMT_RULE,
 };
 
+/* All but rules. */
 struct fw_stmt {
 	struct fw_stmt *next;
 	struct fw_span at; /* from its first to its last token */
@@ -142,13 +142,28 @@ struct fw_stmt {
 		struct fw_ast_timeout timeout;
 		struct fw_ast_default dflt;
 		struct fw_ast_antispoof antispoof;
-		struct fw_ast_rule rule;
 	};
+};
+
+/* A rule that waits for its turn; ast_rule.h knows what the words are. */
+struct fw_packed_rule {
+	struct fw_packed_rule *next;
+	struct fw_span at; /* from its first to its last token */
+	uint32_t kinds;	   /* of the values of its terms */
+	uint16_t negated;  /* bit per enum fw_term_id */
+	uint8_t spans;
+	uint8_t offload;
+	uint32_t reqid;
+	uint8_t families, verdict, dir;
+	bool is_not_ipsec : 1, is_stateless : 1, has_log : 1;
+	uint32_t words[];
 };
 
 struct fw_ast {
 	struct fw_stmt *first;
 	struct fw_stmt *last;
+	struct fw_packed_rule *first_rule;
+	struct fw_packed_rule *last_rule;
 	struct fw_ast_interface *first_interface;
 	struct fw_ast_interface *last_interface;
 	size_t n_items;

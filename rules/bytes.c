@@ -15,9 +15,12 @@ static int grow(struct fw_bytes *bytes, size_t size)
 
 	while (capacity < size)
 		capacity *= 2;
-	data = realloc(bytes->data, capacity);
+	data = realloc(bytes->is_lent ? NULL : bytes->data, capacity);
 	if (!data)
 		return -1;
+	if (bytes->is_lent)
+		memcpy(data, bytes->data, bytes->size);
+	bytes->is_lent = false;
 	bytes->data = data;
 	bytes->capacity = capacity;
 	return 0;
@@ -39,12 +42,20 @@ uint32_t fw_bytes_reserve(struct fw_bytes *bytes, size_t size, size_t align)
 
 void fw_bytes_expect(struct fw_bytes *bytes, size_t size)
 {
-	if (size > bytes->capacity && size <= FW_BYTES_MAX)
+	if (!bytes->is_lent && size > bytes->capacity && size <= FW_BYTES_MAX)
 		(void)grow(bytes, size);
+}
+
+void fw_bytes_lend(struct fw_bytes *bytes, unsigned char *room, size_t len)
+{
+	*bytes = (struct fw_bytes){ .data = room,
+				    .capacity = len,
+				    .is_lent = true };
 }
 
 void fw_bytes_done(struct fw_bytes *bytes)
 {
-	free(bytes->data);
+	if (!bytes->is_lent)
+		free(bytes->data);
 	*bytes = (struct fw_bytes){ 0 };
 }

@@ -3,14 +3,16 @@
 /* A buffer that grows, in which objects are known by their offsets. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Zeroed by whoever makes it: empty. */
 struct fw_bytes {
-	unsigned char *data; /* malloc()ed; moves when it grows */
+	unsigned char *data; /* malloc()ed or lent; moves when it grows */
 	size_t size;	     /* bytes in use */
 	size_t capacity;
+	bool is_lent;
 };
 
 /* What fw_bytes_reserve() returns without memory: no offset. */
@@ -39,6 +41,13 @@ uint32_t fw_bytes_reserve(struct fw_bytes *bytes, size_t size, size_t align);
  * memory the buffer is as it was, and grows when it has to.
  */
 void fw_bytes_expect(struct fw_bytes *bytes, size_t size);
+
+/**
+ * @brief Have an empty buffer begin in memory of the caller, with whatever is there.
+ *
+ * It goes on in memory of its own if that does not suffice.
+ */
+void fw_bytes_lend(struct fw_bytes *bytes, unsigned char *room, size_t len);
 
 /** @brief The object at an offset; valid until the buffer grows. */
 static inline void *fw_bytes_at(const struct fw_bytes *bytes, uint32_t off)

@@ -382,7 +382,6 @@ static void check_statement(struct fw_scope *scope, const struct fw_ast *ast,
 		check_default(scope, &stmt->dflt, once, program);
 		break;
 	case FW_STMT_ANTISPOOF: /* when all names are known */
-	case FW_STMT_RULE:
 		break;
 	}
 }
@@ -449,24 +448,19 @@ void fw_check_statements(struct fw_scope *scope, const struct fw_ast *ast,
 {
 	const struct fw_span start = { .len = 1 };
 	struct once once = { 0 };
-	size_t n_left = ast->n_others;
 	const struct fw_stmt *stmt;
 
-	/* Behind the last of them there may be many rules. */
-	for (stmt = ast->first; stmt && n_left; stmt = stmt->next) {
+	for (stmt = ast->first; stmt; stmt = stmt->next) {
 		if (fw_report_is_full(&scope->c->rep))
 			return;
 		check_statement(scope, ast, stmt, &once, program);
-		n_left -= stmt->kind != FW_STMT_RULE;
 	}
 	check_beside_hooks(scope, &once, program);
 	program->offload = offload_of(program->options);
 	fw_resolve_names(scope);
-	n_left = ast->n_others;
-	for (stmt = ast->first; stmt && n_left; stmt = stmt->next) {
+	for (stmt = ast->first; stmt; stmt = stmt->next) {
 		if (stmt->kind == FW_STMT_ANTISPOOF && !stmt->is_broken)
 			check_antispoof(scope, stmt, &once, program);
-		n_left -= stmt->kind != FW_STMT_RULE;
 	}
 	if (scope->zones.n == 0 && scope->c->rep.diag->errors == 0) {
 		fw_report_warning(&scope->c->rep, start,

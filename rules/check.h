@@ -39,12 +39,14 @@ struct fw_checked_rule {
  *
  * @param scope  names
  * @param pool   receives the sets of the rule
- * @param stmt   the rule
+ * @param ast    the rule, as long as `ret` is used
+ * @param at     its place
  * @param ret    zeroed by the caller; freed by fw_checked_rule_done(), also on
  *               failure
  */
 bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
-		   const struct fw_stmt *stmt, struct fw_checked_rule *ret);
+		   const struct fw_ast_rule *ast, struct fw_span at,
+		   struct fw_checked_rule *ret);
 
 void fw_checked_rule_done(struct fw_checked_rule *rule);
 

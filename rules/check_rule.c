@@ -738,7 +738,8 @@ static bool check_terms(struct check *check)
 }
 
 bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
-		   const struct fw_stmt *stmt, struct fw_checked_rule *ret)
+		   const struct fw_ast_rule *ast, struct fw_span at,
+		   struct fw_checked_rule *ret)
 {
 	struct check check = {
 		.scope = scope,
@@ -749,8 +750,8 @@ bool fw_check_rule(struct fw_scope *scope, struct fw_set_pool *pool,
 	bool is_good;
 
 	fw_str_clear(&scope->texts);
-	ret->ast = &stmt->rule;
-	ret->at = stmt->at;
+	ret->ast = ast;
+	ret->at = at;
 	ret->families = BOTH_FAMILIES;
 	ret->given_families = BOTH_FAMILIES;
 	ret->terms[FW_TERM_TYPE].set = -1;

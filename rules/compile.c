@@ -42,27 +42,48 @@ static bool is_main_borrowed(const struct fw_compiler *c)
 	return c->options->only_texts;
 }
 
+static void keep_it(struct fw_text_owner *owner)
+{
+	(void)owner;
+}
+
 /* A text that is too large is not copied: its name is enough to say so. */
+static int copy_main(const struct fw_compiler *c, const char *name,
+		     const char *data, size_t len, struct fw_text *ret)
+{
+	static struct fw_text_owner caller = { .release = keep_it };
+
+	ret->name = fw_mem_dup(name, strlen(name));
+	ret->len = len;
+	if (is_main_borrowed(c)) {
+		ret->data = (char *)(uintptr_t)data;
+		ret->owner = &caller;
+	} else {
+		ret->data = fw_mem_dup(data, len <= FW_MAX_TEXT ? len : 0);
+	}
+	return ret->name && ret->data ? 0 : -ENOMEM;
+}
+
 static int add_main(struct fw_compiler *c, const char *name, const char *data,
 		    size_t len)
 {
-	bool is_large = len > FW_MAX_TEXT;
-	struct fw_text text = {
-		.name = fw_mem_dup(name, strlen(name)),
-		.len = is_large ? 0 : len,
-	};
+	struct fw_text text = { 0 };
+	const char *reason;
+	bool is_large;
 	int r;
 
-	if (!is_main_borrowed(c))
-		text.data = fw_mem_dup(data, text.len);
-	if (!text.name || (!text.data && !is_main_borrowed(c))) {
-		free(text.name);
-		free(text.data);
-		return -ENOMEM;
+	if (data)
+		r = copy_main(c, name, data, len, &text);
+	else
+		r = c->read(c->ctx, name, &text, &reason);
+	if (r < 0) {
+		fw_text_done(&text);
+		return r;
 	}
+	is_large = text.len > FW_MAX_TEXT;
+	if (is_large)
+		text.len = 0;
 	r = fw_sources_add(&c->sources, &text);
-	if (r >= 0 && is_main_borrowed(c))
-		c->sources.texts[r].data = (char *)(uintptr_t)data;
 	if (r >= 0 && is_large) {
 		fw_report_error(&c->rep, (struct fw_span){ .len = 1 },
 				"the files have more than %u MB",
@@ -128,12 +149,15 @@ static struct fw_span *understand(struct fw_compiler *c,
 				  const struct fw_ast *ast,
 				  struct fw_program *program)
 {
-	struct fw_set_pool pool = { .arena = program->arena };
+	/* A rule has words for which there are no sets, and some are the same. */
+	struct fw_set_pool pool = { .arena = program->arena,
+				    .n_expected = ast->n_items / 2 };
 	struct fw_scope scope;
 	struct fw_rows rows = { .rep = &c->rep,
 				.program = program,
 				.options = c->options };
 
+	program->n_expected = ast->n_rules;
 	fw_scope_init(&scope, c);
 	fw_check_statements(&scope, ast, program);
 	fw_lower_sets(&scope, &pool, program);
@@ -232,8 +256,6 @@ int fw_compile_with(const struct fw_options *options, const char *main_name,
 		*ret = program;
 	else
 		fw_program_free(program);
-	if (is_main_borrowed(&c) && c.sources.n)
-		c.sources.texts[0].data = NULL;
 	fw_arena_done(&c.arena);
 	fw_sources_done(&c.sources);
 	return r;

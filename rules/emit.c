@@ -86,6 +86,14 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	    const uint32_t *slots, const uint32_t default_slots[FW_DIR_MAX],
 	    struct fw_image *ret)
 {
+	return fw_emit_to(NULL, 0, program, gen, slots, default_slots, ret);
+}
+
+int fw_emit_to(unsigned char *room, size_t len,
+	       const struct fw_program *program, uint32_t gen,
+	       const uint32_t *slots, const uint32_t default_slots[FW_DIR_MAX],
+	       struct fw_image *ret)
+{
 	struct fw_image_head head = {
 		.magic = FW_IMAGE_MAGIC,
 		.abi = FW_ABI_VERSION,
@@ -104,6 +112,8 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	struct fw_bytes bytes = { 0 };
 	int r;
 
+	if (room)
+		fw_bytes_lend(&bytes, room, len);
 	fw_bytes_expect(&bytes,
 			fw_annex_size(program) + program->n_rows * USUAL_ROW);
 	r = fw_bytes_reserve(&bytes, sizeof(head), LINE) == FW_BYTES_FAILED
@@ -127,6 +137,7 @@ int fw_emit(const struct fw_program *program, uint32_t gen,
 	*ret = (struct fw_image){
 		.bytes = bytes.data,
 		.size = head.size,
+		.is_lent = bytes.is_lent,
 		.cost = { .most_steps = stats.most_steps,
 			  .longest_list = stats.longest_list,
 			  .slowest_row = stats.slowest_rule },
@@ -147,7 +158,8 @@ void fw_image_set_past(struct fw_image *image, const struct fw_image_past *past)
 
 void fw_image_done(struct fw_image *image)
 {
-	free(image->bytes);
+	if (!image->is_lent)
+		free(image->bytes);
 	*image = (struct fw_image){ 0 };
 }
 

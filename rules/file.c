@@ -82,16 +82,14 @@ static int fetch(struct fw_compiler *c, struct fw_span at, const char *name)
 	}
 	if (text.len > FW_MAX_TEXT) {
 		report_size(c, at);
-		free(text.name);
-		free(text.data);
+		fw_text_done(&text);
 		return -EINVAL;
 	}
 	/* Messages and the next reader know it by the name asked for. */
 	free(text.name);
 	text.name = fw_mem_dup(name, strlen(name));
 	if (!text.name || !text.data) {
-		free(text.name);
-		free(text.data);
+		fw_text_done(&text);
 		c->rep.is_broken = true;
 		return -EINVAL;
 	}

@@ -20,10 +20,12 @@ struct fw_ir_row *fw_program_add_row(struct fw_program *program,
 	struct fw_ir_row *rows;
 	struct fw_span *p;
 
-	rows = fw_mem_grow(program->rows, program->n_rows, sizeof(*rows));
+	rows = fw_mem_grow_from(program->n_expected, program->rows,
+				program->n_rows, sizeof(*rows));
 	if (rows)
 		program->rows = rows;
-	p = fw_mem_grow(*places, program->n_rows, sizeof(*p));
+	p = fw_mem_grow_from(program->n_expected, *places, program->n_rows,
+			     sizeof(*p));
 	if (p)
 		*places = p;
 	if (!rows || !p)
@@ -57,8 +59,7 @@ void fw_program_free(struct fw_program *program)
 	for (i = 0; i < program->n_named_sets; i++) {
 		free(program->named_sets[i].name);
 		free(program->named_sets[i].file);
-		free(program->named_sets[i].replaced.name);
-		free(program->named_sets[i].replaced.data);
+		fw_text_done(&program->named_sets[i].replaced);
 	}
 	for (i = 0; i < program->n_sets; i++)
 		fw_ir_set_free_heap(&program->sets[i]);

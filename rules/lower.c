@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "addrport.h"
+#include "ast_rule.h"
 #include "canon.h"
 #include "ir.h"
 #include "mem.h"
@@ -240,25 +241,25 @@ struct fw_span *fw_lower_rules(struct fw_scope *scope, const struct fw_ast *ast,
 {
 	struct fw_span *places = NULL;
 	struct scratch scratch = { 0 };
-	const struct fw_stmt *stmt;
+	const struct fw_packed_rule *packed;
+	struct fw_ast_view view;
 	size_t n = 0;
 
-	for (stmt = ast->first; stmt; stmt = stmt->next) {
+	for (packed = ast->first_rule; packed; packed = packed->next) {
 		struct fw_checked_rule rule = { 0 };
 
-		if (stmt->kind != FW_STMT_RULE)
-			continue;
 		if (fw_report_is_full(&scope->c->rep))
 			break;
 		if (n++ == FW_MAX_RULES) {
-			fw_report_error(&scope->c->rep, stmt->at,
+			fw_report_error(&scope->c->rep, packed->at,
 					"more than %d rules", FW_MAX_RULES);
 			fw_report_hint(
 				&scope->c->rep,
 				"many rules that differ in one address or port are one rule with a list or a set");
 			break;
 		}
-		if (fw_check_rule(scope, pool, stmt, &rule))
+		fw_ast_view_rule(packed, &view);
+		if (fw_check_rule(scope, pool, &view.rule, packed->at, &rule))
 			lower_rule(scope, pool, &rule, &scratch, program,
 				   &places);
 		fw_checked_rule_done(&rule);

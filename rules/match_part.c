@@ -596,7 +596,8 @@ static int append(struct fw_match_chain *chain,
 {
 	struct fw_match_part *parts;
 
-	parts = fw_mem_grow(chain->parts, chain->n, sizeof(*parts));
+	parts = fw_mem_grow_from(chain->n_expected, chain->parts, chain->n,
+				 sizeof(*parts));
 	if (!parts)
 		return -ENOMEM;
 	chain->parts = parts;
@@ -715,6 +716,24 @@ static int take_families(struct fw_match_builder *b, uint32_t number,
 	return has_term ? fw_match_add_term(b, number, &term) : 0;
 }
 
+/* Most rows have one part for each family and direction. */
+static void expect_parts(struct fw_match_builder *b)
+{
+	for (size_t i = 0; i < b->program->n_rows; i++) {
+		const struct fw_ir_row *row = &b->program->rows[i];
+		bool stateless = row->flags & FW_ROW_STATELESS;
+
+		for (unsigned int way = 0; way < 2 * FW_DIR_MAX; way++) {
+			bool v6 = way & 1;
+			size_t dir = way / 2;
+
+			if (row->families >> v6 & row->dirs >> dir & 1)
+				b->chains[FW_MATCH_CHAIN(stateless, v6, dir)]
+					.n_expected++;
+		}
+	}
+}
+
 int fw_match_take_apart(struct fw_match_builder *b)
 {
 	_cleanup_free_ struct taken *t = malloc(sizeof(*t));
@@ -723,6 +742,7 @@ int fw_match_take_apart(struct fw_match_builder *b)
 
 	if (!t)
 		return -ENOMEM;
+	expect_parts(b);
 	for (i = 0; i < b->program->n_rows; i++) {
 		r = take_families(b, i, t);
 		if (r < 0)

@@ -25,6 +25,7 @@ struct fw_match_part {
 struct fw_match_chain {
 	struct fw_match_part *parts; /* in the order of their rules */
 	size_t n;
+	size_t n_expected; /* room for them from the beginning */
 };
 
 /* One way to ask for the entering interface. */

@@ -18,6 +18,22 @@ void *fw_mem_grow(void *array, size_t n, size_t size)
 	return realloc(array, n * 2 * size);
 }
 
+void *fw_mem_grow_from(size_t expected, void *array, size_t n, size_t size)
+{
+	size_t first = expected > FIRST_CAPACITY ? expected : FIRST_CAPACITY;
+	size_t times;
+
+	if (n && n < first)
+		return array;
+	/* full at `first`, and each time that it has doubled */
+	times = n / first;
+	if (n % first || (times & (times - 1)) != 0)
+		return array;
+	if (n > SIZE_MAX / 2 / size || first > SIZE_MAX / size)
+		return NULL;
+	return realloc(array, (n ? n * 2 : first) * size);
+}
+
 char *fw_mem_dup(const char *s, size_t n)
 {
 	char *copy;

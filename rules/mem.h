@@ -40,6 +40,15 @@ static inline void fw_mem_freep(void *p)
  */
 void *fw_mem_grow(void *array, size_t n, size_t size);
 
+/**
+ * @brief The same for an array that may well have `expected` elements: that many
+ *        it has room for from the beginning. Pages not used cost nothing, those that
+ *        an array leaves behind as it grows do.
+ *
+ * @param expected  the same in all calls for an array; less than 4 count as 4
+ */
+void *fw_mem_grow_from(size_t expected, void *array, size_t n, size_t size);
+
 /** @brief Copy `n` bytes and append a NUL; NULL without memory. */
 char *fw_mem_dup(const char *s, size_t n);
 

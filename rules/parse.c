@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "ast_rule.h"
 #include "file.h"
 #include "mem.h"
 #include "parser.h"
@@ -417,23 +418,33 @@ static bool parse_antispoof(struct fw_parser *p, struct fw_stmt *stmt)
 
 static bool parse_rule(struct fw_parser *p, struct fw_stmt *stmt)
 {
+	const struct fw_arena_mark mark = fw_arena_mark(&p->c->arena);
+	const struct fw_span start = p->last;
+	struct fw_ast_rule rule = { 0 };
 	const struct fw_keyword *k;
 	int dir;
 
-	stmt->kind = FW_STMT_RULE;
+	(void)stmt; /* there are too many for one each */
 	for (k = verdict_words; k->word; k++) {
 		if (fw_parser_is(p, p->last, k->word))
-			stmt->rule.verdict = (uint8_t)k->value;
+			rule.verdict = (uint8_t)k->value;
 	}
-	stmt->rule.is_stateless = fw_parser_accept_word(p, "stateless");
+	rule.is_stateless = fw_parser_accept_word(p, "stateless");
+	/* Reported with the place of the first one too many. */
+	p->ast->is_full |= ++p->ast->n_rules > FW_MAX_RULES;
 	if (!fw_parser_choose(p, dir_words,
-			      stmt->rule.is_stateless
+			      rule.is_stateless
 				      ? "'in', 'out' or 'forward'"
 				      : "'stateless', 'in', 'out' or 'forward'",
 			      &dir))
 		return false;
-	stmt->rule.dir = (uint8_t)dir;
-	return fw_parser_rule(p, &stmt->rule);
+	rule.dir = (uint8_t)dir;
+	if (!fw_parser_rule(p, &rule))
+		return false;
+	if (!fw_ast_add_rule(&p->c->arena, mark, p->ast,
+			     fw_span_join(start, p->last), &rule))
+		p->c->rep.is_broken = true;
+	return !p->c->rep.is_broken;
 }
 
 static bool parse_include(struct fw_parser *p, struct fw_stmt *stmt);
@@ -536,11 +547,6 @@ static void check_room(struct fw_parser *p, const struct fw_stmt *stmt)
 {
 	struct fw_ast *ast = p->ast;
 
-	if (stmt->kind == FW_STMT_RULE) {
-		/* Reported with the place of the first one too many. */
-		ast->is_full |= ++ast->n_rules > FW_MAX_RULES;
-		return;
-	}
 	if (++ast->n_others <= FW_MAX_OTHERS)
 		return;
 	fw_report_error(&p->c->rep, stmt->at,
@@ -578,7 +584,6 @@ static bool declares_name(const struct fw_stmt *stmt)
 	case FW_STMT_TIMEOUT:
 	case FW_STMT_DEFAULT:
 	case FW_STMT_ANTISPOOF:
-	case FW_STMT_RULE:
 		break;
 	}
 	return false;
@@ -598,8 +603,9 @@ static bool parse_statement(struct fw_parser *p)
 		unknown_statement(p);
 		return false;
 	}
-	if (statements[i].parse == parse_include)
-		return parse_include(p, NULL);
+	if (statements[i].parse == parse_include ||
+	    statements[i].parse == parse_rule)
+		return statements[i].parse(p, NULL);
 	stmt = fw_compiler_alloc(p->c, sizeof(*stmt));
 	if (!stmt)
 		return false;

@@ -382,8 +382,7 @@ int fw_replacement_new(const struct fw_program *program,
 
 	replacement = calloc(1, sizeof(*replacement));
 	if (!replacement) {
-		free(text->name);
-		free(text->data);
+		fw_text_done(text);
 	} else {
 		replacement->named = (size_t)(set - program->named_sets);
 		replacement->text = *text;
@@ -453,7 +452,6 @@ void fw_replacement_free(struct fw_replacement *replacement)
 		fw_ir_set_free_heap(&replacement->sets[i].set);
 	free(replacement->sets);
 	free(replacement->rows);
-	free(replacement->text.name);
-	free(replacement->text.data);
+	fw_text_done(&replacement->text);
 	free(replacement);
 }

@@ -25,8 +25,14 @@ struct fw_arena;
 /* One file as it was read. */
 struct fw_text {
 	char *name; /* as printed in messages */
-	char *data; /* may contain any byte; data[len] == '\0' */
+	char *data; /* may contain any byte; data[len] == '\0'; never written to */
 	size_t len;
+	struct fw_text_owner *owner; /* of `data`; NULL: it is freed */
+};
+
+/* Whose memory texts lie in: is told of each that nobody needs any more. */
+struct fw_text_owner {
+	void (*release)(struct fw_text_owner *owner);
 };
 
 /**
@@ -231,7 +237,8 @@ struct fw_timeout_from {
 struct fw_program {
 	struct fw_ir_row *rows; /* in file order, stateless ones among them */
 	size_t n_rows;
-	size_t n_rules; /* rows that are the first ones of their rules */
+	size_t n_expected; /* room for rows from the beginning */
+	size_t n_rules;	   /* rows that are the first ones of their rules */
 	struct fw_ir_set *sets;
 	size_t n_sets;
 	struct fw_zone *zones;
@@ -324,6 +331,8 @@ int fw_compile(const char *main_name, const char *main_text, size_t main_len,
 /**
  * @brief fw_compile() with options.
  *
+ * @param main_text  NULL: `read` has it, or a negative errno; the program keeps what
+ *                   `read` gives, while it copies a text that it is handed
  * @return as fw_compile(), or -ECANCELED if reading all files was enough
  */
 int fw_compile_with(const struct fw_options *options, const char *main_name,
@@ -426,6 +435,7 @@ struct fw_image_cost {
 struct fw_image {
 	unsigned char *bytes; /* struct fw_image_head first */
 	uint32_t size;
+	bool is_lent;		   /* see fw_emit_to() */
 	struct fw_image_cost cost; /* as fw_emit() found it */
 };
 
@@ -449,6 +459,17 @@ struct fw_image_past {
 	uint64_t adopt_until_ns;
 	uint8_t mark_before;
 };
+
+/**
+ * @brief fw_emit(), in memory of the caller if the image fits.
+ *
+ * @param room  of `len` bytes, which nobody reads before this returns; what is there
+ *              afterwards is the image if `ret` says that it is lent. NULL: none
+ */
+int fw_emit_to(unsigned char *room, size_t len,
+	       const struct fw_program *program, uint32_t gen,
+	       const uint32_t *slots, const uint32_t default_slots[FW_DIR_MAX],
+	       struct fw_image *ret);
 
 /** @brief Say in an image that fw_emit() made what was before it. */
 void fw_image_set_past(struct fw_image *image,
@@ -505,6 +526,7 @@ int fw_image_texts(const struct fw_image *image, struct fw_text **ret_texts,
 		   size_t *ret_n, struct fw_set_text **ret_replaced,
 		   size_t *ret_n_replaced);
 
+void fw_text_done(struct fw_text *text);
 void fw_texts_free(struct fw_text *texts, size_t n);
 void fw_set_texts_free(struct fw_set_text *texts, size_t n);
 

@@ -72,6 +72,9 @@ static bool widen(struct fw_set_pool *pool)
 	struct fw_set_slot *slots;
 	size_t i, k;
 
+	while (!pool->n_slots && n < pool->n_expected)
+		n *= 2;
+
 	slots = calloc(n, sizeof(*slots));
 	if (!slots)
 		return false;
@@ -108,7 +111,8 @@ static bool append(struct fw_set_pool *pool, const struct fw_ir_set *set)
 	struct fw_ir_set *sets;
 	struct fw_ir_set *copy;
 
-	sets = fw_mem_grow(pool->sets, pool->n, sizeof(*sets));
+	sets = fw_mem_grow_from(pool->n_expected, pool->sets, pool->n,
+				sizeof(*sets));
 	if (!sets)
 		return false;
 	pool->sets = sets;

@@ -17,6 +17,7 @@ struct fw_set_slot {
 struct fw_set_pool {
 	struct fw_ir_set *sets;
 	size_t n;
+	size_t n_expected;	   /* room for them from the beginning */
 	size_t n_ranges;	   /* of all of them */
 	bool is_full;		   /* and that was reported */
 	struct fw_arena *arena;	   /* of the program: ranges live there */

@@ -10,10 +10,13 @@
 
 #include "mem.h"
 
-static void text_done(struct fw_text *text)
+void fw_text_done(struct fw_text *text)
 {
 	free(text->name);
-	free(text->data);
+	if (text->owner)
+		text->owner->release(text->owner);
+	else
+		free(text->data);
 	*text = (struct fw_text){ 0 };
 }
 
@@ -36,7 +39,7 @@ int fw_sources_add(struct fw_sources *sources, struct fw_text *text)
 	return (int)sources->n++;
 
 fail:
-	text_done(text);
+	fw_text_done(text);
 	return -ENOMEM;
 }
 
@@ -121,6 +124,6 @@ void fw_texts_free(struct fw_text *texts, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		text_done(&texts[i]);
+		fw_text_done(&texts[i]);
 	free(texts);
 }

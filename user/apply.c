@@ -350,12 +350,20 @@ static int next_gen(struct fw_apply *apply, struct rules *next, char **reterr)
 	return 0;
 }
 
+/* Memory of a map that nothing looks at yet, for an image. */
+struct room {
+	unsigned char *at; /* NULL: there is none */
+	uint32_t size;
+	bool is_expected; /* of programs that are on their way */
+};
+
 /*
  * The map for an image, and programs for maps of that size or for more counters
  * if need be.
  */
 static int put_image(struct fw_apply *apply, struct rules *next,
-		     const struct fw_image *image, char **reterr)
+		     const struct fw_image *image, const struct room *room,
+		     char **reterr)
 {
 	struct fw_datapath_size has = fw_datapath_size(apply->dp), size = has;
 	const struct fw_datapath_size least = {
@@ -381,19 +389,40 @@ static int put_image(struct fw_apply *apply, struct rules *next,
 	next->is_in_place = next->image_fd >= 0;
 	if (!next->is_in_place && apply->spare_size == size.image)
 		next->image_fd = take_fd(&apply->spare_fd);
+	/* Made where it belongs: nothing is left to be done. */
+	if (image->is_lent && next->image_fd >= 0 &&
+	    next->is_in_place == room->is_expected)
+		return 0;
 	return fw_rulesets_make(image, size.image, &next->image_fd);
+}
+
+/* The map that the next image will probably be in. */
+static struct room borrow_room(const struct fw_apply *apply)
+{
+	struct room room = { .is_expected = true };
+	int fd = fw_datapath_expected_image(apply->dp, &room.size);
+
+	if (fd < 0) {
+		fd = apply->spare_fd;
+		room.size = apply->spare_size;
+		room.is_expected = false;
+	}
+	if (fd >= 0)
+		room.at = fw_rulesets_borrow(fd, room.size);
+	return room;
 }
 
 static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
 {
+	struct room room = borrow_room(apply);
 	struct fw_image image = { 0 };
 	int r;
 
-	r = fw_emit(next->program, next->gen, next->row_slots,
-		    next->default_slots, &image);
+	r = fw_emit_to(room.at, room.size, next->program, next->gen,
+		       next->row_slots, next->default_slots, &image);
 	if (r == 0) {
 		fw_image_set_past(&image, &next->past);
-		r = put_image(apply, next, &image, reterr);
+		r = put_image(apply, next, &image, &room, reterr);
 	}
 	next->cost = image.cost;
 	if (r == -E2BIG) {
@@ -403,6 +432,7 @@ static int make_image(struct fw_apply *apply, struct rules *next, char **reterr)
 			FW_IMAGE_MAX >> 20);
 	}
 	fw_image_done(&image);
+	fw_rulesets_return(room.at, room.size);
 	return r;
 }
 

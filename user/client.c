@@ -47,7 +47,7 @@ enum fw_exit fw_print_json(const json_t *json)
 struct fw_conversation {
 	struct fw_cli *cli;
 	json_t *request;
-	int file_fd; /* the files of the call, or -1 */
+	int file_fd; /* the file of the call, or -1 */
 	int fd;	     /* socket, or -1 */
 	int tries;
 	struct fw_buf in;
@@ -110,53 +110,21 @@ static int send_all(int fd, struct fw_buf *buf, int file_fd)
 	return 0;
 }
 
-#ifndef MFD_NOEXEC_SEAL /* Linux 6.3; later ones may ask for it */
-#define MFD_NOEXEC_SEAL 0x8u
-#endif
-
-static int write_all(int fd, const struct fw_text *text)
+/* The file of a call, sealed; *ret_fd is -1 if there is none. */
+static int take_file(const struct fw_call *call, int *ret_fd)
 {
-	size_t at = 0;
-
-	while (at < text->len) {
-		ssize_t n = write(fd, text->data + at, text->len - at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		at += (size_t)n;
-	}
-	return 0;
-}
-
-/* The texts of a call as a file; *ret_fd is -1 if there are none. */
-static int make_file(const struct fw_call *call, int *ret_fd)
-{
-	_cleanup_close_ int fd = -1;
-	size_t total = 0;
-	int r = 0;
+	int fd;
 
 	*ret_fd = -1;
-	if (!call->n_files)
+	if (!call->file)
 		return 0;
-	for (size_t i = 0; i < call->n_files; i++)
-		total += call->files[i].len;
-	if (total > FW_PROTO_MAX_REQUEST)
+	if (call->file->bytes > FW_PROTO_MAX_FILE)
 		return -EMSGSIZE;
-	fd = memfd_create("fwctl",
-			  MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("fwctl", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = fw_textfile_seal(call->file);
 	if (fd < 0)
-		return -errno;
-	for (size_t i = 0; i < call->n_files && r == 0; i++)
-		r = write_all(fd, &call->files[i]);
-	if (r == 0 && fcntl(fd, F_ADD_SEALS, FW_PROTO_SEALS) < 0)
-		r = -errno;
-	if (r == 0)
-		*ret_fd = take_fd(&fd);
-	return r;
+		return fd;
+	*ret_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *ret_fd < 0 ? -errno : 0;
 }
 
 /* 0, -ETIMEDOUT, or -ECANCELED if the caller has enough. */
@@ -391,7 +359,7 @@ static int make_request(struct fw_conversation *conversation,
 		call->verb, "netns", (json_int_t)netns, "args", args);
 	if (!conversation->request)
 		return -ENOMEM;
-	return make_file(call, &conversation->file_fd);
+	return take_file(call, &conversation->file_fd);
 }
 
 static enum fw_exit complain_of(int r)

@@ -5,6 +5,7 @@
 
 #include "rules/rules.h"
 #include "user/fwctl.h"
+#include "user/textfile.h"
 
 enum fw_start {
 	FW_START_NEVER,	    /* no daemon: FW_EXIT_NO_DAEMON without a word */
@@ -20,10 +21,8 @@ typedef bool (*fw_refused_fn)(void *data, const json_t *reply);
 
 struct fw_call {
 	const char *verb;
-	json_t *args; /* taken; NULL: none */
-	/* What comes along in one file, end to end; n_files 0: nothing does. */
-	const struct fw_text *files;
-	size_t n_files;
+	json_t *args;		  /* taken; NULL: none */
+	struct fw_textfile *file; /* comes along; NULL: none does */
 	enum fw_start start;
 	fw_row_fn row;	       /* NULL: rows are put into the result */
 	fw_refused_fn refused; /* NULL: "error" is printed */

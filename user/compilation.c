@@ -17,16 +17,23 @@
  */
 #define LOAD_SHADOW_STEPS (FW_SHADOW_STEPS / 10)
 
-/* A text where it lies in the file that came along; no NUL is behind it. */
+/* The file that came along; the texts of a program stay in there. */
+struct sent_file {
+	struct fw_text_owner owner; /* first */
+	unsigned int users;	    /* of the thread while there is one */
+	char *data;		    /* mapped; NULL: it is empty */
+	size_t bytes;
+};
+
+/* A text where it lies in the file; a NUL is behind it. */
 struct sent_text {
 	char *name;
-	const char *data;
+	char *data;
 	size_t len;
 };
 
 struct fw_compilation {
-	const char *file; /* mapped, all of it; NULL: it is empty */
-	size_t bytes;	  /* of it */
+	struct sent_file *file;
 	struct sent_text *texts;
 	size_t n;
 	pthread_t thread;
@@ -44,36 +51,66 @@ struct fw_compilation {
 
 /* ---- the texts ------------------------------------------------------------ */
 
-static int take_text(const json_t *json, size_t *at,
-		     const struct fw_compilation *compilation,
+static void release(struct fw_text_owner *owner)
+{
+	struct sent_file *file = (struct sent_file *)owner;
+
+	if (--file->users)
+		return;
+	if (file->data)
+		(void)munmap(file->data, file->bytes);
+	free(file);
+}
+
+static int map_file(const struct fw_request *request, struct sent_file **ret)
+{
+	struct sent_file *file = calloc(1, sizeof(*file));
+	const char *data = NULL;
+	int r;
+
+	if (!file)
+		return -ENOMEM;
+	file->owner.release = release;
+	file->users = 1;
+	r = fw_request_map(request, &data, &file->bytes);
+	file->data = (char *)(uintptr_t)data; /* nobody writes to it */
+	if (r < 0)
+		release(&file->owner);
+	else
+		*ret = file;
+	return r;
+}
+
+static int take_text(const json_t *json, const struct sent_file *file,
 		     struct sent_text *ret)
 {
+	json_int_t at = json_integer_value(json_object_get(json, "at"));
 	const json_t *size = json_object_get(json, "size");
 	json_int_t n = json_integer_value(size);
 	size_t len;
 	int r;
 
-	if (!json_is_integer(size) || n < 0 ||
-	    (uint64_t)n > compilation->bytes - *at)
+	if (!json_is_integer(size) || n < 0 || at < 0 ||
+	    (uint64_t)at > file->bytes ||
+	    (uint64_t)n >= file->bytes - (size_t)at || file->data[at + n])
 		return -EBADMSG;
 	r = fw_json_bytes_get(json_object_get(json, "name"), &ret->name, &len);
 	if (r < 0)
 		return r;
 	ret->len = (size_t)n;
-	ret->data = ret->len ? compilation->file + *at : "";
-	*at += ret->len;
+	ret->data = file->data + at;
 	return 0;
 }
 
 static int take_texts(struct fw_compilation *compilation,
 		      const struct fw_request *request, const json_t *list)
 {
-	size_t n = json_array_size(list), at = 0;
+	size_t n = json_array_size(list), total = 0;
 	int r;
 
 	if (!n)
 		return -EBADMSG;
-	r = fw_request_map(request, &compilation->file, &compilation->bytes);
+	r = map_file(request, &compilation->file);
 	if (r < 0)
 		return r;
 	compilation->texts = calloc(n, sizeof(*compilation->texts));
@@ -82,10 +119,12 @@ static int take_texts(struct fw_compilation *compilation,
 	while (compilation->n < n && r == 0) {
 		size_t i = compilation->n++;
 
-		r = take_text(json_array_get(list, i), &at, compilation,
+		r = take_text(json_array_get(list, i), compilation->file,
 			      &compilation->texts[i]);
+		total += compilation->texts[i].len + 1;
 	}
-	return r == 0 && at < compilation->bytes ? -EBADMSG : r;
+	/* They lie beside each other: all of them are looked at. */
+	return r == 0 && total > compilation->file->bytes ? -EBADMSG : r;
 }
 
 /* Skip what makes no difference in a path: "//" and "/./". */
@@ -120,15 +159,14 @@ static int read_sent(void *ctx, const char *name, struct fw_text *ret,
 		if (!is_same_path(text->name, name))
 			continue;
 		*ret = (struct fw_text){ .name = strdup(name),
-					 .data = malloc(text->len + 1),
-					 .len = text->len };
-		if (ret->name && ret->data) {
-			memcpy(ret->data, text->data, text->len);
-			ret->data[text->len] = '\0';
+					 .data = text->data,
+					 .len = text->len,
+					 .owner = &compilation->file->owner };
+		if (ret->name) {
+			compilation->file->users++;
 			return 0;
 		}
-		free(ret->name);
-		free(ret->data);
+		*ret = (struct fw_text){ 0 };
 		*reterr = "out of memory";
 		return -ENOMEM;
 	}
@@ -161,10 +199,9 @@ static void compile(struct fw_compilation *compilation)
 		.accepted = on_accepted,
 		.shadow_steps = LOAD_SHADOW_STEPS,
 	};
-	const struct sent_text *first = &compilation->texts[0];
 
 	compilation->result = fw_compile_with(
-		&options, first->name, first->data, first->len, read_sent,
+		&options, compilation->texts[0].name, NULL, 0, read_sent,
 		compilation, &compilation->diag, &compilation->program);
 	if (compilation->result < 0)
 		announce(compilation, NULL);
@@ -203,7 +240,11 @@ int fw_compilation_begin(const struct fw_request *request, const json_t *args,
 
 size_t fw_compilation_bytes(const struct fw_compilation *compilation)
 {
-	return compilation->bytes;
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < compilation->n; i++)
+		bytes += compilation->texts[i].len;
+	return bytes;
 }
 
 static bool begins_a_rule(const char *line, const char *end)
@@ -307,7 +348,6 @@ void fw_compilation_free(struct fw_compilation *compilation)
 		free(compilation->texts[i].name);
 	free(compilation->texts);
 	if (compilation->file)
-		(void)munmap((void *)(uintptr_t)compilation->file,
-			     compilation->bytes);
+		release(&compilation->file->owner);
 	free(compilation);
 }

@@ -19,8 +19,8 @@ struct fw_compilation;
 /**
  * @brief Begin to compile the texts of a request.
  *
- * @param args  of the request: "texts", an array of {"name", "size"}; the texts
- *              are in the file that came along, end to end
+ * @param args  of the request: "texts", an array of {"name", "at", "size"}, in
+ *              bytes of the file that came along; a NUL is behind each
  * @param ret   to be freed by fw_compilation_free(); it borrows nothing
  * @return 0, -EBADMSG if the texts are not what `args` says, or another
  *         negative errno

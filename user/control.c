@@ -457,7 +457,7 @@ static int check_file(const struct fw_request *request, size_t *ret_len)
 	seals = fcntl(request->file_fd, F_GET_SEALS);
 	if (seals < 0 || (seals & FW_PROTO_SEALS) != FW_PROTO_SEALS)
 		return -EBADMSG;
-	if (st.st_size > FW_PROTO_MAX_REQUEST)
+	if (st.st_size > FW_PROTO_MAX_FILE)
 		return -EMSGSIZE;
 	*ret_len = (size_t)st.st_size;
 	return 0;

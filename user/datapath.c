@@ -487,6 +487,14 @@ void fw_datapath_expect(struct fw_datapath *dp,
 	(void)begin_beside(dp, &larger);
 }
 
+int fw_datapath_expected_image(const struct fw_datapath *dp, uint32_t *ret_size)
+{
+	if (!dp->upcoming)
+		return -1;
+	*ret_size = fw_upcoming_size(dp->upcoming)->image;
+	return fw_upcoming_image(dp->upcoming);
+}
+
 void fw_datapath_expect_nothing(struct fw_datapath *dp)
 {
 	fw_upcoming_free(take_ptr(dp->upcoming));

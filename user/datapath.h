@@ -152,6 +152,15 @@ int fw_datapath_take_image(struct fw_datapath *dp);
  */
 int fw_datapath_take_spare_image(struct fw_datapath *dp);
 
+/**
+ * @brief The map for an image of the programs that are expected.
+ *
+ * @param ret_size  what it has room for
+ * @return borrowed until they are there or given up; -1: there is none
+ */
+int fw_datapath_expected_image(const struct fw_datapath *dp,
+			       uint32_t *ret_size);
+
 /** @brief Are there programs that fw_datapath_expect() loads, or has loaded? */
 bool fw_datapath_is_expecting(const struct fw_datapath *dp);
 

@@ -59,6 +59,7 @@ bool fw_print_refusal(const struct fw_cli *cli, const char *name,
 /* What a compilation is for. */
 struct job {
 	struct fw_rulefiles files;
+	struct fw_textfile file; /* what a load sends */
 	struct fw_cli *cli;
 	bool is_load;
 	size_t bytes; /* that were read for it so far */
@@ -113,26 +114,22 @@ static enum fw_exit compile(struct job *job, const struct fw_options *options,
 			    struct fw_diag *diag, struct fw_program **ret)
 {
 	const char *operand = job->cli->operand;
-	_cleanup_free_ char *name = NULL;
-	_cleanup_free_ char *data = NULL;
-	struct fw_text text = { 0 };
+	__attribute__((cleanup(fw_text_done))) struct fw_text text = { 0 };
 	const char *error = NULL;
 	int r;
 
 	r = read_file(job, operand, &text, &error);
-	name = text.name;
-	data = text.data;
 	if (r < 0) {
 		fw_complain("cannot read '%s': %s", operand, error);
 		return FW_EXIT_REQUEST;
 	}
 	r = compile_text(job, options, &text, diag, ret);
 	if (r == -EINVAL) {
-		fw_print_errors(job->cli, name, diag);
+		fw_print_errors(job->cli, text.name, diag);
 		return FW_EXIT_REQUEST;
 	}
 	if (r < 0 && r != -ECANCELED) {
-		fw_complain("cannot compile '%s': %s", name, strerror(-r));
+		fw_complain("cannot compile '%s': %s", text.name, strerror(-r));
 		return FW_EXIT_REQUEST;
 	}
 	return FW_EXIT_OK;
@@ -254,14 +251,19 @@ enum fw_exit fw_cmd_check(struct fw_cli *cli)
 
 /* ---- load ----------------------------------------------------------------------- */
 
-static json_t *text_json(const struct fw_text *text, const char *name)
+static json_t *text_json(struct job *job, const struct fw_text *text,
+			 const char *name)
 {
-	return json_pack("{s:o, s:I}", "name",
-			 fw_json_bytes(name, strlen(name)), "size",
-			 (json_int_t)text->len);
+	size_t at;
+
+	if (fw_textfile_place(&job->file, text, &at) < 0)
+		return NULL;
+	return json_pack("{s:o, s:I, s:I}", "name",
+			 fw_json_bytes(name, strlen(name)), "at",
+			 (json_int_t)at, "size", (json_int_t)text->len);
 }
 
-/* Names and lengths; the texts themselves come along as a file. */
+/* Names and where they are; the texts themselves come along as a file. */
 static json_t *texts_json(struct job *job, const struct fw_text *texts,
 			  size_t n)
 {
@@ -279,7 +281,8 @@ static json_t *texts_json(struct job *job, const struct fw_text *texts,
 				       : fw_rulefile_absolute(text->name);
 		if (!alias->given || !alias->sent)
 			break;
-		(void)json_array_append_new(list, text_json(text, alias->sent));
+		(void)json_array_append_new(list,
+					    text_json(job, text, alias->sent));
 	}
 	if (list && json_array_size(list) == n)
 		return list;
@@ -356,8 +359,7 @@ static void send_texts(struct job *job, const struct fw_text *texts, size_t n)
 {
 	struct fw_call call = load_call(NULL);
 
-	call.files = texts;
-	call.n_files = n;
+	call.file = &job->file;
 	call.args = json_pack("{s:o}", "texts", texts_json(job, texts, n));
 	if (!call.args) {
 		fw_complain("out of memory");
@@ -425,6 +427,7 @@ static void job_done(struct job *job)
 		free(job->aliases[i].given);
 	}
 	free(job->aliases);
+	fw_textfile_done(&job->file);
 }
 
 enum fw_exit fw_cmd_load(struct fw_cli *cli)
@@ -434,6 +437,8 @@ enum fw_exit fw_cmd_load(struct fw_cli *cli)
 			   .is_load = !cli->dry_run };
 	enum fw_exit status;
 
+	if (job.is_load)
+		job.files.into = &job.file;
 	status = job.is_load ? load(&job) : check(&job);
 	job_done(&job);
 	return status;

@@ -6,9 +6,10 @@
  * A frame is a length (4 bytes, big endian) and that many bytes of JSON, one
  * object. Request:
  *     {"version":1, "verb":"...", "netns":INODE, "args":{...}}
- * Texts, which are too large to be worth JSON, come along in a file, end to end: a
- * descriptor of a memfd (SCM_RIGHTS) with the first byte of the request. It is
- * sealed (FW_PROTO_SEALS): nothing changes while it is read, and reading it ends.
+ * Texts, which are too large to be worth JSON, come along in a file, a NUL behind
+ * each and zeros up to where the next one begins: a descriptor of a memfd (SCM_RIGHTS)
+ * with the first byte of the request. It is sealed (FW_PROTO_SEALS): nothing changes
+ * while it is read, and reading it ends.
  * Reply: any number of {"items":[...]} frames, the rows of a long list, then one
  *     {"version":1, "status":0, "result":{...}}, or
  *     {"version":1, "status":N, "error":"..."}
@@ -27,6 +28,7 @@
 
 #define FW_PROTO_VERSION     1
 #define FW_PROTO_MAX_REQUEST (64u << 20)
+#define FW_PROTO_MAX_FILE    (FW_PROTO_MAX_REQUEST + 1) /* with a NUL */
 #define FW_PROTO_MAX_REPLY   (16u << 20) /* one frame; lists come in several */
 #define FW_PROTO_MAX_CLIENTS 64
 #define FW_PROTO_HEADER	     4

@@ -17,6 +17,23 @@ struct wish {
 	bool dry_run;
 };
 
+/* The only text, without the NUL behind it. */
+static int read_text(const struct fw_request *request, struct fw_text *ret)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t len;
+	int r;
+
+	r = fw_request_file(request, &data, &len);
+	if (r < 0)
+		return r;
+	if (!len || data[len - 1] != '\0')
+		return -EBADMSG;
+	ret->data = take_ptr(data);
+	ret->len = len - 1;
+	return 0;
+}
+
 static int take_text(struct fw_request *request, const json_t *args,
 		     struct fw_text *ret)
 {
@@ -26,7 +43,7 @@ static int take_text(struct fw_request *request, const json_t *args,
 
 	r = fw_json_bytes_get(json_object_get(args, "file"), &name, &len);
 	if (r == 0)
-		r = fw_request_file(request, &ret->data, &ret->len);
+		r = read_text(request, ret);
 	if (r < 0) {
 		fw_reply_error(request, FW_EXIT_REQUEST,
 			       r == -EMSGSIZE

@@ -107,6 +107,14 @@ static int read_all(int fd, struct fw_text *text)
 	return 0;
 }
 
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       lseek(fd, 0, SEEK_CUR) == 0;
+}
+
 static int open_file(struct fw_rulefiles *files, const char *name)
 {
 	_cleanup_close_ int fd = -1;
@@ -142,7 +150,11 @@ int fw_rulefile_read(void *ctx, const char *name, struct fw_text *ret,
 	fd = open_file(files, name);
 	if (fd < 0)
 		return fd;
-	r = read_all(fd, &text);
+	if (files->into && is_regular(fd))
+		r = fw_textfile_read(files->into, fd, FW_PROTO_MAX_REQUEST,
+				     &text);
+	else
+		r = read_all(fd, &text);
 	if (r == 0) {
 		text.name =
 			strdup(strcmp(name, "-") == 0 ? FW_STDIN_NAME : name);
@@ -151,7 +163,7 @@ int fw_rulefile_read(void *ctx, const char *name, struct fw_text *ret,
 	if (r < 0) {
 		(void)snprintf(files->error, sizeof(files->error), "%s",
 			       strerror(-r));
-		free(text.data);
+		fw_text_done(&text);
 		return r;
 	}
 	*ret = text;

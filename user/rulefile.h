@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "rules/rules.h"
+#include "user/textfile.h"
 
 /* What standard input is called in messages. */
 #define FW_STDIN_NAME "stdin"
@@ -14,6 +15,8 @@ struct fw_rulefiles {
 	bool is_strict;	   /* for a load: only root's and the caller's files */
 	bool is_untrusted; /* a file was refused because of its owner or mode */
 	char error[160];   /* of the last file that could not be read */
+	/* Receives regular files that are read; NULL: they have memory of their own. */
+	struct fw_textfile *into;
 };
 
 /**

@@ -68,6 +68,20 @@ int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd)
 	return r < 0 ? r : write_value(*ret_fd, image);
 }
 
+unsigned char *fw_rulesets_borrow(int image_fd, uint32_t size)
+{
+	void *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  image_fd, 0);
+
+	return room == MAP_FAILED ? NULL : room;
+}
+
+void fw_rulesets_return(unsigned char *room, uint32_t size)
+{
+	if (room)
+		(void)munmap(room, size);
+}
+
 /*
  * The kernel waits after each update for the packets that are at work
  * (maybe_wait_bpf_programs()); after a batch of them only since Linux 6.8.

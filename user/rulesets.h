@@ -31,6 +31,17 @@ int fw_rulesets_new(uint32_t size, int *ret_fd);
 int fw_rulesets_make(const struct fw_image *image, uint32_t size, int *ret_fd);
 
 /**
+ * @brief The memory of a map that nothing looks at, to make an image in it.
+ *
+ * @param size  as of fw_rulesets_new()
+ * @return to be given to fw_rulesets_return(); NULL: there is none
+ */
+unsigned char *fw_rulesets_borrow(int image_fd, uint32_t size);
+
+/** @brief Give it back; NULL is fine. */
+void fw_rulesets_return(unsigned char *room, uint32_t size);
+
+/**
  * @brief Keep the running image for packets that are at work when another one
  *        takes its place, until fw_rulesets_forget().
  *

@@ -54,14 +54,14 @@ static enum fw_exit print_replaced(const struct fw_cli *cli, const char *file,
 }
 
 /* Send the text; the daemon knows of what kind the set is. */
-static enum fw_exit replace(struct fw_cli *cli, const struct fw_text *text)
+static enum fw_exit replace(struct fw_cli *cli, const struct fw_text *text,
+			    struct fw_textfile *file)
 {
 	bool is_stdin = strcmp(cli->file, "-") == 0;
 	struct replacing replacing = { cli, { NULL, text->name } };
 	struct fw_call call = { .verb = "set-replace",
 				.start = FW_START_IF_PINNED,
-				.files = text,
-				.n_files = 1,
+				.file = file,
 				.refused = on_refused,
 				.data = &replacing };
 	const char *set = cli->operand + (*cli->operand == '@');
@@ -87,9 +87,25 @@ static enum fw_exit replace(struct fw_cli *cli, const struct fw_text *text)
 				    : status;
 }
 
+/* In a file of its own, whatever it was read from. */
+static enum fw_exit send(struct fw_cli *cli, const struct fw_text *text,
+			 struct fw_textfile *file)
+{
+	size_t at;
+	int r = fw_textfile_place(file, text, &at);
+
+	if (r < 0) {
+		fw_complain("cannot send '%s': %s", text->name, strerror(-r));
+		return FW_EXIT_REQUEST;
+	}
+	return replace(cli, text, file);
+}
+
 enum fw_exit fw_cmd_set_replace(struct fw_cli *cli)
 {
-	struct fw_rulefiles files = { .is_strict = !cli->dry_run };
+	struct fw_textfile file = { 0 };
+	struct fw_rulefiles files = { .is_strict = !cli->dry_run,
+				      .into = &file };
 	struct fw_text text = { 0 };
 	const char *error = NULL;
 	enum fw_exit status;
@@ -100,10 +116,11 @@ enum fw_exit fw_cmd_set_replace(struct fw_cli *cli)
 	}
 	if (fw_rulefile_read(&files, cli->file, &text, &error) < 0) {
 		fw_complain("cannot read '%s': %s", cli->file, error);
+		fw_textfile_done(&file);
 		return FW_EXIT_REQUEST;
 	}
-	status = replace(cli, &text);
-	free(text.name);
-	free(text.data);
+	status = send(cli, &text, &file);
+	fw_text_done(&text);
+	fw_textfile_done(&file);
 	return status;
 }

@@ -4,6 +4,7 @@
 #include "user/upcoming.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@ struct fw_upcoming {
 	/* The thread's until it has been joined. */
 	struct fwctl_bpf *skel;
 	int image_fd;
+	/* Another descriptor of the same. */
+	int lent_fd;
 };
 
 /*
@@ -43,7 +46,6 @@ static void *run(void *data)
 	struct fw_upcoming *upcoming = data;
 	char *error = NULL;
 
-	(void)fw_rulesets_new(upcoming->size.image, &upcoming->image_fd);
 	/* Who needs them loads them once more, and says what is wrong. */
 	if (fw_progs_load(&upcoming->size, upcoming->maps, upcoming->image_fd,
 			  &upcoming->skel, &error) < 0)
@@ -65,10 +67,15 @@ int fw_upcoming_begin(const struct fw_datapath_size *size,
 		return -ENOMEM;
 	upcoming->size = *size;
 	upcoming->image_fd = -1;
+	upcoming->lent_fd = -1;
+	(void)fw_rulesets_new(size->image, &upcoming->image_fd);
+	if (upcoming->image_fd >= 0)
+		upcoming->lent_fd =
+			fcntl(upcoming->image_fd, F_DUPFD_CLOEXEC, 3);
 	memcpy(upcoming->maps, maps, sizeof(upcoming->maps));
 	r = pthread_create(&upcoming->thread, NULL, run, upcoming);
 	if (r) {
-		free(upcoming);
+		fw_upcoming_free(upcoming);
 		return -r;
 	}
 	upcoming->has_thread = true;
@@ -80,6 +87,11 @@ const struct fw_datapath_size *
 fw_upcoming_size(const struct fw_upcoming *upcoming)
 {
 	return &upcoming->size;
+}
+
+int fw_upcoming_image(const struct fw_upcoming *upcoming)
+{
+	return upcoming->lent_fd;
 }
 
 static void join(struct fw_upcoming *upcoming)
@@ -103,6 +115,7 @@ void fw_upcoming_free(struct fw_upcoming *upcoming)
 		return;
 	join(upcoming);
 	fw_closep(&upcoming->image_fd);
+	fw_closep(&upcoming->lent_fd);
 	fwctl_bpf__destroy(upcoming->skel);
 	free(upcoming);
 }

@@ -26,11 +26,14 @@ int fw_upcoming_begin(const struct fw_datapath_size *size,
 const struct fw_datapath_size *
 fw_upcoming_size(const struct fw_upcoming *upcoming);
 
+/** @brief The map for their image, borrowed; -1: there is none. Nobody reads it yet. */
+int fw_upcoming_image(const struct fw_upcoming *upcoming);
+
 /**
  * @brief Wait for them.
  *
  * @param ret_image_fd  map for an image of theirs, which is in its place already,
- *                      and empty; -1: there is none
+ *                      and that of fw_upcoming_image(); -1: there is none
  * @return the programs, to be destroyed; NULL: they could not be loaded
  */
 struct fwctl_bpf *fw_upcoming_take(struct fw_upcoming *upcoming,

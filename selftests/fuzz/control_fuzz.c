@@ -180,7 +180,7 @@ static void on_reply(void *data, uint32_t events)
 static int make_file(bool is_sealed)
 {
 	int fd = memfd_create("rules", MFD_ALLOW_SEALING);
-	const size_t len = sizeof(rules) - 1;
+	const size_t len = sizeof(rules); /* with the NUL */
 
 	must(fd >= 0 && write(fd, rules, len) == (ssize_t)len);
 	must(!is_sealed || fcntl(fd, F_ADD_SEALS, FW_PROTO_SEALS) == 0);

@@ -32,7 +32,9 @@ static int read_all(const char *name, struct fw_text *ret)
 	if (!data)
 		return -ENOMEM;
 	data[len] = '\0';
-	*ret = (struct fw_text){ strdup(name), data, len };
+	*ret = (struct fw_text){ .name = strdup(name),
+				 .data = data,
+				 .len = len };
 	return ret->name ? 0 : -ENOMEM;
 }
 

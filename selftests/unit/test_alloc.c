@@ -44,8 +44,9 @@ static const struct test_file files[] = {
 
 static int replace_set(struct fw_program *program)
 {
-	struct fw_text text = { strdup("new.txt"), strdup("10.0.0.1\n::1\n"),
-				13 };
+	struct fw_text text = { .name = strdup("new.txt"),
+				.data = strdup("10.0.0.1\n::1\n"),
+				.len = 13 };
 	struct fw_replacement *replacement = NULL;
 	const struct fw_named_set *set;
 	struct fw_diag diag = { 0 };

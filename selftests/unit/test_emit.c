@@ -299,6 +299,44 @@ static const struct test_file annex_files[] = {
 static const char annex_main[] =
 	"interface wan = eth0\ninclude \"sub/more.conf\"\n";
 
+/* In memory of the caller, with whatever is there, if the image fits. */
+static void test_lent_room(void **state)
+{
+	static const char text[] =
+		"interface e = eth0\n"
+		"set s { 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 }\n"
+		"drop stateless in from @s\naccept in proto tcp to port 22\n";
+	struct fw_program *program = compile_good(text, NULL);
+	const uint32_t slots[] = { 5, 6 };
+	struct fw_image image;
+	unsigned char *room;
+
+	(void)state;
+	assert_int_equal(program->n_rows, 2);
+	assert_int_equal(fw_emit(program, 5, slots, default_slots, &image), 0);
+	assert_false(image.is_lent);
+	/* too small, from the first object on to the last byte; then large enough */
+	for (size_t len = 0; len <= image.size + 64; len++) {
+		struct fw_image other;
+
+		room = malloc(len + 1);
+		assert_non_null(room);
+		memset(room, 0xff, len);
+		assert_int_equal(fw_emit_to(room, len, program, 5, slots,
+					    default_slots, &other),
+				 0);
+		assert_int_equal(other.is_lent, len >= image.size);
+		if (other.is_lent)
+			assert_ptr_equal(other.bytes, room);
+		assert_int_equal(other.size, image.size);
+		assert_memory_equal(other.bytes, image.bytes, image.size);
+		fw_image_done(&other);
+		free(room);
+	}
+	fw_image_done(&image);
+	fw_program_free(program);
+}
+
 static void test_texts(void **state)
 {
 	struct fw_set_text *replaced;
@@ -371,7 +409,9 @@ static void emit_replaced(struct fw_image *ret)
 {
 	static const uint32_t slots[1] = { 1 }, defaults[FW_DIR_MAX] = { 0 };
 	struct fw_program *program = compile_good(annex_main, annex_files);
-	struct fw_text text = { strdup("new.txt"), strdup("10.0.0.1\n"), 9 };
+	struct fw_text text = { .name = strdup("new.txt"),
+				.data = strdup("10.0.0.1\n"),
+				.len = 9 };
 	struct fw_replacement *replacement;
 	struct fw_diag diag = { 0 };
 
@@ -450,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_early),
 		cmocka_unit_test(test_same_bytes),
+		cmocka_unit_test(test_lent_room),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_replaced),
 		cmocka_unit_test(test_bad_head),

@@ -101,7 +101,9 @@ static void test_byte_order_mark(void **state)
 static void test_places(void **state)
 {
 	const char text[] = "one\ntwo\n\n  three";
-	struct fw_text file = { strdup("t"), strdup(text), sizeof(text) - 1 };
+	struct fw_text file = { .name = strdup("t"),
+				.data = strdup(text),
+				.len = sizeof(text) - 1 };
 	struct fw_sources sources = { 0 };
 	struct fw_place place;
 

@@ -366,8 +366,9 @@ static int read_back(void *ctx, const char *name, struct fw_text *ret,
 
 		if (strcmp(text->name, name) != 0)
 			continue;
-		*ret = (struct fw_text){ strdup(name), strdup(text->data),
-					 text->len };
+		*ret = (struct fw_text){ .name = strdup(name),
+					 .data = strdup(text->data),
+					 .len = text->len };
 		return 0;
 	}
 	*reterr = "not there";
@@ -420,8 +421,9 @@ static struct fw_program *recompile(const struct fw_program *program)
 
 static struct fw_text text_of(const char *lines)
 {
-	return (struct fw_text){ strdup("new.txt"), strdup(lines),
-				 strlen(lines) };
+	return (struct fw_text){ .name = strdup("new.txt"),
+				 .data = strdup(lines),
+				 .len = strlen(lines) };
 }
 
 static int replace(const struct fw_program *program, const char *name,

@@ -251,6 +251,73 @@ static void compile_telling(struct told *told, const char *text)
 	fw_diag_done(&diag);
 }
 
+/* A text that lies in memory of somebody else. */
+struct lender {
+	struct fw_text_owner owner; /* first */
+	char *data;
+	int n_lent;
+};
+
+static void take_back(struct fw_text_owner *owner)
+{
+	struct lender *lender = (struct lender *)owner;
+
+	lender->n_lent--;
+}
+
+static int read_lent(void *ctx, const char *name, struct fw_text *ret,
+		     const char **reterr)
+{
+	struct lender *lender = ctx;
+
+	(void)reterr;
+	if (strcmp(name, "gone") == 0)
+		return -ENOENT;
+	lender->n_lent++;
+	*ret = (struct fw_text){ .name = strdup(name),
+				 .data = lender->data,
+				 .len = strlen(lender->data),
+				 .owner = &lender->owner };
+	return 0;
+}
+
+/* The main file can be read like the others; what is lent goes back, once. */
+static void test_lent_texts(void **state)
+{
+	static char good[] = "accept in proto tcp to port 22\n";
+	static char bad[] = "accept in proto nonsense\n";
+	static char deep[] = "include \"t\"\n"; /* itself */
+	struct lender lender = { .owner = { take_back } };
+	const struct fw_options options = { 0 };
+	struct fw_program *program = NULL;
+	struct fw_diag diag = { 0 };
+
+	(void)state;
+	lender.data = good;
+	assert_int_equal(fw_compile_with(&options, "t", NULL, 0, read_lent,
+					 &lender, &diag, &program),
+			 0);
+	assert_int_equal(lender.n_lent, 1);
+	assert_ptr_equal(program->texts[0].data, good);
+	assert_string_equal(program->texts[0].name, "t");
+	fw_program_free(program);
+	assert_int_equal(lender.n_lent, 0);
+	fw_diag_done(&diag);
+	for (int i = 0; i < 2; i++) {
+		lender.data = i ? deep : bad;
+		assert_int_equal(fw_compile_with(&options, "t", NULL, 0,
+						 read_lent, &lender, &diag,
+						 &program),
+				 -EINVAL);
+		assert_int_equal(lender.n_lent, 0);
+		fw_diag_done(&diag);
+	}
+	assert_int_equal(fw_compile_with(&options, "gone", NULL, 0, read_lent,
+					 &lender, &diag, &program),
+			 -ENOENT);
+	fw_diag_done(&diag);
+}
+
 static struct told compile_told(const char *text, const struct test_file *files)
 {
 	struct told told = { .files = files };
@@ -695,6 +762,7 @@ int main(void)
 		cmocka_unit_test(test_later_errors),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_offload_options),
+		cmocka_unit_test(test_lent_texts),
 		cmocka_unit_test(test_ipsec_options),
 	};
 

@@ -634,8 +634,7 @@ static int count_fds(const struct fixture *fixture)
 static void test_bad_files(void **state)
 {
 	const struct fixture *fixture = *state;
-	_cleanup_close_ int huge =
-		make_file("", (off_t)FW_PROTO_MAX_REQUEST + 1);
+	_cleanup_close_ int huge = make_file("", (off_t)FW_PROTO_MAX_FILE + 1);
 	_cleanup_close_ int unsealed =
 		memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	_cleanup_close_ int regular = open("/proc/self/exe", O_RDONLY);
