@@ -49,10 +49,24 @@ struct netns_xfrm {
 
 #define XFRM_USERPOLICY_BLOCK 1
 
+/* linux/inetdevice.h: sysctls of a device, or of all, by enum IPV4_DEVCONF_* less one */
+struct ipv4_devconf {
+	int data[IPV4_DEVCONF_RP_FILTER];
+} FROM_KERNEL;
+
+struct in_device {
+	struct ipv4_devconf cnf;
+} FROM_KERNEL;
+
+struct netns_ipv4 { /* net/netns/ipv4.h */
+	struct ipv4_devconf *devconf_all;
+} FROM_KERNEL;
+
 struct net {
 	struct netns_nf nf;
 	struct netns_ct ct;
 	struct netns_xfrm xfrm;
+	struct netns_ipv4 ipv4;
 } FROM_KERNEL;
 
 /* ---- linux/netfilter.h --------------------------------------------------- */
@@ -90,6 +104,7 @@ struct net_device {
 	int ifindex;
 	unsigned short type; /* ARPHRD_* */
 	const unsigned char *dev_addr;
+	struct in_device *ip_ptr;
 	void *xdp_prog; /* of generic XDP */
 	struct {
 		struct net *net;

@@ -86,16 +86,34 @@ static __always_inline long offload_ask(struct xdp_md *ctx, const struct pkt *p,
 }
 
 /*
+ * The stack would ask for a way back to the source, or whether that is an address of its
+ * own, which nobody has asked. Of a device above this one we cannot tell.
+ */
+static __always_inline bool stack_asks_source(struct xdp_md *ctx,
+					      const struct pkt *p,
+					      const struct run *r,
+					      struct net *net)
+{
+	const int rp_filter = IPV4_DEVCONF_RP_FILTER - 1;
+	struct xdp_buff *xdp = (void *)ctx;
+
+	if (p->key.family != FW_AF_IPV4)
+		return false;
+	return p->ifindex != p->rx_ifindex ||
+	       r->head->options & (FW_OFF_MARTIAN | FW_OFF_SPOOFED_SELF) ||
+	       BPF_CORE_READ(net, ipv4.devconf_all, data[rp_filter]) ||
+	       BPF_CORE_READ(xdp, rxq, dev, ip_ptr, cnf.data[rp_filter]);
+}
+
+/*
  * True if answers would leave by where the packet came from. What does not is the
- * stack's, which may have to drop it (rp_filter); of IPv6 it does not ask.
+ * stack's, which may have to drop it.
  */
 static __noinline bool offload_goes_back(struct xdp_md *ctx, struct pkt *p)
 {
 	struct bpf_fib_lookup *fib = &p->fib;
 	long err;
 
-	if (p->key.family != FW_AF_IPV4)
-		return true;
 	__builtin_memset(fib, 0, sizeof(*fib));
 	err = offload_ask(ctx, p, fib, true);
 	return (err == BPF_FIB_LKUP_RET_SUCCESS ||
@@ -251,12 +269,13 @@ static __noinline bool offload_may(struct pkt *p, const struct run *r,
 }
 
 /* Which way, as offload_route(). */
-static __noinline int offload_way(struct pkt *p, struct xdp_md *ctx)
+static __noinline int offload_way(struct pkt *p, const struct run *r,
+				  struct xdp_md *ctx)
 {
 	struct net *net = ctx_net(ctx, FW_HOOK_XDP);
 
 	if (has_policies(net) || misses_windows(net, p) ||
-	    !offload_goes_back(ctx, p))
+	    (stack_asks_source(ctx, p, r, net) && !offload_goes_back(ctx, p)))
 		return OFFLOAD_NEVER;
 	return offload_route(ctx, p);
 }
@@ -276,7 +295,7 @@ static __noinline int offload_fill(struct pkt *p, const struct run *r,
 
 	if (!offload_may(p, r, ctx, iface))
 		return OFFLOAD_NOT;
-	way = offload_way(p, ctx);
+	way = offload_way(p, r, ctx);
 	ifindex = p->fib.ifindex;
 	if (!way)
 		out = bpf_map_lookup_elem(&offload_out, &ifindex);

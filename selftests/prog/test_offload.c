@@ -780,10 +780,25 @@ static void leaves_routes(void **state)
 	put_established(&s);
 	warm(&s);
 	expect_sent(&s);
-	/* the way back is another one */
+	/* the way back is another one, which the stack may want to know */
 	must("ip route add 10.0.0.9/32 via 10.0.1.2");
 	new_epoch();
+	expect_sent(&s);
+	must("sysctl -qw net.ipv4.conf.if0.rp_filter=1");
+	new_epoch();
 	expect_left(&s);
+	must("sysctl -qw net.ipv4.conf.if0.rp_filter=0 "
+	     "net.ipv4.conf.all.rp_filter=2");
+	new_epoch();
+	expect_left(&s);
+	must("sysctl -qw net.ipv4.conf.all.rp_filter=0");
+	rules(ON "option check spoofed-self off\n");
+	forget_flow(&s);
+	put_established(&s);
+	expect_left(&s);
+	rules(ON);
+	forget_flow(&s);
+	put_established(&s);
 	must("ip route del 10.0.0.9/32");
 	new_epoch();
 	expect_sent(&s);
