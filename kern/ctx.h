@@ -187,13 +187,20 @@ static __always_inline const void *hidden_l2(const struct __sk_buff *ctx)
 	return BPF_CORE_READ(skb, head) + mac;
 }
 
+/* The device that a frame came by. */
+static __always_inline struct net_device *xdp_dev(void *ctx)
+{
+	struct xdp_buff *xdp = ctx;
+
+	return BPF_CORE_READ(xdp, rxq, dev);
+}
+
 /* The namespace of the device the packet is on; for hooks_active() only. */
 static __always_inline struct net *ctx_net(void *ctx, const enum fw_hook hook)
 {
-	struct xdp_buff *xdp = ctx;
 	struct sk_buff *skb = ctx;
 
 	if (hook == FW_HOOK_XDP)
-		return BPF_CORE_READ(xdp, rxq, dev, nd_net.net);
+		return BPF_CORE_READ(xdp_dev(ctx), nd_net.net);
 	return BPF_CORE_READ(skb, dev, nd_net.net);
 }

@@ -41,11 +41,10 @@ static __always_inline bool misses_windows(struct net *net, const struct pkt *p)
 }
 
 /* It was sent to this host, not to another one on the link; what is explained is. */
-static __always_inline bool is_for_host(struct xdp_md *ctx,
+static __always_inline bool is_for_host(struct net_device *dev,
 					const struct frame *f)
 {
-	struct xdp_buff *xdp = (void *)ctx;
-	const void *own = BPF_CORE_READ(xdp, rxq, dev, dev_addr);
+	const void *own = BPF_CORE_READ(dev, dev_addr);
 	__u64 addr = 0;
 
 	if (is_dry)
@@ -89,20 +88,19 @@ static __always_inline long offload_ask(struct xdp_md *ctx, const struct pkt *p,
  * The stack would ask for a way back to the source, or whether that is an address of its
  * own, which nobody has asked. Of a device above this one we cannot tell.
  */
-static __always_inline bool stack_asks_source(struct xdp_md *ctx,
-					      const struct pkt *p,
+static __always_inline bool stack_asks_source(const struct pkt *p,
 					      const struct run *r,
+					      struct net_device *dev,
 					      struct net *net)
 {
 	const int rp_filter = IPV4_DEVCONF_RP_FILTER - 1;
-	struct xdp_buff *xdp = (void *)ctx;
 
 	if (p->key.family != FW_AF_IPV4)
 		return false;
 	return p->ifindex != p->rx_ifindex ||
 	       r->head->options & (FW_OFF_MARTIAN | FW_OFF_SPOOFED_SELF) ||
 	       BPF_CORE_READ(net, ipv4.devconf_all, data[rp_filter]) ||
-	       BPF_CORE_READ(xdp, rxq, dev, ip_ptr, cnf.data[rp_filter]);
+	       BPF_CORE_READ(dev, ip_ptr, cnf.data[rp_filter]);
 }
 
 /*
@@ -259,23 +257,24 @@ static __always_inline struct fw_cached_flow *offload_place(const struct pkt *p,
 
 /* The packet is one that XDP may forward, wherever it goes. */
 static __noinline bool offload_may(struct pkt *p, const struct run *r,
-				   struct xdp_md *ctx, __u32 iface)
+				   struct xdp_md *ctx, struct net_device *dev,
+				   __u32 iface)
 {
 	if (!(iface & FW_IFACE_OFFLOAD) || !offload_is_wanted(p, r) ||
 	    !may_be_forwarded(p) || !offload_read(p, ctx) ||
-	    !is_for_host(ctx, &p->frame))
+	    !is_for_host(dev, &p->frame))
 		return false;
 	return !(iface & FW_IFACE_PARTIAL) || !frame_is_partial(&p->frame, ctx);
 }
 
 /* Which way, as offload_route(). */
 static __noinline int offload_way(struct pkt *p, const struct run *r,
-				  struct xdp_md *ctx)
+				  struct xdp_md *ctx, struct net_device *dev)
 {
-	struct net *net = ctx_net(ctx, FW_HOOK_XDP);
+	struct net *net = BPF_CORE_READ(dev, nd_net.net);
 
 	if (has_policies(net) || misses_windows(net, p) ||
-	    (stack_asks_source(ctx, p, r, net) && !offload_goes_back(ctx, p)))
+	    (stack_asks_source(p, r, dev, net) && !offload_goes_back(ctx, p)))
 		return OFFLOAD_NEVER;
 	return offload_route(ctx, p);
 }
@@ -289,13 +288,14 @@ static __noinline int offload_fill(struct pkt *p, const struct run *r,
 				   struct xdp_md *ctx)
 {
 	__u32 iface = offload_iface(p, r), ifindex;
+	struct net_device *dev = xdp_dev(ctx);
 	const struct fw_offload_out *out = NULL;
 	struct fw_cached_flow *e;
 	int way;
 
-	if (!offload_may(p, r, ctx, iface))
+	if (!offload_may(p, r, ctx, dev, iface))
 		return OFFLOAD_NOT;
-	way = offload_way(p, r, ctx);
+	way = offload_way(p, r, ctx, dev);
 	ifindex = p->fib.ifindex;
 	if (!way)
 		out = bpf_map_lookup_elem(&offload_out, &ifindex);
