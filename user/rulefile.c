@@ -150,10 +150,12 @@ int fw_rulefile_read(void *ctx, const char *name, struct fw_text *ret,
 	fd = open_file(files, name);
 	if (fd < 0)
 		return fd;
+	r = -EINVAL;
 	if (files->into && is_regular(fd))
 		r = fw_textfile_read(files->into, fd, FW_PROTO_MAX_REQUEST,
 				     &text);
-	else
+	/* The kernel cannot copy from all file systems: not from procfs. */
+	if (r == -EINVAL)
 		r = read_all(fd, &text);
 	if (r == 0) {
 		text.name =

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "user/proto.h"
+#include "user/rulefile.h"
 #include "user/textfile.h"
 #include "user/util.h"
 
@@ -107,9 +108,31 @@ static void test_too_large(void **state)
 	fw_textfile_done(&file);
 }
 
+/* Of procfs, from which the kernel does not copy by itself. */
+static void test_other_files(void **state)
+{
+	struct fw_textfile file = { 0 };
+	struct fw_rulefiles files = { .into = &file };
+	const char *error = NULL;
+	struct fw_text text = { 0 };
+	size_t at;
+
+	(void)state;
+	assert_int_equal(
+		fw_rulefile_read(&files, "/proc/self/status", &text, &error),
+		0);
+	assert_memory_equal(text.data, "Name:", 5);
+	assert_int_equal(strlen(text.data), text.len);
+	assert_int_equal(fw_textfile_place(&file, &text, &at), 0);
+	assert_int_equal(file.bytes, at + text.len + 1);
+	fw_text_done(&text);
+	fw_textfile_done(&file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_other_files),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_too_large),
 	};
