@@ -48,10 +48,14 @@ static void *run(void *data)
 
 	/* Who needs them loads them once more, and says what is wrong. */
 	if (fw_progs_load(&upcoming->size, upcoming->maps, upcoming->image_fd,
-			  &upcoming->skel, &error) < 0)
+			  &upcoming->skel, &error) < 0) {
 		upcoming->skel = NULL;
-	else
+		/* nor is there an image in its place */
+		fw_closep(&upcoming->image_fd);
+		upcoming->image_fd = -1;
+	} else {
 		put_empty_image(upcoming);
+	}
 	free(error);
 	return NULL;
 }

@@ -555,6 +555,16 @@ static void what_was_expected_is_taken_if_it_suffices(void **state)
 	fw_datapath_shrink(d.dp);
 	size = fw_datapath_size(d.dp);
 
+	/* What could not be loaded leaves no image that is said to be in its place. */
+	larger = size;
+	larger.slots = 1u << 30;
+	fw_datapath_expect(d.dp, &larger, &larger);
+	size.slots *= 2;
+	assert_int_equal(fw_datapath_grow(d.dp, &size, &size, &error), 0);
+	assert_int_equal(fw_datapath_take_image(d.dp), -1);
+	fw_datapath_shrink(d.dp);
+	size = fw_datapath_size(d.dp);
+
 	/* Too little is not. */
 	size.slots = 8 * FW_SLOTS_MIN;
 	fw_datapath_expect(d.dp, &size, &size);
