@@ -15,6 +15,7 @@
 #include "kern/abi.h"
 #include "kern/addrset_abi.h"
 #include "kern/image.h"
+#include "kern/likely.h"
 
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
@@ -56,15 +57,22 @@ static __always_inline bool addrset_wide(const struct addrset_leaf *leaf,
 	return has;
 }
 
+/* What of a half a node looks at, in each lane of a word. */
+static __always_inline __u64 addrset_spread(const struct fw_addrset_node *node,
+					    __u64 half)
+{
+	return ((half & ((1ull << (node->shift & 63)) - 1)) >>
+		(node->drop & 63)) *
+	       node->lanes;
+}
+
 /* A leaf of lanes; `half` is what its node looks at. */
 static __always_inline bool addrset_lanes(const struct addrset_leaf *leaf,
 					  __u32 entry,
 					  const struct fw_addrset_node *node,
 					  __u64 half)
 {
-	__u64 value = (half & ((1ull << (node->shift & 63)) - 1)) >>
-		      (node->drop & 63);
-	__u64 lanes = value * node->lanes;
+	__u64 lanes = addrset_spread(node, half);
 	__u64 tops = node->lanes << (node->top & 63);
 	__u64 single = 0 - (__u64)(entry >> 31); /* all ones, or 0 */
 	__u64 from = tops | (lanes & ~single);
@@ -83,6 +91,40 @@ static __always_inline bool addrset_lanes(const struct addrset_leaf *leaf,
 	odd ^= odd >> 32;
 	odd ^= odd >> 16;
 	return (odd >> 15 ^ entry >> 30) & 1;
+}
+
+/*
+ * An IPv4 address in a set whose root has direct leaves: true if they say whether it is
+ * a member; else the node that knows is *node_off.
+ */
+static __always_inline bool addrset_direct(const void *base, __u32 off,
+					   __u64 addr, __u32 *node_off,
+					   bool *ret)
+{
+	const struct fw_addrset_node *root =
+		image_at(base, *node_off, struct fw_addrset_node);
+	const struct addrset_leaf *leaf;
+	__u64 at, tops, lanes, found = 0;
+
+	if (!root->is_direct)
+		return false;
+	at = (addr >> (root->shift & 63)) - root->first;
+	*ret = false;
+	if (at >= root->span) /* none is a member */
+		return true;
+	leaf = image_at(base,
+			root->entries + 8 * FW_ADDRSET_DIRECT_WORDS * (__u32)at,
+			struct addrset_leaf);
+	lanes = addrset_spread(root, addr);
+	tops = root->lanes << (root->top & 63);
+	if (unlikely(leaf->word[0] >> (root->top & 63) & 1)) {
+		*node_off = off + 8 * (__u32)(leaf->word[0] >> 32);
+		return false;
+	}
+	for (__u32 i = 0; i < FW_ADDRSET_DIRECT_WORDS; i++)
+		found |= tops - (leaf->word[i] ^ lanes);
+	*ret = found & tops;
+	return true;
 }
 
 static __always_inline bool addrset_find(const void *base, __u32 off,
@@ -139,6 +181,7 @@ static __always_inline bool addrset_has(const void *base, __u32 off,
 	const struct fw_addr *a = dst ? &key->daddr : &key->saddr;
 	__u64 hi = ADDRSET_HOST32(a->w[3]), lo = 0;
 	__u32 node = off + offsetof(struct fw_addrset, v4);
+	bool has;
 
 	if (!off)
 		return false;
@@ -147,6 +190,8 @@ static __always_inline bool addrset_has(const void *base, __u32 off,
 		hi = (__u64)ADDRSET_HOST32(a->w[0]) << 32 |
 		     ADDRSET_HOST32(a->w[1]);
 		node = off + offsetof(struct fw_addrset, v6);
+	} else if (addrset_direct(base, off, hi, &node, &has)) {
+		return has;
 	}
 	return addrset_find(base, off, node, hi, lo);
 }

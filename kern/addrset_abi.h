@@ -11,6 +11,10 @@
  * node where a leaf would be longer: whatever the set, a lookup reads at most
  * FW_ADDRSET_DEPTH nodes and one leaf.
  *
+ * Where nearly all members are single addresses, spread evenly, the leaves of a
+ * root lie one behind the other, all of the same length, without entries: one
+ * place is read, and no branch is taken that would be hard to predict.
+ *
  * IPv6 addresses are two halves: nodes over the upper one, and where more than
  * a few boundaries share it, nodes over the lower one. IPv4 addresses are an
  * upper half below 2^32.
@@ -19,7 +23,7 @@
 
 #include <linux/types.h>
 
-/* A node; 2^bits entries of 32 bits lie at `entries`. */
+/* A node; 2^bits entries of 32 bits lie at `entries`, or as many direct leaves. */
 struct fw_addrset_node {
 	__u64 first;   /* what all boundaries have in common: half >> shift */
 	__u64 lanes;   /* one in each lane of a word of its leaves */
@@ -31,7 +35,8 @@ struct fw_addrset_node {
 	__u8 is_low;   /* it looks at the lower half */
 	__u8 is_before; /* addresses before all that begin so are members */
 	__u8 is_behind; /* those behind */
-	__u8 pad[2];
+	__u8 is_direct; /* see FW_ADDRSET_DIRECT_WORDS */
+	__u8 pad;
 };
 
 /* What an offset of a set stands for. */
@@ -81,6 +86,14 @@ enum fw_addrset_kind {
 #define FW_ADDRSET_WIDE_SINGLE	0  /* + n: n whole addresses, members */
 #define FW_ADDRSET_WIDE_OUTSIDE 8  /* + n: n whole boundaries */
 #define FW_ADDRSET_WIDE_INSIDE	16 /* + n */
+
+/*
+ * A direct leaf has so many words, its lanes are members; those that are not needed
+ * say one of them again. If the uppermost bit of the first lane is set, a node is asked
+ * instead: the upper half of the first word says where, as an entry does. Only roots
+ * of IPv4 have such leaves, and what is outside of them is no member.
+ */
+#define FW_ADDRSET_DIRECT_WORDS 4
 
 #define FW_ADDRSET_LEAF_WORDS 16
 #define FW_ADDRSET_WIDE_MAX   8 /* in a leaf, of 16 bytes each */

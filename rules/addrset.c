@@ -22,6 +22,13 @@
 /* A node for clusters has at most so many entries for each one in use. */
 #define SPARSE 4
 
+/*
+ * Direct leaves take so many bytes for each member, or fewer, and to so many buckets one
+ * may have other members, or too many.
+ */
+#define DIRECT_ROOM 16
+#define DIRECT_RARE 16
+
 /* 2^20 entries are 4 MiB. */
 #define MAX_BITS 20
 
@@ -369,6 +376,99 @@ static void shape_node(const struct build *b, struct stretch s, bool is_low,
 	node->is_behind = s.j % 2;
 }
 
+/* ---- direct roots --------------------------------------------------------- */
+
+#define DIRECT_BYTES (8 * FW_ADDRSET_DIRECT_WORDS)
+
+static size_t direct_lanes(const struct fw_addrset_node *node)
+{
+	return FW_ADDRSET_DIRECT_WORDS * 64 / (node->top + 1u);
+}
+
+/* Do next to all buckets have a leaf of single addresses, and no more than fit? */
+static bool is_even(const struct build *b, const struct fw_addrset_node *node)
+{
+	const size_t most = direct_lanes(node);
+	size_t used = 0, others = 0, i = 0, n;
+
+	while (i < b->n) {
+		const uint64_t bucket = half(b, false, i) >> node->shift;
+		bool is_other = false;
+
+		for (n = 0; i < b->n; i += 2, n++) {
+			const uint64_t first = half(b, false, i);
+
+			if (first >> node->shift != bucket)
+				break;
+			is_other |= half(b, false, i + 1) - first != 1;
+		}
+		used++;
+		others += is_other || n > most;
+	}
+	return others <= used / DIRECT_RARE;
+}
+
+/* With lanes so wide, as many buckets as leave room in each of them. */
+static bool try_direct(const struct build *b, uint32_t lane,
+		       struct fw_addrset_node *node)
+{
+	const size_t members = (b->n + 1) / 2;
+	const uint64_t first = half(b, false, 0);
+	const uint32_t left = bits_of(first ^ half(b, false, b->n - 1));
+	uint32_t bits = left < lane ? 0 : left - lane + 1;
+
+	*node = (struct fw_addrset_node){
+		.lanes = lane == 16 ? 0x0001000100010001u : 0x0000000100000001u,
+		.top = (uint8_t)(lane - 1),
+		.is_behind = b->n % 2,
+		.is_direct = true,
+	};
+	while (members >> bits >= direct_lanes(node) / 2)
+		bits++;
+	if (bits > left || bits > MAX_BITS ||
+	    ((size_t)DIRECT_BYTES << bits) > DIRECT_ROOM * members)
+		return false;
+	node->shift = (uint8_t)(left - bits);
+	node->first = first >> left << bits;
+	node->span = 1u << bits;
+	return is_even(b, node);
+}
+
+/* A root of single IPv4 addresses, spread evenly; false: let it have entries. */
+static bool shape_direct(const struct build *b, struct fw_addrset_node *node)
+{
+	if (b->is_v4 && (try_direct(b, 16, node) || try_direct(b, 32, node)))
+		return true;
+	*node = (struct fw_addrset_node){ 0 };
+	return false;
+}
+
+/* The words of a direct leaf; false: the bucket has to have an entry. */
+static bool fill_direct(const struct build *b,
+			const struct fw_addrset_node *node, struct stretch s,
+			uint64_t start, uint64_t *word)
+{
+	const struct fw_u128 one = { 1, 0 }, from = { start, 0 };
+	const size_t lanes = direct_lanes(node);
+	const uint32_t width = node->top + 1u;
+	size_t n, i;
+
+	if (!is_single(b, s, from, one, &s.i))
+		return false;
+	n = (s.j - s.i + 1) / 2;
+	if (n > lanes || (!n && node->shift == node->top))
+		return false;
+	memset(word, 0, DIRECT_BYTES);
+	for (i = 0; i < lanes; i++) {
+		uint64_t v = 1ull << node->shift; /* no address of the bucket */
+
+		if (n)
+			v = half(b, false, s.i + (i < n ? 2 * i : 0)) - start;
+		word[i / (64 / width)] |= v << (i % (64 / width) * width);
+	}
+	return true;
+}
+
 static int build_node(const struct build *b, struct stretch s,
 		      unsigned int depth, struct fw_addrset_node *node);
 
@@ -457,6 +557,19 @@ static int build_bucket(const struct build *b,
 	return build_below(b, s, is_low, depth + 1, ret_entry);
 }
 
+/* The boundaries of the next bucket, the `i`th, behind those of the one before it. */
+static struct stretch next_bucket(const struct build *b,
+				  const struct fw_addrset_node *node,
+				  uint32_t i, struct stretch before, size_t end)
+{
+	struct stretch s = { before.j, before.j };
+
+	while (s.j < end &&
+	       half(b, node->is_low, s.j) >> node->shift == node->first + i)
+		s.j++;
+	return s;
+}
+
 /* The entries of a node whose shape is known, and what they refer to. */
 static int build_node(const struct build *b, struct stretch s,
 		      unsigned int depth, struct fw_addrset_node *node)
@@ -470,18 +583,62 @@ static int build_node(const struct build *b, struct stretch s,
 	if (r < 0)
 		return r;
 	for (i = 0; i < node->span; i++) {
-		const uint64_t prefix = node->first + i;
-
-		bucket.i = bucket.j;
-		while (bucket.j < s.j &&
-		       half(b, node->is_low, bucket.j) >> node->shift == prefix)
-			bucket.j++;
-		r = build_bucket(b, node, bucket, prefix << node->shift, depth,
+		bucket = next_bucket(b, node, i, bucket, s.j);
+		r = build_bucket(b, node, bucket,
+				 (node->first + i) << node->shift, depth,
 				 &entry);
 		if (r < 0)
 			return r;
 		entries = fw_bytes_at(b->bytes, node->entries);
 		entries[i] = entry;
+	}
+	return 0;
+}
+
+/* A node for a bucket that has no direct leaf. */
+static int build_beside(const struct build *b, struct stretch s, uint64_t start,
+			uint32_t *ret_entry)
+{
+	struct fw_addrset_node node = { 0 };
+	uint32_t off;
+	int r;
+
+	if (s.i < s.j && !(s.j - s.i == 1 && half(b, false, s.i) == start))
+		return build_below(b, s, false, 1, ret_entry);
+	/* All addresses are members, or none is. */
+	node.is_before = node.is_behind = s.j % 2;
+	r = reserve(b, sizeof(node), &off);
+	if (r < 0)
+		return r;
+	memcpy(fw_bytes_at(b->bytes, off), &node, sizeof(node));
+	*ret_entry = ref_to(b, FW_ADDRSET_REF, FW_ADDRSET_NODE, off);
+	return 0;
+}
+
+/* The leaves of a direct root, and what they refer to. */
+static int build_direct(const struct build *b, struct fw_addrset_node *root)
+{
+	struct stretch bucket = { 0, 0 };
+	uint32_t i, entry;
+	uint64_t *word;
+	int r;
+
+	r = reserve(b, (size_t)root->span * DIRECT_BYTES, &root->entries);
+	if (r < 0)
+		return r;
+	for (i = 0; i < root->span; i++) {
+		const uint64_t start = (root->first + i) << root->shift;
+
+		bucket = next_bucket(b, root, i, bucket, b->n);
+		word = fw_bytes_at(b->bytes, root->entries + DIRECT_BYTES * i);
+		if (fill_direct(b, root, bucket, start, word))
+			continue;
+		r = build_beside(b, bucket, start, &entry);
+		if (r < 0)
+			return r;
+		word = fw_bytes_at(b->bytes, root->entries + DIRECT_BYTES * i);
+		word[0] = (uint64_t)FW_ADDRSET_OFF(entry) << 32 |
+			  1ull << root->top;
 	}
 	return 0;
 }
@@ -502,6 +659,8 @@ static int build_family(struct build *b, const struct fw_ranges *ranges,
 		     : (last->last_lo & last->last_hi) == UINT64_MAX)
 		b->n--;
 	b->end = (struct fw_u128){ b->is_v4 ? 1ull << 32 : 0, 0 };
+	if (shape_direct(b, node))
+		return build_direct(b, node);
 	shape_node(b, (struct stretch){ 0, b->n }, false, 0, node);
 	return build_node(b, (struct stretch){ 0, b->n }, 0, node);
 }

@@ -151,15 +151,30 @@ static void check_family(const struct fixture *f, bool is_v4)
 	check_around(f, is_v4, (struct fw_u128){ 0 });
 }
 
+/* The entry of a bucket; 0: none, its leaf is direct. */
+static uint32_t entry_of(const struct fixture *f,
+			 const struct fw_addrset_node *node, uint32_t i)
+{
+	const uint64_t *word;
+
+	if (!node->is_direct)
+		return *(const uint32_t *)fw_bytes_at(&f->bytes,
+						      node->entries + 4 * i);
+	word = fw_bytes_at(&f->bytes,
+			   node->entries + 8 * FW_ADDRSET_DIRECT_WORDS * i);
+	if (!(*word >> node->top & 1))
+		return 0;
+	return (uint32_t)(*word >> 32) | (uint32_t)FW_ADDRSET_REF << 30;
+}
+
 /* How many nodes lie on the longest path from this one. */
 static uint32_t depth(const struct fixture *f, uint32_t node_off)
 {
 	const struct fw_addrset_node *node = fw_bytes_at(&f->bytes, node_off);
-	const uint32_t *entries = fw_bytes_at(&f->bytes, node->entries);
 	uint32_t i, deepest = 0;
 
 	for (i = 0; i < node->span; i++) {
-		uint32_t e = entries[i], d;
+		uint32_t e = entry_of(f, node, i), d;
 
 		if (FW_ADDRSET_KIND(e) != FW_ADDRSET_REF ||
 		    FW_ADDRSET_WORDS(e) != FW_ADDRSET_NODE)
@@ -519,6 +534,60 @@ static void test_broken(void **state)
 	done(&f);
 }
 
+/* How many buckets of a root whose leaves are direct have an entry all the same. */
+static size_t with_entry(const struct fixture *f)
+{
+	const struct fw_addrset_node *root = fw_bytes_at(&f->bytes, f->off);
+	size_t n = 0;
+
+	assert_true(root->is_direct);
+	for (uint32_t i = 0; i < root->span; i++)
+		n += entry_of(f, root, i) != 0;
+	return n;
+}
+
+static void add_hosts(struct fixture *f, size_t n)
+{
+	while (n--) {
+		const uint64_t a = (uint32_t)rnd();
+
+		add_v4(f, a, a);
+	}
+}
+
+/* Single addresses, spread evenly: no entries but for buckets that are not like the others. */
+static void test_direct(void **state)
+{
+	static const size_t sizes[] = { 1000, 20000, 300000 };
+	struct fixture f = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		add_hosts(&f, sizes[i]);
+		check(&f);
+		(void)with_entry(&f);
+		done(&f);
+		/* at both ends, side by side, more than fit, and no single ones */
+		add_hosts(&f, sizes[i]);
+		add_v4(&f, 0, 0);
+		add_v4(&f, UINT32_MAX, UINT32_MAX);
+		check(&f);
+		(void)with_entry(&f);
+		done(&f);
+		add_hosts(&f, sizes[i]);
+		for (uint64_t a = 0; a < 400; a += 2)
+			add_v4(&f, 0xc0000200 + a, 0xc0000200 + a);
+		add_v4(&f, 0xcb007100, 0xcb0071ff);
+		check(&f);
+		assert_true(with_entry(&f) >= 2);
+		done(&f);
+	}
+	/* all within one network */
+	for (uint64_t a = 0; a < 4096; a += 1 + below(60))
+		add_v4(&f, 0x0a000000 + a, 0x0a000000 + a);
+	check_done(&f);
+}
+
 static void test_no_memory(void **state)
 {
 	struct fixture f = { 0 };
@@ -641,6 +710,7 @@ int main(void)
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_million),
 		cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_direct),
 		cmocka_unit_test(test_no_memory),
 	};
 
