@@ -58,9 +58,10 @@ static void widen_rows(const struct fw_rows *rows)
 static void find_decided(const struct fw_rows *rows)
 {
 	uint64_t steps = rows->options->shadow_steps;
+	size_t n = rows->options->shadow_rows;
 
 	fw_shadow_find(rows->rep, rows->program, rows->places,
-		       steps ? steps : FW_SHADOW_STEPS);
+		       steps ? steps : FW_SHADOW_STEPS, n ? n : SIZE_MAX);
 }
 
 /* ---- the table ----------------------------------------------------------- */

@@ -75,23 +75,24 @@ static bool is_same(const struct fw_prefix *a, const struct fw_prefix *b)
  * contain others stand before them.
  */
 static void link_sorted(struct fw_prefixes *prefixes,
-			const struct fw_range *order, struct fw_prefix *nodes)
+			const struct fw_range *order, uint32_t *nodes)
 {
+	const struct fw_prefix *all = prefixes->p;
 	uint32_t top = FW_PREFIX_ROOT;
 	uint32_t n = 0;
 	size_t i;
 
 	for (i = 0; i < prefixes->n; i++) {
 		uint32_t number = (uint32_t)order[i].last_lo;
-		const struct fw_prefix *p = &prefixes->p[number];
+		const struct fw_prefix *p = &all[number];
 
-		if (n && is_same(p, &nodes[n - 1])) {
+		if (n && is_same(p, &all[nodes[n - 1]])) {
 			prefixes->node[number] = n - 1;
 			continue;
 		}
-		while (n && !contains(&nodes[top], p))
+		while (n && !contains(&all[nodes[top]], p))
 			top = prefixes->parent[top];
-		nodes[n] = *p;
+		nodes[n] = number;
 		prefixes->parent[n] = top;
 		prefixes->node[number] = n;
 		top = n++;
@@ -101,7 +102,7 @@ static void link_sorted(struct fw_prefixes *prefixes,
 int fw_prefixes_link(struct fw_prefixes *prefixes)
 {
 	_cleanup_free_ struct fw_range *order = NULL;
-	_cleanup_free_ struct fw_prefix *nodes = NULL;
+	_cleanup_free_ uint32_t *nodes = NULL; /* one prefix of each */
 	size_t n = prefixes->n;
 	size_t i;
 

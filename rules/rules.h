@@ -135,6 +135,11 @@ struct fw_ir_set {
  */
 struct fw_ir_row {
 	uint32_t rule; /* the first row of the same rule */
+	/*
+	 * An earlier row + 1 that decides whatever this one matches: this one
+	 * never does and may be left out of an image. 0: none is known.
+	 */
+	uint32_t decided_by;
 	uint64_t in_zones, out_zones;
 	uint64_t protos[4];
 	int32_t src, dst; /* struct fw_ir_set */
@@ -149,11 +154,6 @@ struct fw_ir_row {
 	const char *file;   /* belongs to the texts of the program */
 	uint32_t line, column;
 	const char *text; /* canonical form of the rule, one line */
-	/*
-	 * An earlier row + 1 that decides whatever this one matches: this one
-	 * never does and may be left out of an image. 0: none is known.
-	 */
-	uint32_t decided_by;
 };
 
 enum fw_iface_mode {
@@ -293,6 +293,7 @@ struct fw_set_text {
 struct fw_options {
 	uint32_t skip_passes;		    /* bit per enum fw_pass */
 	uint64_t shadow_steps;		    /* 0: FW_SHADOW_STEPS */
+	size_t shadow_rows;		    /* 0: all of them */
 	const struct fw_set_text *replaced; /* borrowed */
 	size_t n_replaced;
 	/*

@@ -79,6 +79,7 @@ struct entry {
 
 struct search {
 	const struct fw_program *program;
+	size_t n_rows; /* that are looked at */
 	struct fw_covers covers;
 	struct fw_prefixes trees[TREE_MAX];
 	struct set_places *places[TREE_MAX]; /* per set */
@@ -255,7 +256,7 @@ static int make_trees(struct search *s)
 		if (r < 0)
 			return r;
 	}
-	for (i = 0; i < s->program->n_rows; i++) {
+	for (i = 0; i < s->n_rows; i++) {
 		r = enter_row(s, &s->program->rows[i]);
 		if (r < 0)
 			return r;
@@ -352,7 +353,7 @@ static bool widen(struct search *s)
 	size_t i;
 
 	/* Most rows take one or two; moving them costs more than room. */
-	while (!s->n_slots && n < s->program->n_rows * 4)
+	while (!s->n_slots && n < s->n_rows * 2)
 		n *= 2;
 	slots = calloc(n, sizeof(*slots));
 	if (!slots)
@@ -372,7 +373,7 @@ static bool widen(struct search *s)
 /* The slot of a key, free if there was none; NULL without memory. */
 static struct slot *need_slot(struct search *s, uint32_t from, uint32_t node)
 {
-	if (s->n_used * 2 >= s->n_slots && !widen(s))
+	if (s->n_used >= s->n_slots / 4 * 3 && !widen(s))
 		return NULL;
 	return find_slot(s->slots, s->n_slots, from, node);
 }
@@ -787,10 +788,34 @@ static void search_done(struct search *s)
 	fw_covers_done(&s->covers);
 }
 
+/* The search has ended before this row. */
+static void say_end(struct fw_reporter *rep, const struct fw_span *places,
+		    uint32_t row, const struct search *s)
+{
+	fw_report_warning(
+		rep, places[row],
+		"from here on nobody looked for rules that can never match");
+	if (row == s->n_rows) {
+		fw_report_hint(
+			rep,
+			"a load looks at the first %zu only; fwctl check looks at all",
+			s->n_rows);
+		return;
+	}
+	fw_report_hint(
+		rep,
+		"the rules are too many or overlap too much: the search ends after %llu comparisons or %u places%s",
+		(unsigned long long)s->max_steps, MAX_SLOTS,
+		s->max_steps < FW_SHADOW_STEPS ? "; fwctl check looks longer"
+					       : "");
+}
+
 void fw_shadow_find(struct fw_reporter *rep, struct fw_program *program,
-		    const struct fw_span *places, uint64_t steps)
+		    const struct fw_span *places, uint64_t steps, size_t rows)
 {
 	struct search s = { .program = program,
+			    .n_rows = rows < program->n_rows ? rows
+							     : program->n_rows,
 			    .n_ids = FIRST_ID,
 			    .max_steps = steps };
 	struct fate fate = { 0 };
@@ -801,24 +826,16 @@ void fw_shadow_find(struct fw_reporter *rep, struct fw_program *program,
 	if (fw_covers_init(&s.covers, program) < 0 || make_trees(&s) < 0 ||
 	    !widen(&s))
 		rep->is_broken = true;
-	for (i = 0; i < program->n_rows && !rep->is_broken; i++) {
+	for (i = 0; i < s.n_rows && !rep->is_broken; i++) {
 		if (!look_at_row(&s, program, i, &fate))
 			rep->is_broken = true;
 		if (i + 1 == program->n_rows ||
 		    program->rows[i + 1].rule == i + 1)
 			warn(rep, program, places, &fate);
-		if (s.covers.steps <= steps && s.n_used <= MAX_SLOTS)
-			continue;
-		fw_report_warning(
-			rep, places[i],
-			"from here on nobody looked for rules that can never match");
-		fw_report_hint(
-			rep,
-			"the rules are too many or overlap too much: the search ends after %llu comparisons or %u places%s",
-			(unsigned long long)steps, MAX_SLOTS,
-			steps < FW_SHADOW_STEPS ? "; fwctl check looks longer"
-						: "");
-		break;
+		if (s.covers.steps > steps || s.n_used > MAX_SLOTS)
+			break;
 	}
+	if (i < program->n_rows && !rep->is_broken)
+		say_end(rep, places, i, &s);
 	search_done(&s);
 }

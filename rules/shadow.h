@@ -16,6 +16,7 @@
  * @param program  its rows; receives their `decided_by`
  * @param places   place of each row
  * @param steps    comparisons after which the search gives up and says so
+ * @param rows     so many are looked at, the first ones; it says so, too
  */
 void fw_shadow_find(struct fw_reporter *rep, struct fw_program *program,
-		    const struct fw_span *places, uint64_t steps);
+		    const struct fw_span *places, uint64_t steps, size_t rows);

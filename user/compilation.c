@@ -12,10 +12,12 @@
 #include "user/util.h"
 
 /*
- * Comparisons in search of rules that can never match, before a load ends: some
- * tenths of a second at most. `fwctl check` looks longer.
+ * Comparisons in search of rules that can never match, before a load ends, and rows that
+ * are looked at: some hundredths of a second mostly, tenths at most. `fwctl check`
+ * looks longer, and at all.
  */
 #define LOAD_SHADOW_STEPS (FW_SHADOW_STEPS / 10)
+#define LOAD_SHADOW_ROWS  10000
 
 /* The file that came along; the texts of a program stay in there. */
 struct sent_file {
@@ -198,6 +200,7 @@ static void compile(struct fw_compilation *compilation)
 	static const struct fw_options options = {
 		.accepted = on_accepted,
 		.shadow_steps = LOAD_SHADOW_STEPS,
+		.shadow_rows = LOAD_SHADOW_ROWS,
 	};
 
 	compilation->result = fw_compile_with(

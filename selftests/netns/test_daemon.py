@@ -18,8 +18,8 @@ from lab.traffic import Iperf, TcpEcho, http, tcp_connect, tcp_talk, tcp_try
 
 DENY = "default in drop\ndefault out drop\ndefault forward drop\n"
 ECHO = "accept forward wan -> lan proto tcp to port { 7, 5201 } label echo\n"
-MANY = "".join(f"accept in proto tcp from 10.{i >> 8}.{i & 255}.0/24 to port 80 # and so on\n"
-               for i in range(20000))  # more than a megabyte
+LINE = "accept in proto tcp from 10.{}.{}.0/24 to port 80 # and so on{}\n"
+MANY = "".join(LINE.format(i >> 8, i & 255, 85 * ".") for i in range(9000))  # more than a megabyte
 
 
 def kill_daemon(lab):
@@ -297,6 +297,13 @@ def test_slow_search_for_warnings(own_lab):
              for err in (checked, loaded)]
     assert lines[0] > 2 * lines[1] > 1000, lines
     assert "fwctl check looks longer" in loaded and "looks longer" not in checked
+    rules = [f"accept in proto tcp from 10.{i >> 8}.{i & 255}.1 to port 22\n"
+             for i in range(12000)]
+    path = lab.rules(DENY + "".join(rules) + rules[0])
+    checked, loaded = (lab.fwctl(verb, path).err for verb in ("check", "load"))
+    assert "warning: rule is redundant" in checked and "nobody looked" not in checked
+    assert "redundant" not in loaded and "a load looks at the first 10000 only" in loaded
+    assert rules[10000].strip() in loaded, loaded  # is quoted: from there on
 
 
 @pytest.mark.modes("tc")

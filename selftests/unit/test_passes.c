@@ -714,6 +714,7 @@ static void test_options(void **state)
 				   "accept in family ipv4 from 0.0.0.0/0\n"
 				   "drop in from 192.0.2.1\n";
 	const struct fw_options impatient = { .shadow_steps = 1 };
+	const struct fw_options brief = { .shadow_rows = 1 };
 	struct fw_program *program = NULL;
 	struct fw_diag diag = { 0 };
 
@@ -737,6 +738,16 @@ static void test_options(void **state)
 			 0);
 	assert_int_equal(diag.warnings, 1);
 	assert_non_null(strstr(diag.messages[0].text, "nobody looked"));
+	fw_diag_done(&diag);
+	fw_program_free(program);
+
+	assert_int_equal(fw_compile_with(&brief, "t", text, strlen(text), NULL,
+					 NULL, &diag, &program),
+			 0);
+	assert_int_equal(program->rows[1].decided_by, 0);
+	assert_int_equal(diag.warnings, 1);
+	assert_non_null(strstr(diag.messages[0].text, "nobody looked"));
+	assert_int_equal(diag.messages[0].line, 3);
 	fw_diag_done(&diag);
 	fw_program_free(program);
 
