@@ -19,7 +19,10 @@ static __always_inline unsigned long skb_nfct(void *ctx)
 {
 	struct sk_buff *skb = ctx;
 
-	return BPF_CORE_READ(skb, _nfct);
+	if (!bpf_cast_to_kern_ctx)
+		return BPF_CORE_READ(skb, _nfct);
+	skb = bpf_cast_to_kern_ctx(ctx); /* without a call */
+	return skb->_nfct;
 }
 
 /* The first of what the flow expects; NULL: nothing. */

@@ -97,54 +97,11 @@
 #define LOCAL_PLACES 0
 #endif
 
+#include "kern/work.h"
+
+#include "kern/known.h"
+
 char LICENSE[] SEC("license") = "GPL";
-
-/*
- * One packet at a time on a CPU; each hook has its own, in case they nest. User
- * space writes where the counters of the CPU begin, before any packet comes.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FW_HOOK_MAX + LOCAL_PLACES);
-	__type(key, __u32);
-	__type(value, struct pkt);
-} work SEC(".maps");
-
-/* Zero what lies from one offset to another, by words: both are multiples of 8. */
-static __always_inline void clear(struct pkt *p, const __u32 from,
-				  const __u32 to)
-{
-	char *at = (char *)p + from;
-
-	__builtin_memset(__builtin_assume_aligned(at, 8), 0, to - from);
-}
-
-_Static_assert(offsetof(struct pkt, key.sport) % 8 == 0 &&
-		       offsetof(struct pkt, io.state) % 8 == 0 &&
-		       offsetof(struct pkt, flow.gen) % 8 == 0 &&
-		       offsetof(struct pkt, zones) % 8 == 0,
-	       "cleared by words");
-_Static_assert(offsetof(struct pkt, base) + sizeof(struct fw_base) ==
-		       sizeof(struct pkt),
-	       "where user space writes it");
-
-/* Not cleared. */
-static __always_inline struct pkt *work_of(const enum fw_hook hook)
-{
-	static const __u32 keys[FW_HOOK_MAX] = { FW_HOOK_XDP, FW_HOOK_INGRESS,
-						 FW_HOOK_EGRESS };
-
-	return bpf_map_lookup_elem(&work, &keys[hook]);
-}
-
-/* All but what is written before it is read: addresses, the walk's state, tuples. */
-static __always_inline void work_clear(struct pkt *p)
-{
-	p->tuple.family = 0;
-	clear(p, offsetof(struct pkt, key.sport),
-	      offsetof(struct pkt, io.state));
-	clear(p, offsetof(struct pkt, flow.gen), offsetof(struct pkt, zones));
-}
 
 /* Nothing to judge by: the packet counts all the same, with its length. */
 static __always_inline int finish_unread(struct pkt *p, void *ctx,
@@ -257,11 +214,14 @@ int fw_xdp(struct xdp_md *ctx)
 static __always_inline int tc_hook(struct __sk_buff *skb,
 				   const enum fw_hook hook)
 {
-	struct pkt *p = work_of(hook);
 	enum fw_reason reason;
 	struct run r = {};
 	int answer, drop;
+	struct pkt *p;
 
+	if (is_known(skb, hook))
+		return action(hook, false);
+	p = work_of(hook);
 	if (!p)
 		return action(hook, true);
 	work_clear(p);

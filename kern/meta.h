@@ -23,7 +23,7 @@ static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 				       enum fw_reason reason, __u32 gen)
 {
 	struct fw_meta *m;
-	__u64 hash = pkt_hash(p);
+	__u64 hash = pkt_hash(p, flow_hash(p));
 
 	asm volatile("" : "+r"(hash)); /* now: what it is made of is not kept */
 	if (is_dry) {
@@ -89,5 +89,5 @@ static __noinline bool meta_read(struct __sk_buff *skb, const struct pkt *p,
 		*ret = *m;
 	}
 	return ret->cookie == fw_cookie && ret->gen == gen &&
-	       ret->hash == pkt_hash(p);
+	       ret->hash == pkt_hash(p, flow_hash(p));
 }

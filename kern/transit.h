@@ -16,14 +16,7 @@
 
 static __always_inline __u32 transit_mark(const struct pkt *p, __u32 gen)
 {
-	const fw_addr_half *w = (const void *)&p->key.saddr;
-	const __u64 k = 0x9e3779b97f4a7c15ull;
-	__u64 h = fw_cookie ^ ((__u64)gen << 32 | p->key.proto);
-
-	for (int i = 0; i < 4; i++) /* source and destination */
-		h = (h ^ w[i]) * k;
-	h = (h ^ ((__u32)p->key.sport << 16 | p->key.dport)) * k;
-	return TRANSIT_MARK | (__u32)(h >> 49);
+	return TRANSIT_MARK | (__u32)(hash_word(flow_hash(p), gen) >> 49);
 }
 
 /* Egress would do no more than find the flow, which is as it was at ingress. */

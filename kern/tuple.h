@@ -67,28 +67,43 @@ static __always_inline void tuple_turn(struct fw_tuple *t)
 	t->dport = port;
 }
 
-/*
- * Hash for the metadata: of what the verdict depends on, and of nothing that
- * differs between packets of one flow (GRO). Not for tables.
- */
-static __always_inline __u32 pkt_hash(const struct pkt *p)
+static __always_inline __u64 hash_word(__u64 h, __u64 word)
 {
-	const fw_addr_half *s = (const void *)&p->key.saddr;
-	const fw_addr_half *d = (const void *)&p->key.daddr;
-	const __u64 k = 0x9e3779b97f4a7c15ull;
-	__u64 h = fw_cookie ^ ((__u64)p->rx_ifindex << 32 | p->vlan);
+	return (h ^ (h >> 29) ^ word) * 0x9e3779b97f4a7c15ull;
+}
 
-	for (int i = 0; i < 2; i++) {
-		h = (h ^ (h >> 29) ^ s[i]) * k;
-		h = (h ^ (h >> 29) ^ d[i]) * k;
+/*
+ * Hash of addresses and ports, for what one hook notes for the next, who adds to it. Of
+ * nothing that differs between packets of one flow (GRO). Not for tables.
+ */
+static __always_inline __u64 flow_hash(const struct pkt *p)
+{
+	const struct fw_key *k = &p->key;
+	const fw_addr_half *s = (const void *)&k->saddr;
+	const fw_addr_half *d = (const void *)&k->daddr;
+	__u64 h = fw_cookie;
+
+	if (k->family == FW_AF_IPV4) {
+		h = hash_word(h, (__u64)k->saddr.w[3] << 32 | k->daddr.w[3]);
+	} else {
+		for (int i = 0; i < 2; i++) {
+			h = hash_word(h, s[i]);
+			h = hash_word(h, d[i]);
+		}
 	}
-	h = (h ^ (h >> 32) ^
-	     ((__u64)p->key.sport << 48 | (__u64)p->key.dport << 32 |
-	      (__u64)p->key.icmp << 16 | (__u64)p->key.proto << 8 |
-	      p->key.family)) *
-	    k;
-	h = (h ^ (h >> 32) ^ p->icmp_id ^ ((__u64)p->frag << 16)) * k;
-	return (__u32)(h >> 32);
+	return hash_word(h, (__u64)k->sport << 48 | (__u64)k->dport << 32 |
+				    (__u64)k->icmp << 16 |
+				    (__u64)k->proto << 8 | k->family);
+}
+
+/* For the metadata: of all that the verdict depends on; `flow` is flow_hash(). */
+static __always_inline __u32 pkt_hash(const struct pkt *p, __u64 flow)
+{
+	return (__u32)(hash_word(flow, (__u64)p->rx_ifindex << 32 |
+					       (__u64)p->icmp_id << 16 |
+					       (__u64)p->frag << 12 |
+					       p->vlan) >>
+		       32);
 }
 
 /* The kernel's form of a TCP or UDP tuple; returns its size. */

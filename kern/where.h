@@ -130,6 +130,14 @@ static __always_inline bool offers_address(void *ctx, struct pkt *p)
 	return !ifindex || ifindex == p->rx_ifindex;
 }
 
+/* FW_SELF_* of an address of a packet of this family. */
+static __always_inline __u8 self_of(const struct fw_self_table *t,
+				    const struct fw_addr *addr, __u8 family)
+{
+	return family == FW_AF_IPV4 ? self4_find(&t->v4, addr->w[3])
+				    : self6_find(&t->v6, addr);
+}
+
 /* Once for each pair of addresses that the packet is judged by. */
 static __always_inline void learn_selves(struct pkt *p)
 {

@@ -17,6 +17,7 @@ MAP_GET_FD_BY_ID, OBJ_GET_INFO = 14, 15
 MAP_INFO_VALUE_SIZE = 12  # in struct bpf_map_info
 SCHED_CLS, XDP, NETFILTER = 3, 6, 32
 TCX_INGRESS, TCX_EGRESS = 46, 47
+TCX_FIRST = 8  # BPF_F_BEFORE
 SKB_TC_INDEX = 44  # in struct __sk_buff
 XDP_DRIVER = 4  # XDP_FLAGS_DRV_MODE
 ATTACH_XDP, ATTACH_NETFILTER = 37, 45
@@ -59,6 +60,18 @@ def indexing(offset):
                  (0xbf, 0x16, 0, 0),              # r6 = r1
                  (0x28, 0, 0, offset),            # r0 = the two bytes, LD_ABS
                  (0x63, 0x06, SKB_TC_INDEX, 0),   # r6->tc_index = r0
+                 (0xb7, 0, 0, TCX_NEXT), (0x95, 0, 0, 0))
+
+
+def altering(offset, value):
+    """Load one for TC that writes two bytes, in network order, into the frame; its descriptor."""
+    value = socket.htons(value)
+    return _load(SCHED_CLS,
+                 (0x6a, 10, -8, value),           # the two bytes, on the stack
+                 (0xb7, 2, 0, offset),
+                 (0xbf, 0xa3, 0, 0), (0x07, 3, 0, -8),  # r3 = where they are
+                 (0xb7, 4, 0, 2), (0xb7, 5, 0, 0),
+                 (0x85, 0, 0, 9),                 # bpf_skb_store_bytes()
                  (0xb7, 0, 0, TCX_NEXT), (0x95, 0, 0, 0))
 
 
@@ -158,9 +171,9 @@ def read_mapped(path, size):
         os.close(fd)
 
 
-def attach_tcx(fd, iface, where=TCX_INGRESS):
+def attach_tcx(fd, iface, where=TCX_INGRESS, flags=0):
     """Link a program to an interface by TCX; OSError before Linux 6.6."""
-    return _bpf(LINK_CREATE, struct.pack("<III", fd, socket.if_nametoindex(iface), where))
+    return _bpf(LINK_CREATE, struct.pack("<IIII", fd, socket.if_nametoindex(iface), where, flags))
 
 
 def attach_xdp(fd, iface):
