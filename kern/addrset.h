@@ -158,6 +158,26 @@ static __always_inline bool addrset_find(const void *base, __u32 off,
 	return false; /* not an image of ours */
 }
 
+/* Is an IPv4 address, in host order, in the set at an offset of the image? */
+static __always_inline bool addrset_has4(const void *base, __u32 off,
+					 __u64 addr)
+{
+	__u32 node = off + offsetof(struct fw_addrset, v4);
+	bool has;
+
+	if (addrset_direct(base, off, addr, &node, &has))
+		return has;
+	return addrset_find(base, off, node, addr, 0);
+}
+
+/* The same of an IPv6 address, in two halves. */
+static __always_inline bool addrset_has6(const void *base, __u32 off, __u64 hi,
+					 __u64 lo)
+{
+	return addrset_find(base, off, off + offsetof(struct fw_addrset, v6),
+			    hi, lo);
+}
+
 /* Is an IPv4 address, as it lies in memory, in a set that has such a hash? */
 static __always_inline bool
 addrset_has_few(const void *base, const struct fw_addrset_hash *h, __be32 addr)

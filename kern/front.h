@@ -28,9 +28,7 @@ front_has(const void *base, const struct fw_match_front *f, __be32 addr)
 {
 	if (likely(f->few.places))
 		return addrset_has_few(base, &f->few, addr);
-	return addrset_find(base, f->set,
-			    f->set + offsetof(struct fw_addrset, v4),
-			    bpf_ntohl(addr), 0);
+	return addrset_has4(base, f->set, bpf_ntohl(addr));
 }
 
 static __always_inline bool front_ipv4(struct pkt *p, const struct run *r,
@@ -70,9 +68,7 @@ static __always_inline bool front_ipv6(struct pkt *p, const struct run *r,
 	if (!f->set || (const void *)(ip + 1) > end || ip->version != 6)
 		return false;
 	a = f->is_dst ? d : (const void *)&ip->saddr;
-	if (!addrset_find(r->head, f->set,
-			  f->set + offsetof(struct fw_addrset, v6),
-			  match_word(&a->w[0], &a->w[1]),
+	if (!addrset_has6(r->head, f->set, match_word(&a->w[0], &a->w[1]),
 			  match_word(&a->w[2], &a->w[3]))) {
 		*ret_member = MATCH_OTHER;
 		return false;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """State: who opens a flow, who continues it, what follows and what does not."""
 
+import ipaddress
 import itertools
+import random
 import subprocess
 
 import pytest
@@ -338,6 +340,27 @@ def test_block_of_new_flows(fw, family, hook):
         out = fw.run(hook, frame(l3(family, src=src) / syn))
         assert (out["reason"], out["rule"]) == ("rule", rule)
     assert fw.run(hook, frame(l3(family, src=stranger) / syn))["reason"] == "new"
+
+
+@pytest.mark.parametrize("rule", ("stateless in", "in proto udp"))
+@pytest.mark.parametrize("size", (1000, 9000, 20000))
+@pytest.mark.parametrize("hook", HOOKS)
+def test_block_of_many_hosts(fw, hook, size, rule):
+    """However many they are, and whoever asks: more than a hash has (FW_ADDRSET_FEW), spread
+    evenly, with one network that is not."""
+    some = random.Random(size)
+    members = {some.randrange(11 << 24, 100 << 24) for _ in range(size)}
+    close = range(47 << 24 | 0x10000, (47 << 24 | 0x10000) + 200, 2)
+    members.update(close)
+    hosts = ", ".join(str(ipaddress.IPv4Address(m)) for m in sorted(members))
+    fw.rules(f"set many {{ {hosts} }}\n" + WAN + "default in accept\n"
+             f"drop {rule} from @many label many\n")
+    asked = some.sample(sorted(members), 30) + list(close[:5])
+    asked += [a + by for a in asked for by in (-1, 1)]
+    for address in asked:
+        src = str(ipaddress.IPv4Address(address))
+        out = fw.run(hook, frame(l3(4, src=src) / UDP(sport=7, dport=9)))
+        assert (out["rule"] == "many") == (address in members), (src, out)
 
 
 @pytest.mark.parametrize("hook", HOOKS)
