@@ -193,6 +193,7 @@ addrset_has_few(const void *base, const struct fw_addrset_hash *h, __be32 addr)
 /*
  * Is key->daddr (dst) or key->saddr in the set at an offset of the image?
  * Offset 0: no address is. By address only: whoever asks knows of `self`.
+ * One search serves both families: of two the verifier would walk each.
  * Inline, as a call costs as much as a small set; some 330 instructions.
  */
 static __always_inline bool addrset_has(const void *base, __u32 off,

@@ -420,7 +420,6 @@ static bool try_direct(const struct build *b, uint32_t lane,
 	*node = (struct fw_addrset_node){
 		.lanes = lane == 16 ? 0x0001000100010001u : 0x0000000100000001u,
 		.top = (uint8_t)(lane - 1),
-		.is_behind = b->n % 2,
 		.is_direct = true,
 	};
 	while (members >> bits >= direct_lanes(node) / 2)
