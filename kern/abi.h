@@ -5,14 +5,15 @@
  * map keys and values, the compiled rule image, verdicts, reasons and limits.
  *
  * Everything here is fixed-width, explicitly padded and the same on both sides.
- * A change to the layout of anything that is pinned bumps FW_ABI_VERSION, which
- * is part of the pin directory: two versions never share a map.
+ * A change to the layout of anything that is pinned, or to what it means, bumps
+ * FW_ABI_VERSION, which is among the constants of every program: a daemon of
+ * another version refuses to adopt them, and they go on with the rules they have.
  */
 #pragma once
 
 #include <linux/types.h>
 
-#define FW_ABI_VERSION 1
+#define FW_ABI_VERSION 2
 
 /* ---- limits ------------------------------------------------------------- */
 

@@ -3,6 +3,9 @@
 /* Every knob that is set once, between opening and loading the programs. */
 #pragma once
 
+/* Whose layouts these are. The first, so that other versions find it here. */
+const volatile __u32 fw_abi = FW_ABI_VERSION;
+
 /* Ticks per second of jiffies, the unit of nf_conn.timeout. */
 const volatile __u32 fw_hz = 250;
 

@@ -39,6 +39,9 @@
 #define DEFAULT_ROOT "/sys/fs/bpf/fwctl" /* removed when nothing is in it */
 #define LOCK_TRIES   100 /* of 20 ms: a daemon that is just ending */
 
+#define MAX_PROG_MAPS \
+	64u /* that a program may use: MAX_USED_MAPS of the kernel */
+
 struct fw_datapath {
 	char *pin_dir;
 	int lock;
@@ -113,8 +116,9 @@ static int refuse_pin(const char *pin_dir, const char *name, char **reterr)
 {
 	fw_errorf(
 		reterr,
-		"pin '%s' is not what this fwctl makes: remove the pins with 'rm -r %s/v%d', which ends filtering, and load again",
-		name, pin_dir, FW_ABI_VERSION);
+		"pin '%s' is not what this fwctl makes: remove the pins with 'rm -r %s/" FW_PIN_LAYOUT
+		"', which ends filtering, and load again",
+		name, pin_dir);
 	return -EBADMSG;
 }
 
@@ -217,32 +221,76 @@ static uint32_t size_of_mask(uint32_t mask)
 }
 
 /*
+ * What a map holds, if a program has its constants there: to be freed; those of
+ * another version may be fewer, and are filled up with zeros. NULL: it holds
+ * something else.
+ */
+static struct fwctl_bpf__rodata *read_constants(uint32_t map_id)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info), zero = 0;
+	_cleanup_free_ void *constants = NULL;
+	_cleanup_close_ int fd = -1;
+
+	fd = bpf_map_get_fd_by_id(map_id);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    !strstr(info.name, ".rodata"))
+		return NULL;
+	/* behind those that have a name there may be others */
+	constants =
+		calloc(1, info.value_size + sizeof(struct fwctl_bpf__rodata));
+	if (!constants || bpf_map_lookup_elem(fd, &zero, constants) < 0)
+		return NULL;
+	return take_ptr(constants);
+}
+
+/*
  * Of a program: bytes of an image, and how many flows it remembers, if this map
  * holds its constants; otherwise it stays as it is.
  */
 static void read_size(uint32_t map_id, struct fw_datapath_size *size)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info), zero = 0;
-	/* behind those that have a name there may be others */
 	_cleanup_free_ struct fwctl_bpf__rodata *constants = NULL;
-	_cleanup_close_ int fd = -1;
 
-	fd = bpf_map_get_fd_by_id(map_id);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
-	    !strstr(info.name, ".rodata") ||
-	    info.value_size < sizeof(*constants))
-		return;
-	constants = calloc(1, info.value_size);
-	if (!constants || bpf_map_lookup_elem(fd, &zero, constants) < 0)
-		return;
-	if (constants->fw_image_mask >= FW_IMAGE_MAX)
+	constants = read_constants(map_id);
+	if (!constants || constants->fw_abi != FW_ABI_VERSION ||
+	    constants->fw_image_mask >= FW_IMAGE_MAX)
 		return;
 	size->image = size_of_mask(constants->fw_image_mask);
 	size->flows = constants->fw_cache_mask
 			      ? size_of_mask(constants->fw_cache_mask) *
 					FW_CACHED_WAYS
 			      : 0;
+}
+
+/* Refuse programs whose images, tables or marks are not as ours. */
+static int check_version(const struct fw_datapath *dp, char **reterr)
+{
+	struct fw_pin_path path = fw_pin_path(dp->pin_dir, "/progs/%s",
+					      fw_progs_name(FW_HOOK_MAX - 1));
+	_cleanup_close_ int fd = bpf_obj_get(path.text);
+	uint32_t ids[MAX_PROG_MAPS], len;
+	struct bpf_prog_info info = {
+		.map_ids = (uintptr_t)ids,
+		.nr_map_ids = ARRAY_SIZE(ids),
+	};
+
+	len = sizeof(info);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return 0; /* not even a program: check_prog() says so */
+	for (size_t k = 0; k < info.nr_map_ids && k < ARRAY_SIZE(ids); k++) {
+		_cleanup_free_ struct fwctl_bpf__rodata *constants =
+			read_constants(ids[k]);
+
+		if (!constants || constants->fw_abi == FW_ABI_VERSION)
+			continue;
+		fw_errorf(
+			reterr,
+			"the programs pinned in '%s' are of another version of fwctl and go on with the rules they have: remove them with 'fwctl unload', which ends filtering, and load again",
+			dp->pin_dir);
+		return -EBADMSG;
+	}
+	return 0;
 }
 
 /*
@@ -256,7 +304,7 @@ static int check_prog(struct fw_datapath *dp, int fd, const char *name,
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
 	struct fw_datapath_size size = { 0 };
-	uint32_t ids[64];
+	uint32_t ids[MAX_PROG_MAPS];
 	bool judges = false, looks = false, counts = false;
 
 	info.map_ids = (uintptr_t)ids;
@@ -335,6 +383,9 @@ static int open_all(struct fw_datapath *dp, const struct fwctl_bpf *skel,
 	uint32_t ids[FW_MAP_MAX];
 	int r;
 
+	r = check_version(dp, reterr);
+	if (r < 0)
+		return r;
 	for (int i = 0; i < FW_MAP_MAX; i++) {
 		r = open_map(dp, skel, (enum fw_map)i, &ids[i], reterr);
 		if (r < 0)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "kern/abi.h"
+#include "user/pins.h"
 #include "user/util.h"
 
 #define RUN_DIR "/run/fwctl"
@@ -113,8 +113,8 @@ bool fw_paths_pinned(const struct fw_paths *paths)
 	char path[sizeof(paths->pin_dir) + 40];
 	struct stat st;
 
-	(void)snprintf(path, sizeof(path), "%s/v%d/maps/rulesets",
-		       paths->pin_dir, FW_ABI_VERSION);
+	(void)snprintf(path, sizeof(path), "%s/" FW_PIN_LAYOUT "/maps/rulesets",
+		       paths->pin_dir);
 	return stat(path, &st) == 0;
 }
 

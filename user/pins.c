@@ -12,16 +12,14 @@
 
 #include <bpf/bpf.h>
 
-#include "kern/abi.h"
-
 struct fw_pin_path fw_pin_path(const char *pin_dir, const char *format, ...)
 {
 	struct fw_pin_path path;
 	va_list args;
 	int n;
 
-	n = snprintf(path.text, sizeof(path.text), "%s/v%d", pin_dir,
-		     FW_ABI_VERSION);
+	n = snprintf(path.text, sizeof(path.text), "%s/" FW_PIN_LAYOUT,
+		     pin_dir);
 	if (n > 0 && (size_t)n < sizeof(path.text)) {
 		va_start(args, format);
 		(void)vsnprintf(path.text + n, sizeof(path.text) - (size_t)n,

@@ -9,6 +9,12 @@ struct fw_pin_path {
 	char text[PATH_MAX];
 };
 
+/*
+ * Of the names below it, not of what is pinned there: one daemon has to find the
+ * programs of another version, to refuse or to remove them.
+ */
+#define FW_PIN_LAYOUT "v1"
+
 /** @brief A path below <pin_dir>/v1; cut off if it is too long. */
 struct fw_pin_path fw_pin_path(const char *pin_dir, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

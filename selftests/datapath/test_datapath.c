@@ -234,6 +234,65 @@ static void foreign_pin_is_refused(void **state)
 	assert_int_equal(fw_datapath_purge(PIN_DIR, NULL), 0);
 }
 
+/* A program of a version that had but one constant: whose layouts these are. */
+static int load_version(uint32_t version)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_RDONLY_PROG);
+	uint32_t zero = 0;
+	_cleanup_close_ int map =
+		bpf_map_create(BPF_MAP_TYPE_ARRAY, "old.rodata", sizeof(zero),
+			       sizeof(version), 1, &opts);
+	const struct bpf_insn insns[] = {
+		{
+			.code = BPF_LD | BPF_DW | BPF_IMM,
+			.dst_reg = 1,
+			.src_reg = BPF_PSEUDO_MAP_FD,
+			.imm = map,
+		},
+		{ 0 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = -1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd;
+
+	assert_true(map >= 0);
+	assert_int_equal(bpf_map_update_elem(map, &zero, &version, BPF_ANY), 0);
+	fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "fw_egress", "GPL", insns,
+			   ARRAY_SIZE(insns), NULL);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* A daemon of another version leaves programs alone, and can remove them. */
+static void other_version_is_refused(void **state)
+{
+	_cleanup_free_ char *error = NULL;
+	_cleanup_close_ int older = load_version(FW_ABI_VERSION - 1);
+	struct fw_datapath *dp = open_datapath();
+	uint32_t id;
+
+	(void)state;
+	(void)attach(dp, "dpa", FW_MODE_XDP);
+	fw_datapath_free(dp);
+	id = native_xdp("dpa");
+	assert_int_equal(unlink(MARKER), 0);
+	assert_int_equal(bpf_obj_pin(older, MARKER), 0);
+	assert_int_equal(
+		fw_datapath_open(PIN_DIR, &fw_datapath_smallest, &dp, &error),
+		-EBADMSG);
+	assert_non_null(strstr(error, "another version"));
+	assert_non_null(strstr(error, "fwctl unload"));
+	assert_int_equal(native_xdp("dpa"), id);
+	check_tc("dpa", 1);
+
+	assert_int_equal(fw_datapath_purge(PIN_DIR, NULL), 0);
+	check_tc("dpa", 0);
+	assert_int_equal(native_xdp("dpa"), 0);
+	dp = open_datapath();
+	assert_false(fw_datapath_adopted(dp));
+	fw_datapath_free(dp);
+}
+
 static void modes_change_in_place(void **state)
 {
 	static const enum fw_iface_mode modes[] = {
@@ -776,6 +835,7 @@ int main(void)
 		TEST(second_owner_is_refused),
 		TEST(partial_set_is_swept_away),
 		TEST(foreign_pin_is_refused),
+		TEST(other_version_is_refused),
 		TEST(modes_change_in_place),
 		TEST(attachments_are_adopted),
 		TEST(larger_programs_take_over),
