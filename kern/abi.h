@@ -377,14 +377,14 @@ struct fw_image_head {
 	__u32 abi;
 	__u32 gen;	     /* 1 .. FW_MARK_GEN_MAX, then again from 1 */
 	__u32 size;	     /* bytes in use, the annex with them */
-	__u32 match;	     /* struct fw_match_head */
 	__u32 n_rows;	     /* of all rules, see struct fw_ir_row */
 	__u32 has_stateless; /* FW_STATELESS_*; 0: no rule is judged before state */
 	__u32 annex;
 	__u32 annex_len;
 	__u32 options; /* FW_OPT_* */
 	struct fw_timeouts timeouts;
-	__u32 system_timeouts;	/* bit per enum fw_timeout: not of the rules */
+	__u32 system_timeouts; /* bit per enum fw_timeout: not of the rules */
+	__u32 pad;
 	__u64 antispoof;	/* zones: what comes in must have a way back */
 	__u64 antispoof_strict; /* of these: by the interface it came by */
 	/*
@@ -397,6 +397,9 @@ struct fw_image_head {
 	__u16 esp_grace; /* seconds that an association is let in without being valid */
 	__u64 adopt_until_ns; /* CLOCK_MONOTONIC; 0: nothing is adopted */
 };
+
+/* Behind it, where no packet has to look for it: struct fw_match_head. */
+#define FW_IMAGE_RULES 192
 
 #define FW_STATELESS_RULES 1u
 #define FW_STATELESS_FRONT 2u /* some are for kern/front.h, too */

@@ -23,8 +23,10 @@
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define ADDRSET_HOST32(v) __builtin_bswap32(v)
+#define ADDRSET_HOST64(v) __builtin_bswap64(v)
 #else
 #define ADDRSET_HOST32(v) (v)
+#define ADDRSET_HOST64(v) (v)
 #endif
 
 struct addrset_leaf {
@@ -200,6 +202,7 @@ static __always_inline bool addrset_has(const void *base, __u32 off,
 					const struct fw_key *key, bool dst)
 {
 	const struct fw_addr *a = dst ? &key->daddr : &key->saddr;
+	const fw_addr_half *half = (const void *)a;
 	__u64 hi = ADDRSET_HOST32(a->w[3]), lo = 0;
 	__u32 node = off + offsetof(struct fw_addrset, v4);
 	bool has;
@@ -207,9 +210,8 @@ static __always_inline bool addrset_has(const void *base, __u32 off,
 	if (!off)
 		return false;
 	if (key->family != FW_AF_IPV4) {
-		lo = (__u64)ADDRSET_HOST32(a->w[2]) << 32 | hi;
-		hi = (__u64)ADDRSET_HOST32(a->w[0]) << 32 |
-		     ADDRSET_HOST32(a->w[1]);
+		hi = ADDRSET_HOST64(half[0]);
+		lo = ADDRSET_HOST64(half[1]);
 		node = off + offsetof(struct fw_addrset, v6);
 	} else if (addrset_direct(base, off, hi, &node, &has)) {
 		return has;

@@ -44,7 +44,8 @@ __noinline int classify_first(struct match_io *io, __u32 gen, __u32 stateless)
 {
 	const struct fw_image_head *head = image_of(gen);
 
-	return head ? match_first(head, head->match, io, stateless & 1) : -1;
+	return head ? match_first(head, fw_image_rules(head), io, stateless & 1)
+		    : -1;
 }
 
 /* match_rest() the same way. */
@@ -52,5 +53,6 @@ __noinline int classify_rest(struct match_io *io, __u32 gen, __u32 stateless)
 {
 	const struct fw_image_head *head = image_of(gen);
 
-	return head ? match_rest(head, head->match, io, stateless & 1) : -1;
+	return head ? match_rest(head, fw_image_rules(head), io, stateless & 1)
+		    : -1;
 }

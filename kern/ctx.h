@@ -37,6 +37,8 @@ static __always_inline void ctx_copy(void *to, const void *from,
 {
 	if (len % 4)
 		__builtin_memcpy(to, __builtin_assume_aligned(from, 2), len);
+	else if (len % 8 == 0)
+		__builtin_memcpy(to, __builtin_assume_aligned(from, 8), len);
 	else
 		__builtin_memcpy(to, __builtin_assume_aligned(from, 4), len);
 }

@@ -3,14 +3,15 @@
 /*
  * XDP only: stateless rules are asked for a plain TCP or UDP packet as soon as its addresses
  * and ports are seen, and nothing else is known or kept of it: what they drop costs
- * least. What they say of others is kept for judge(). Rules that name `self` are
- * asked later.
+ * least: nothing of `p` is cleared yet. What they say of others is kept for judge().
+ * Rules that name `self` are asked later.
  */
 #pragma once
 
 /* Of a packet as it lies in the frame, in host order. */
 struct early {
 	struct match_state walk; /* addresses and ports */
+	__u32 member;		 /* enum match_member */
 	__u8 proto;
 	bool to_us;
 };
@@ -43,34 +44,30 @@ static __always_inline void early_key(struct pkt *p, const struct early *e)
 {
 	p->key.sport = (__u16)(e->walk.ports >> 32);
 	p->key.dport = (__u16)e->walk.ports;
+	p->key.icmp = 0;
 	p->key.proto = e->proto;
 }
 
-/* The tables for the packet; 0: none, or an address is to be looked up in a set first. */
-static __always_inline __u32 early_tables(struct pkt *p, const struct run *r,
-					  __u32 chain)
+/* The tables for the packet; 0: none. False: an address is to be looked up in a set first. */
+static __always_inline bool early_tables(const struct run *r,
+					 const struct early *e, __u32 *chain)
 {
 	const struct fw_match_split *c;
-	bool known = true;
 
-	if (unlikely(chain & FW_CHAIN_SPLIT)) {
-		c = image_at(r->head, chain & ~FW_CHAIN_SPLIT,
-			     struct fw_match_split);
-		known = p->io.member != MATCH_ASK_SET;
-		chain = known ? c->tables[p->io.member == MATCH_MEMBER] : 0;
-	}
-	if (unlikely(!chain) && known)
-		p->early = PKT_EARLY_NONE;
-	return chain;
+	if (likely(!(*chain & FW_CHAIN_SPLIT)))
+		return true;
+	if (e->member == MATCH_ASK_SET)
+		return false;
+	c = image_at(r->head, *chain & ~FW_CHAIN_SPLIT, struct fw_match_split);
+	*chain = c->tables[e->member == MATCH_MEMBER];
+	return true;
 }
 
-/*
- * What the rules say: true if one of them drops the packet, which is counted. Else it
- * is in p->early and p->res, if it is certain.
- */
-static __always_inline bool early_ask(struct pkt *p, const struct run *r,
-				      const struct fw_match_head *h,
-				      struct early *e, const bool v4)
+/* What the rules say; of one that drops the packet, that is counted. */
+static __always_inline enum pkt_early early_walk(struct pkt *p,
+						 const struct run *r,
+						 const struct fw_match_head *h,
+						 struct early *e, const bool v4)
 {
 	const __u32 in = FW_MATCH_CHAIN(1, !v4, FW_DIR_IN);
 	const __u32 forward = FW_MATCH_CHAIN(1, !v4, FW_DIR_FORWARD);
@@ -83,29 +80,29 @@ static __always_inline bool early_ask(struct pkt *p, const struct run *r,
 	};
 
 	if (unlikely(!find_iface(p, r)))
-		return false;
+		return PKT_EARLY_ASK;
 	e->walk.best = h->none;
-	e->walk.table =
-		early_tables(p, r, e->to_us ? h->chain[in] : h->chain[forward]);
+	e->walk.table = e->to_us ? h->chain[in] : h->chain[forward];
+	if (unlikely(!early_tables(r, e, &e->walk.table)))
+		return PKT_EARLY_ASK;
 	if (unlikely(!e->walk.table))
-		return false;
+		return PKT_EARLY_NONE;
 	e->walk.lack = match_lack(h, FW_KEY_PORTS, e->proto, p->zones);
 	early_key(p, e);
 	if (unlikely(!match_tables(&m, v4)))
-		return false;
+		return PKT_EARLY_ASK;
 	/* how the rule ends is in `best`, a register; one that logs is asked later */
 	if (likely((e->walk.best & FW_END_HOW) == FW_END_STATELESS(FW_DROP))) {
 		count_rule(p, res.slot, false);
-		return true;
+		return PKT_EARLY_DROP;
 	}
-	if (e->walk.best == FW_END_NONE) {
-		p->early = PKT_EARLY_NONE;
-	} else if ((e->walk.best & FW_END_HOW) == FW_END_STATELESS(FW_ACCEPT)) {
-		m.res = &p->res;
-		take_rule(&m, e->walk.best, res.slot);
-		p->early = PKT_EARLY_ACCEPT;
-	}
-	return false;
+	if (e->walk.best == FW_END_NONE)
+		return PKT_EARLY_NONE;
+	if ((e->walk.best & FW_END_HOW) != FW_END_STATELESS(FW_ACCEPT))
+		return PKT_EARLY_ASK;
+	p->early_end = e->walk.best;
+	p->early_slot = res.slot;
+	return PKT_EARLY_ACCEPT;
 }
 
 /* Its ports may say that it is more than that. */
@@ -122,10 +119,9 @@ early_ports(struct early *e, const struct udphdr *l4, __u8 proto, const bool v4)
 	return true;
 }
 
-static __always_inline bool early_ipv4(struct pkt *p, const struct run *r,
-				       const struct fw_match_head *h,
-				       const struct iphdr *ip, const void *end,
-				       struct early *e)
+static __always_inline enum pkt_early
+early_ipv4(struct pkt *p, const struct run *r, const struct fw_match_head *h,
+	   const struct iphdr *ip, const void *end, struct early *e)
 {
 	const struct udphdr *l4 = (const void *)(ip + 1);
 	__u32 total;
@@ -133,63 +129,70 @@ static __always_inline bool early_ipv4(struct pkt *p, const struct run *r,
 	if (unlikely((const void *)(l4 + 1) > end ||
 		     *(const __u8 *)ip != 0x45 ||
 		     ip->frag_off & bpf_htons(0x3fff)))
-		return false;
+		return PKT_EARLY_ASK;
 	total = bpf_ntohs(ip->tot_len);
 	if (unlikely(total < sizeof(*ip) + sizeof(*l4) ||
 		     total > (__u32)(end - (const void *)ip)) ||
 	    !early_ports(e, l4, ip->protocol, true))
-		return false;
+		return PKT_EARLY_ASK;
 	e->walk.addr[0] = match_word(&ip->saddr, &ip->daddr);
 	p->key.saddr.w[3] = ip->saddr;
 	p->key.daddr.w[3] = ip->daddr;
 	e->to_us = self4_find(&self_table()->v4, ip->daddr) ||
 		   addr_is_multicast(&p->key.daddr, FW_AF_IPV4);
-	return early_ask(p, r, h, e, true);
+	return early_walk(p, r, h, e, true);
 }
 
-static __always_inline bool early_ipv6(struct pkt *p, const struct run *r,
-				       const struct fw_match_head *h,
-				       const struct ipv6hdr *ip,
-				       const void *end, struct early *e)
+static __always_inline enum pkt_early
+early_ipv6(struct pkt *p, const struct run *r, const struct fw_match_head *h,
+	   const struct ipv6hdr *ip, const void *end, struct early *e)
 {
 	const struct udphdr *l4 = (const void *)(ip + 1);
-	const __be32 *s = (const void *)&ip->saddr;
-	const __be32 *d = (const void *)&ip->daddr;
+	const struct fw_addr *s = (const void *)&ip->saddr;
+	const struct fw_addr *d = (const void *)&ip->daddr;
 	__u32 len;
 
 	if (unlikely((const void *)(l4 + 1) > end || ip->version != 6))
-		return false;
+		return PKT_EARLY_ASK;
 	len = bpf_ntohs(ip->payload_len);
 	if (unlikely(len < sizeof(*l4) ||
 		     len > (__u32)(end - (const void *)(ip + 1))) ||
 	    !early_ports(e, l4, ip->nexthdr, false))
-		return false;
-	e->walk.addr[0] = match_word(&s[0], &s[1]);
-	e->walk.addr[1] = match_word(&s[2], &s[3]);
-	e->walk.addr[2] = match_word(&d[0], &d[1]);
-	e->walk.addr[3] = match_word(&d[2], &d[3]);
-	__builtin_memcpy(&p->key.saddr, s, sizeof(p->key.saddr));
-	__builtin_memcpy(&p->key.daddr, d, sizeof(p->key.daddr));
-	e->to_us = self6_find(&self_table()->v6, &p->key.daddr) ||
-		   addr_is_multicast(&p->key.daddr, FW_AF_IPV6);
-	return early_ask(p, r, h, e, false);
+		return PKT_EARLY_ASK;
+	match_halves(&e->walk, s, d);
+	p->key.saddr = *s;
+	p->key.daddr = *d;
+	e->to_us = self6_find(&self_table()->v6, d) ||
+		   addr_is_multicast(d, FW_AF_IPV6);
+	return early_walk(p, r, h, e, false);
 }
 
-/* True: dropped, and counted for its rule. A call, as front_drops(). */
-static __noinline bool early_drops(struct pkt *p, const struct run *r,
-				   void *ctx)
+/* A call: the verifier walks it once. */
+static __noinline enum pkt_early early_ask(struct pkt *p, const struct run *r,
+					   void *ctx, __u32 member)
 {
 	const void *end = ctx_data_end(ctx, FW_HOOK_XDP);
-	const struct fw_match_head *h =
-		image_at(r->head, r->head->match, struct fw_match_head);
+	const struct fw_match_head *h = fw_image_rules(r->head);
 	struct early e;
 	const void *l3;
 	__be16 proto;
 
+	e.member = member;
 	l3 = early_l3(p, ctx, end, &proto);
 	if (likely(proto == bpf_htons(ETH_P_IP)))
 		return early_ipv4(p, r, h, l3, end, &e);
 	if (likely(proto == bpf_htons(ETH_P_IPV6)))
 		return early_ipv6(p, r, h, l3, end, &e);
-	return false;
+	return PKT_EARLY_ASK;
+}
+
+/* What early_ask() has said and judge() shall know; the packet is cleared. */
+static __always_inline void early_keep(struct pkt *p, enum pkt_early early)
+{
+	struct match_state s;
+	struct match m = { .res = &p->res, .s = &s };
+
+	p->early = (__u8)early;
+	if (early == PKT_EARLY_ACCEPT)
+		take_rule(&m, p->early_end, p->early_slot);
 }

@@ -62,14 +62,15 @@ static __always_inline bool front_ipv6(struct pkt *p, const struct run *r,
 				       const struct ipv6hdr *ip,
 				       const void *end, __u32 *ret_member)
 {
-	const struct fw_addr *d = (const void *)&ip->daddr, *a;
+	const struct fw_addr *d = (const void *)&ip->daddr;
+	const fw_addr_half *a;
 	bool to_us;
 
 	if (!f->set || (const void *)(ip + 1) > end || ip->version != 6)
 		return false;
-	a = f->is_dst ? d : (const void *)&ip->saddr;
-	if (!addrset_has6(r->head, f->set, match_word(&a->w[0], &a->w[1]),
-			  match_word(&a->w[2], &a->w[3]))) {
+	a = f->is_dst ? (const void *)d : (const void *)&ip->saddr;
+	if (!addrset_has6(r->head, f->set, ADDRSET_HOST64(a[0]),
+			  ADDRSET_HOST64(a[1]))) {
 		*ret_member = MATCH_OTHER;
 		return false;
 	}
@@ -89,8 +90,7 @@ static __always_inline bool front_drops(struct pkt *p, const struct run *r,
 					void *ctx, __u32 *ret_member)
 {
 	const void *end = ctx_data_end(ctx, FW_HOOK_XDP);
-	const struct fw_match_head *h =
-		image_at(r->head, r->head->match, struct fw_match_head);
+	const struct fw_match_head *h = fw_image_rules(r->head);
 	const void *l3;
 	__be16 proto;
 

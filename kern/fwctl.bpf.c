@@ -188,6 +188,7 @@ int fw_xdp(struct xdp_md *ctx)
 	enum fw_reason reason;
 	struct run r = {};
 	__u32 member = MATCH_ASK_SET;
+	enum pkt_early early = PKT_EARLY_ASK;
 	int sent;
 
 	if (!p)
@@ -203,11 +204,13 @@ int fw_xdp(struct xdp_md *ctx)
 	if (r.head->has_stateless & FW_STATELESS_FRONT && !is_watched() &&
 	    front_drops(p, &r, ctx, &member))
 		return finish_unseen(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
+	if (r.head->has_stateless & FW_STATELESS_EARLY && !is_watched())
+		early = early_ask(p, &r, ctx, member);
+	if (early == PKT_EARLY_DROP)
+		return finish_unseen(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
 	work_clear(p);
 	p->io.member = member;
-	if (r.head->has_stateless & FW_STATELESS_EARLY && !is_watched() &&
-	    early_drops(p, &r, ctx))
-		return finish_unseen(p, FW_HOOK_XDP, FW_REASON_DROP_RULE);
+	early_keep(p, early);
 	return xdp_filter(ctx, p, &r);
 }
 

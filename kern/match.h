@@ -375,16 +375,26 @@ static __always_inline bool follow_cuts(const struct match *m, __u64 *ref)
 	return false; /* not an image of ours */
 }
 
-/* The list for the packet in a table; false: none that is better. */
-static __always_inline bool probe(const struct match *m,
-				  const struct fw_match_table *t,
-				  struct match_list *list, const bool v4)
+/* The reference that a table has for the addresses of the packet; 0: none. */
+static __always_inline __u64 find_ref(const struct match *m,
+				      const struct fw_match_table *t,
+				      const bool v4)
 {
 	__u64 hash = fw_match_hash(m->s->addr, t->mask, v4);
 	__u32 slot = (__u32)shift_right(hash, t->shift);
 	__u64 ref = *image_at(m->base, t->slots + slot * 8, __u64);
 
-	if (signature_differs(ref, hash) && !(ref & FW_REF_ANY))
+	return signature_differs(ref, hash) && !(ref & FW_REF_ANY) ? 0 : ref;
+}
+
+/* The list for the packet in a table; false: none that is better. */
+static __always_inline bool probe(const struct match *m,
+				  const struct fw_match_table *t,
+				  struct match_list *list, const bool v4)
+{
+	__u64 ref = t->is_any ? t->any : find_ref(m, t, v4);
+
+	if (!ref)
 		return false;
 	if (ref_kind(ref) == FW_REF_CUT && !follow_cuts(m, &ref))
 		return false;
@@ -497,19 +507,28 @@ static __always_inline __u64 match_word(const __be32 *w, const __be32 *next)
 	return (__u64)ADDRSET_HOST32(*w) << 32 | ADDRSET_HOST32(*next);
 }
 
+/* IPv6: both addresses as tables and entries have them. */
+static __always_inline void match_halves(struct match_state *state,
+					 const struct fw_addr *saddr,
+					 const struct fw_addr *daddr)
+{
+	const fw_addr_half *s = (const void *)saddr, *d = (const void *)daddr;
+
+	state->addr[0] = ADDRSET_HOST64(s[0]);
+	state->addr[1] = ADDRSET_HOST64(s[1]);
+	state->addr[2] = ADDRSET_HOST64(d[0]);
+	state->addr[3] = ADDRSET_HOST64(d[1]);
+}
+
 /* What of a packet is looked at for each table and entry. */
 static __always_inline void match_packet(struct match *m, const bool v4)
 {
-	const __be32 *s = m->key->saddr.w, *d = m->key->daddr.w;
+	const struct fw_addr *s = &m->key->saddr, *d = &m->key->daddr;
 
-	if (v4) {
-		m->s->addr[0] = match_word(&s[3], &d[3]);
-	} else {
-		m->s->addr[0] = match_word(&s[0], &s[1]);
-		m->s->addr[1] = match_word(&s[2], &s[3]);
-		m->s->addr[2] = match_word(&d[0], &d[1]);
-		m->s->addr[3] = match_word(&d[2], &d[3]);
-	}
+	if (v4)
+		m->s->addr[0] = match_word(&s->w[3], &d->w[3]);
+	else
+		match_halves(m->s, s, d);
 	/* one of the latter two is 0 */
 	m->s->ports = (__u64)m->key->sport << 32 |
 		      (__u32)(m->key->dport | m->key->icmp);
@@ -627,15 +646,15 @@ static __always_inline bool match_walk(struct match *m, const bool v4)
 #define MATCH_UNFINISHED 1
 
 /*
- * What the rules at `off` (struct fw_match_head) of the image say of io->key, in
- * io->res. Stateless pass: io->res.rule is FW_RULE_NONE if no rule matched. 0, -1
+ * What the rules (struct fw_match_head) of the image say of io->key, in io->res.
+ * Stateless pass: io->res.rule is FW_RULE_NONE if no rule matched. 0, -1
  * for no image, or MATCH_UNFINISHED: match_rest() has to go on from here.
  * `stateless` is 0 or 1, which the verifier need not know.
  */
-static __always_inline int match_first(const void *base, __u32 off,
+static __always_inline int match_first(const void *base,
+				       const struct fw_match_head *h,
 				       struct match_io *io, __u32 stateless)
 {
-	const struct fw_match_head *h;
 	struct match_state s;
 	struct match m = { .base = base, .s = &s };
 	bool is_over;
@@ -645,7 +664,6 @@ static __always_inline int match_first(const void *base, __u32 off,
 	m.key = &io->key;
 	m.res = &io->res;
 	m.member = io->member;
-	h = image_at(base, off, struct fw_match_head);
 	m.res->rule = FW_RULE_NONE;
 	s.best = h->none;
 	s.lack = match_lack(h, m.key->flags, m.key->proto, m.key->in_zones);
@@ -669,7 +687,8 @@ static __always_inline int match_first(const void *base, __u32 off,
 }
 
 /* What match_first() has left to do, with the same image and key. */
-static __always_inline int match_rest(const void *base, __u32 off,
+static __always_inline int match_rest(const void *base,
+				      const struct fw_match_head *h,
 				      struct match_io *io, __u32 stateless)
 {
 	struct match m = { .base = base };
@@ -681,18 +700,19 @@ static __always_inline int match_rest(const void *base, __u32 off,
 	m.s = &io->state;
 	match_more_steps(&m);
 	if (match_found_none(&m))
-		match_none(&m, image_at(base, off, struct fw_match_head),
-			   stateless);
+		match_none(&m, h, stateless);
 	if (m.s->maybe != FW_END_NONE && m.s->maybe <= m.s->best)
 		m.res->flags |= FW_RESULT_MAYBE;
 	return 0;
 }
 
-/* Both. */
+/* Both, of the rules at `off`. */
 static __always_inline int match(const void *base, __u32 off,
 				 struct match_io *io, __u32 stateless)
 {
-	int r = match_first(base, off, io, stateless);
+	const struct fw_match_head *h =
+		base ? image_at(base, off, struct fw_match_head) : NULL;
+	int r = match_first(base, h, io, stateless);
 
-	return r == MATCH_UNFINISHED ? match_rest(base, off, io, stateless) : r;
+	return r == MATCH_UNFINISHED ? match_rest(base, h, io, stateless) : r;
 }

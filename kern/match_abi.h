@@ -58,6 +58,13 @@ struct fw_match_head {
 	struct fw_match_front front[2]; /* IPv4, IPv6 */
 };
 
+static inline const struct fw_match_head *
+fw_image_rules(const struct fw_image_head *head)
+{
+	return (const struct fw_match_head *)(const void *)((const char *)head +
+							    FW_IMAGE_RULES);
+}
+
 /* In the offset of a chain: it is that of a struct fw_match_split. */
 #define FW_CHAIN_SPLIT 1u
 
@@ -101,10 +108,13 @@ struct fw_match_row {
  */
 struct fw_match_table {
 	__u32 next;  /* end of the first rule in the next one, or FW_END_NONE */
-	__u32 slots; /* __u64[]: references */
+	__u32 slots; /* __u64[]: references; not of `any` */
 	__u32 shift; /* of the hash that leaves the number of the slot */
-	__u32 pad;
-	__u64 mask[4];
+	__u32 is_any; /* there is one slot, whatever the addresses are */
+	union {
+		__u64 mask[4];
+		__u64 any; /* its reference */
+	};
 };
 
 /* A chain of at most so many entries is one list without any hash. */
@@ -229,8 +239,8 @@ static inline __u64 fw_match_ports(__u16 sport_lo, __u16 sport_hi,
  * Of addresses as struct fw_match_v4.addr and fw_match_v6.addr have them. The
  * uppermost bits number the slot, those of FW_REF_EXTRA are the signature.
  */
-static inline __u64 fw_match_hash(const __u64 addr[4], const __u64 mask[4],
-				  int is_v4)
+static __always_inline __u64 fw_match_hash(const __u64 addr[4],
+					   const __u64 mask[4], int is_v4)
 {
 	__u64 h = addr[0] & mask[0];
 

@@ -45,6 +45,7 @@ enum pkt_early {
 	PKT_EARLY_ASK = 0,    /* nothing */
 	PKT_EARLY_NONE = 1,   /* no stateless rule matches */
 	PKT_EARLY_ACCEPT = 2, /* the one in `res` does */
+	PKT_EARLY_DROP = 3,   /* one does; it is counted */
 };
 
 /* A flow as we found it. */
@@ -119,6 +120,7 @@ struct pkt {
 	__u32 frag_edge;  /* where a first one ends, a later one begins */
 	__u32 ifindex;	  /* of the device whose rules count */
 	__u32 rx_ifindex; /* of the device the hook is on */
+	__u32 early_end, early_slot; /* of PKT_EARLY_ACCEPT: see take_rule() */
 	__u32 epoch; /* of FW_OPT_OFFLOAD, read before anything it is about */
 	__u32 busy;  /* kern/transport.h: 1: somebody is at work with it */
 	__u8 ttl;

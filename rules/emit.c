@@ -45,9 +45,9 @@ static uint32_t has_stateless(const struct fw_program *program)
 	return has ? has | early : 0;
 }
 
-static uint32_t has_front(const struct fw_bytes *bytes, uint32_t match)
+static uint32_t has_front(const struct fw_bytes *bytes)
 {
-	const struct fw_match_head *head = fw_bytes_at(bytes, match);
+	const struct fw_match_head *head = fw_bytes_at(bytes, FW_IMAGE_RULES);
 
 	return head->front[0].set || head->front[1].set ? FW_STATELESS_FRONT
 							: 0;
@@ -110,19 +110,23 @@ int fw_emit_to(unsigned char *room, size_t len,
 	};
 	struct fw_match_stats stats = { 0 };
 	struct fw_bytes bytes = { 0 };
+	uint32_t at;
 	int r;
 
 	if (room)
 		fw_bytes_lend(&bytes, room, len);
 	fw_bytes_expect(&bytes,
 			fw_annex_size(program) + program->n_rows * USUAL_ROW);
-	r = fw_bytes_reserve(&bytes, sizeof(head), LINE) == FW_BYTES_FAILED
+	/* What is reserved next begins where this ends. */
+	r = fw_bytes_reserve(&bytes, FW_IMAGE_RULES, LINE) == FW_BYTES_FAILED
 		    ? -ENOMEM
 		    : 0;
 	if (r == 0) {
-		r = fw_match_build(program, slots, default_slots, &bytes,
-				   &head.match, &stats);
+		r = fw_match_build(program, slots, default_slots, &bytes, &at,
+				   &stats);
 	}
+	if (r == 0 && at != FW_IMAGE_RULES)
+		r = -EINVAL;
 	if (r == 0)
 		r = add_annex(program, &bytes, &head);
 	if (r == 0 && bytes.size > FW_IMAGE_MAX)
@@ -131,7 +135,7 @@ int fw_emit_to(unsigned char *room, size_t len,
 		fw_bytes_done(&bytes);
 		return r;
 	}
-	head.has_stateless |= has_front(&bytes, head.match);
+	head.has_stateless |= has_front(&bytes);
 	head.size = (uint32_t)bytes.size;
 	memcpy(bytes.data, &head, sizeof(head));
 	*ret = (struct fw_image){
@@ -180,10 +184,10 @@ int fw_image_slots(const struct fw_image *image, size_t n_rows,
 		return -EBADMSG;
 	memcpy(&head, image->bytes, sizeof(head));
 	if (head.magic != FW_IMAGE_MAGIC || head.abi != FW_ABI_VERSION ||
-	    head.n_rows != n_rows || head.match > image->size ||
-	    image->size - head.match < sizeof(match))
+	    head.n_rows != n_rows ||
+	    image->size < FW_IMAGE_RULES + sizeof(match))
 		return -EBADMSG;
-	memcpy(&match, image->bytes + head.match, sizeof(match));
+	memcpy(&match, image->bytes + FW_IMAGE_RULES, sizeof(match));
 	if (match.slots > image->size ||
 	    (image->size - match.slots) / sizeof(*ret_slots) < n_rows)
 		return -EBADMSG;

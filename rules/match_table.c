@@ -467,20 +467,15 @@ static int write_any(struct writer *w, const struct table *t, size_t room,
 {
 	struct fw_match_table *out;
 	__u64 ref;
-	uint32_t off;
 	int r;
 
-	off = fw_bytes_reserve(w->b->bytes, sizeof(ref), 8);
-	if (off == FW_BYTES_FAILED)
-		return -ENOMEM;
 	r = fw_match_add_tree(w->b, w->is_v6, w->parts, t->list, t->n, room,
 			      &ref, depth);
 	if (r < 0)
 		return r;
-	memcpy(fw_bytes_at(w->b->bytes, off), &ref, sizeof(ref));
 	out = fw_bytes_at(w->b->bytes, at);
-	out->slots = off;
-	out->shift = 63; /* of 0 */
+	out->is_any = 1;
+	out->any = ref;
 	return 0;
 }
 

@@ -102,7 +102,6 @@ static void test_empty(void **state)
 	assert_int_equal(head->has_stateless, 0);
 	assert_int_equal(head->options, FW_OPT_FRAG_DROP);
 	assert_int_equal(head->timeouts.seconds[FW_TCP_ESTABLISHED], 432000);
-	assert_in_range(head->match, sizeof(*head), image.size - 1);
 	assert_int_equal(head->annex + head->annex_len, image.size);
 	assert_int_equal(fw_image_slots(&image, 0, &slot, defaults), 0);
 	assert_memory_equal(defaults, default_slots, sizeof(defaults));
@@ -223,16 +222,11 @@ static void test_slots(void **state)
 		assert_int_equal(slots[i], 100 + i);
 	assert_int_equal(fw_image_slots(&image, 2, slots, defaults), -74);
 	assert_int_equal(fw_image_slots(&image, 4, slots, defaults), -74);
-	head->match = image.size - 4;
-	assert_int_equal(fw_image_slots(&image, 3, slots, defaults), -74);
-	head->match = UINT32_MAX;
-	assert_int_equal(fw_image_slots(&image, 3, slots, defaults), -74);
-	*head = good;
 	head->magic = 0;
 	assert_int_equal(fw_image_slots(&image, 3, slots, defaults), -74);
 	*head = good;
 	size = image.size;
-	for (image.size = 0; image.size <= good.match; image.size += 4) {
+	for (image.size = 0; image.size <= FW_IMAGE_RULES; image.size += 4) {
 		assert_int_equal(fw_image_slots(&image, 3, slots, defaults),
 				 -74);
 	}
