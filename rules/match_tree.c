@@ -290,8 +290,8 @@ static void mark_changes(const struct span *spans, size_t n, unsigned int shift,
 }
 
 /*
- * Half of the packets look like the rules, half are spread over all values.
- * `shift` joins the values of the spans, which are of more bits.
+ * Half of the packets look like the rules, each of these as many, half are spread
+ * over all values. `shift` joins the values of the spans, which are of more bits.
  */
 static struct effect effect_of(const struct span *spans, size_t n,
 			       unsigned int shift, unsigned int bits)
@@ -300,22 +300,29 @@ static struct effect effect_of(const struct span *spans, size_t n,
 	int32_t change[MAX_VALUES + 1] = { 0 };
 	/* In integers: the sums of floating point wait for each other. */
 	size_t i, values = 1ul << bits, written = 0;
-	uint64_t squares = 0, total = 0, size = 0;
+	uint64_t alike = 0, size = 0, before[MAX_VALUES + 1];
 
 	mark_changes(spans, n, shift, changes);
 	for (i = 0; i < n; i++) {
 		change[spans[i].first >> shift]++;
 		change[(spans[i].last >> shift) + 1]--;
 	}
+	before[0] = 0;
 	for (i = 0; i < values; i++) {
 		size += (uint64_t)(int64_t)change[i];
-		squares += size * size;
-		total += size;
+		before[i + 1] = before[i] + size;
 		written += changes[i] * size;
 	}
+	for (i = 0; i < n; i++) {
+		unsigned int first = spans[i].first >> shift;
+		unsigned int last = spans[i].last >> shift;
+
+		alike += (before[last + 1] - before[first]) *
+			 (65536 / (last + 1 - first));
+	}
 	return (struct effect){
-		.length = ((double)squares / (double)total +
-			   (double)total / (double)values) /
+		.length = ((double)alike / (double)n / 65536 +
+			   (double)before[values] / (double)values) /
 			  2,
 		.charge = written - n + values / 4,
 	};
