@@ -14,7 +14,7 @@
 static __noinline bool is_asked_for(struct __sk_buff *skb,
 				    const struct fw_tuple *t)
 {
-	struct bpf_sock_tuple tuple = {};
+	sock_tuple tuple = {};
 	struct bpf_sock *sk;
 	__u32 size = tuple_to_sock(&tuple, t);
 	bool connected;
@@ -36,7 +36,7 @@ static __noinline bool is_asked_for(struct __sk_buff *skb,
 static __noinline __u32 connected_state(struct __sk_buff *skb,
 					const struct fw_tuple *t)
 {
-	struct bpf_sock_tuple tuple = {};
+	sock_tuple tuple = {};
 	struct bpf_sock *sk;
 	__u32 size = tuple_to_sock(&tuple, t), state;
 
@@ -56,7 +56,7 @@ static __noinline __u32 connected_state(struct __sk_buff *skb,
 static __noinline bool is_served_here(struct __sk_buff *skb,
 				      const struct fw_tuple *orig)
 {
-	struct bpf_sock_tuple tuple = {};
+	sock_tuple tuple = {};
 	struct fw_tuple turned;
 	struct bpf_sock *sk;
 	bool listens;

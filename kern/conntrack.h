@@ -176,7 +176,7 @@ static __always_inline struct nf_conn *ct_lookup(void *ctx,
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };
-	struct bpf_sock_tuple sock = {};
+	sock_tuple sock = {};
 	struct fw_tuple turned;
 	struct nf_conn *ct;
 	__u32 size;
@@ -578,7 +578,7 @@ static __always_inline bool ct_has(void *ctx, const struct fw_tuple *t)
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };
-	struct bpf_sock_tuple sock = {};
+	sock_tuple sock = {};
 	struct nf_conn *ct;
 
 	ct = bpf_skb_ct_lookup(ctx, &sock, tuple_to_sock(&sock, t), &opts,
@@ -622,7 +622,7 @@ static __noinline enum fw_reason ct_insert(void *ctx, const struct fw_tuple *t,
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };
-	struct bpf_sock_tuple sock = {};
+	sock_tuple sock = {};
 	struct nf_conn___init *init;
 	struct nf_conn *ct;
 	__u32 size = tuple_to_sock(&sock, t);

@@ -158,6 +158,12 @@ static __always_inline void addr_from_v4(struct fw_addr *a, __be32 v4)
 #endif
 }
 
+/* Of IPv6, out of a frame, where it may lie at any address: see ctx_copy(). */
+static __always_inline void addr_load(struct fw_addr *a, const void *from)
+{
+	*a = *(const struct fw_addr *)from;
+}
+
 static __always_inline bool addr_equal(const struct fw_addr *a,
 				       const struct fw_addr *b)
 {

@@ -96,8 +96,8 @@ static __always_inline bool plain_ipv6(struct pkt *p, const struct ipv6hdr *ip,
 	payload = bpf_ntohs(ip->payload_len);
 	if (unlikely(p->l3_off + sizeof(*ip) + payload > p->len))
 		return false;
-	__builtin_memcpy(&p->key.saddr, &ip->saddr, sizeof(p->key.saddr));
-	__builtin_memcpy(&p->key.daddr, &ip->daddr, sizeof(p->key.daddr));
+	addr_load(&p->key.saddr, &ip->saddr);
+	addr_load(&p->key.daddr, &ip->daddr);
 	p->ttl = ip->hop_limit;
 	p->l4_off = p->l3_off + sizeof(*ip);
 	p->l3_end = p->l4_off + payload;

@@ -12,7 +12,7 @@ static __always_inline struct nf_conn *ct_of(struct __sk_buff *skb,
 {
 	struct bpf_ct_opts___local opts = { .netns_id = -1,
 					    .l4proto = t->proto };
-	struct bpf_sock_tuple sock = {};
+	sock_tuple sock = {};
 	__u32 size = tuple_to_sock(&sock, t);
 
 	return bpf_skb_ct_lookup(skb, &sock, size, &opts, sizeof(opts));

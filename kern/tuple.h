@@ -106,8 +106,11 @@ static __always_inline __u32 pkt_hash(const struct pkt *p, __u64 flow)
 		       32);
 }
 
-/* The kernel's form of a TCP or UDP tuple; returns its size. */
-static __always_inline __u32 tuple_to_sock(struct bpf_sock_tuple *to,
+/* The kernel's form of a TCP or UDP tuple, which it reads by halves of addresses, too. */
+typedef struct bpf_sock_tuple __attribute__((aligned(8))) sock_tuple;
+
+/* Returns its size. */
+static __always_inline __u32 tuple_to_sock(sock_tuple *to,
 					   const struct fw_tuple *t)
 {
 	if (t->family == FW_AF_IPV4) {
@@ -117,8 +120,8 @@ static __always_inline __u32 tuple_to_sock(struct bpf_sock_tuple *to,
 		to->ipv4.dport = t->dport;
 		return sizeof(to->ipv4);
 	}
-	__builtin_memcpy(to->ipv6.saddr, &t->saddr, sizeof(to->ipv6.saddr));
-	__builtin_memcpy(to->ipv6.daddr, &t->daddr, sizeof(to->ipv6.daddr));
+	*(struct fw_addr *)to->ipv6.saddr = t->saddr;
+	*(struct fw_addr *)to->ipv6.daddr = t->daddr;
 	to->ipv6.sport = t->sport;
 	to->ipv6.dport = t->dport;
 	return sizeof(to->ipv6);
