@@ -112,6 +112,13 @@ def told(lab, counts):
             if name not in ("non-ip", "essential")}
 
 
+def has_expired(said, now):
+    """What a packet was to be judged by is gone: its flow, or the first fragment's record."""
+    if said.json["reason"] == "fragment":
+        return now.drops == "fragment-orphan"
+    return said.flows and not now.flows
+
+
 def agree(lab, data, iface="fw-wan", is_again=False):
     """Explain a frame, send it: it is counted as was said. Returns what was said."""
     said = explain_frame(lab, data, iface)
@@ -133,9 +140,9 @@ def agree(lab, data, iface="fw-wan", is_again=False):
     try:
         gained = lab.gain(before, is_as_said)
     except AssertionError as error:
-        if is_again or not said.flows or explain_frame(lab, data, iface).flows:
+        if is_again or not has_expired(said, explain_frame(lab, data, iface)):
             raise AssertionError(f"{data.hex()}: {error}\n{said}") from None
-        return agree(lab, data, iface, is_again=True)  # its flow has expired meanwhile
+        return agree(lab, data, iface, is_again=True)
     assert gained is not None
     return said
 
