@@ -342,6 +342,19 @@ def test_block_of_new_flows(fw, family, hook):
     assert fw.run(hook, frame(l3(family, src=stranger) / syn))["reason"] == "new"
 
 
+@pytest.mark.parametrize("tags", (0, 1))
+@pytest.mark.parametrize("family", (4, 6))
+@pytest.mark.parametrize("hook", HOOKS)
+def test_accept_stateless(fw, hook, family, tags):
+    """Counted for its rule, however soon that is found."""
+    fw.rules(WAN + "default in drop\n" +
+             "".join(f"accept stateless in proto udp to any port {port} label to-{port}\n"
+                     for port in (9, 10)))
+    for port in (10, 9):
+        out = fw.run(hook, frame(l3(family) / UDP(sport=7, dport=port), tags))
+        assert (out["reason"], out["rule"]) == ("stateless", f"to-{port}"), out
+
+
 @pytest.mark.parametrize("rule", ("stateless in", "in proto udp"))
 @pytest.mark.parametrize("size", (1000, 9000, 20000))
 @pytest.mark.parametrize("hook", HOOKS)
