@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define FW_ABI_VERSION 2
+#define FW_ABI_VERSION 3
 
 /* ---- limits ------------------------------------------------------------- */
 
@@ -421,6 +421,16 @@ static __inline__ int fw_gen_has_ended(__u32 gen, __u32 ended_before, __u32 now)
 	       fw_gen_age(gen, now) > fw_gen_age(ended_before, now);
 }
 
+/*
+ * A packet of a flow that the hook before it has found needs no more of these rules than
+ * that they are the same.
+ */
+static __inline__ int fw_image_lets_known(const struct fw_image_head *head)
+{
+	return !head->has_stateless &&
+	       !(head->options & (FW_OPT_FLOW_ACCT | FW_OPT_IPSEC));
+}
+
 #define FW_FAMILY_IPV4 1
 #define FW_FAMILY_IPV6 2
 
@@ -697,7 +707,9 @@ struct fw_meta {
 	__u8 reason;  /* enum fw_reason: ESTABLISHED, NEW, ... */
 	__u8 verdict; /* enum fw_verdict */
 	__u8 flags;   /* FW_RESULT_* */
-	__u8 pad[5];
+	__u8 ifslot;  /* of the interface, in `stats` */
+	__u8 is_ours; /* 1: the source is an address of this host */
+	__u8 pad[3];
 };
 
 #ifndef __cplusplus
@@ -707,6 +719,7 @@ _Static_assert(sizeof(struct fw_image_head) == 160, "fw_image_head");
 _Static_assert(sizeof(struct fw_event) == 80, "fw_event");
 _Static_assert(sizeof(struct fw_capture) == 104, "fw_capture");
 _Static_assert(sizeof(struct fw_meta) == 32, "fw_meta");
+_Static_assert(FW_MAX_IFSLOTS <= 256, "fw_meta.ifslot");
 _Static_assert(sizeof(struct fw_frag_key) == 48, "fw_frag_key");
 _Static_assert(FW_REASON_MAX <= FW_STATS_REASONS, "too many reasons");
 #endif

@@ -17,3 +17,14 @@ const volatile __u8 fw_is_ordered = 0;
 
 /* Random per load; marks metadata as ours (struct fw_meta). */
 const volatile __u64 fw_cookie = 0;
+
+/*
+ * Keys of maps that all packets ask, in no need of being written for each look: beside what
+ * else they all read. Of what has one entry, and of `work`.
+ */
+const __u32 first = 0;
+const __u32 hook_keys[FW_HOOK_MAX] = { FW_HOOK_XDP, FW_HOOK_INGRESS,
+				       FW_HOOK_EGRESS };
+
+/* Random per load; secrets of flow_hash(). */
+const volatile __u64 fw_hash_keys[5] = { 0 };

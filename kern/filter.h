@@ -239,7 +239,9 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		if (unlikely(reason != FW_REASON_NONE))
 			return reason;
 	}
-	if (hook == FW_HOOK_EGRESS && transit_is_known(ctx, p, r))
+	if (hook == FW_HOOK_EGRESS && fw_image_lets_known(r->head) &&
+	    transit_is_noted(ctx, p, r->gen) &&
+	    iface_find(r->ifaces, p->in_ifindex, 0))
 		return FW_REASON_ESTABLISHED;
 	if (hook == FW_HOOK_INGRESS && meta_read(ctx, p, r->gen, &m)) {
 		known = m.reason == FW_REASON_ESTABLISHED;
@@ -248,8 +250,9 @@ static __always_inline enum fw_reason filter(struct pkt *p, struct run *r,
 		reason = judge(p, r, ctx, hook);
 		known = reason == FW_REASON_ESTABLISHED;
 	}
-	if (hook == FW_HOOK_INGRESS)
-		transit_note(ctx, p, r, known);
+	if (hook == FW_HOOK_INGRESS && !accounts(r->head))
+		transit_note(ctx, p, r->gen,
+			     known && fw_image_lets_known(r->head));
 	if (!is_dry && unlikely(p->frag == PKT_FRAG_FIRST))
 		(void)frag_decide(p, hook, reason, r->gen);
 	return reason;

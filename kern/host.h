@@ -74,6 +74,21 @@ static __always_inline __u32 offload_epoch(void)
 	return *epoch;
 }
 
+/* Read before what is looked up in the tables: that is true as long as this is. */
+static __always_inline __u32 iface_epoch(void)
+{
+	const volatile __u32 *epoch = &host.iface_epoch;
+
+	return *epoch;
+}
+
+static __always_inline __u32 known_gen(void)
+{
+	const volatile __u32 *gen = &host.known_gen;
+
+	return *gen;
+}
+
 /* FW_WATCH_*: what somebody wants to see. */
 static __always_inline __u8 watched(void)
 {

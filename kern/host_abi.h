@@ -92,6 +92,13 @@ struct fw_host {
 	 * nothing that `flow_cache` has from before is true any more.
 	 */
 	__u32 offload_epoch;
+	__u32 iface_epoch; /* another number each time that a table of interfaces was */
+	/*
+	 * The generation of the running rules, if a packet of a flow that the hook before
+	 * knows needs no more of them (fw_image_lets_known()). 0: it does, or other rules
+	 * take their place at this moment.
+	 */
+	__u32 known_gen;
 	__u32 pad;
 	struct fw_iface_table ifaces[FW_HOST_TABLES];
 	struct fw_self_table selves[FW_HOST_TABLES];
@@ -121,16 +128,16 @@ static inline __u64 fw_self4_hash(const struct fw_self4_table *t, __be32 addr)
  * multiplied. There are the last bytes of an address, where neighbours differ: so
  * one half is folded, and the bytes of the other one change places.
  */
-static inline __u64 fw_self6_hash(const struct fw_self6_table *t, __u64 first,
-				  __u64 second)
+static inline __u64 fw_self6_hash(const struct fw_self6_table *t, __u64 upper,
+				  __u64 lower)
 {
-	__u64 hash = second * t->seed[0];
+	__u64 hash = lower * t->seed[0];
 
 	hash ^= hash >> 32;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	first = __builtin_bswap64(first);
+	upper = __builtin_bswap64(upper);
 #endif
-	return (hash + first) * t->seed[1];
+	return (hash + upper) * t->seed[1];
 }
 
 static inline __u64 fw_host_bucket(__u64 hash)

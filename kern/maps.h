@@ -3,9 +3,6 @@
 /* Every map, and who writes and who reads it. */
 #pragma once
 
-/* The key of what has one entry: in no need of being written for each look. */
-static const __u32 first = 0;
-
 /*
  * The rule image. User space writes; each packet reads slot 0 once. Slot 1 has
  * the image before it, until no packet can be at work with that (classify.h).

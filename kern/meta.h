@@ -15,21 +15,28 @@ static __always_inline void meta_fill(struct fw_meta *m, __u32 hash,
 	m->reason = (__u8)reason;
 	m->verdict = p->res.verdict;
 	m->flags = p->res.flags;
+	m->ifslot = (__u8)p->slot;
+	m->is_ours = (p->saddr_self & FW_SELF_ADDRESS) != 0;
 	__builtin_memset(m->pad, 0, sizeof(m->pad));
 }
 
+/* The verifier walks it once, whatever is known of the packet. */
+__noinline __u32 meta_hash(struct pkt *p)
+{
+	return p ? pkt_hash(p, flow_hash(p)) : 0;
+}
+
 /* False: TC will judge the packet itself. */
-static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
+static __always_inline bool meta_write(struct xdp_md *xdp, struct pkt *p,
 				       enum fw_reason reason, __u32 gen)
 {
 	struct fw_meta *m;
-	__u64 hash = pkt_hash(p, flow_hash(p));
+	const __u32 hash = meta_hash(p);
 
-	asm volatile("" : "+r"(hash)); /* now: what it is made of is not kept */
 	if (is_dry) {
 		m = dry_meta();
 		if (m)
-			meta_fill(m, (__u32)hash, p, reason, gen);
+			meta_fill(m, hash, p, reason, gen);
 		return m;
 	}
 	/* a driver without metadata */
@@ -38,7 +45,7 @@ static __always_inline bool meta_write(struct xdp_md *xdp, const struct pkt *p,
 	m = (void *)(long)xdp->data_meta;
 	if ((void *)(m + 1) > (void *)(long)xdp->data)
 		return false;
-	meta_fill(m, (__u32)hash, p, reason, gen);
+	meta_fill(m, hash, p, reason, gen);
 	return true;
 }
 

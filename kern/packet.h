@@ -82,6 +82,21 @@ struct frame {
 };
 
 /* In a per-CPU map, not on the stack: see `work` in maps.h. */
+/*
+ * From one of our interfaces to another: what their tables have said of it (known.h). True
+ * for these rules as long as the tables are those.
+ */
+struct known_way {
+	__u32 in_ifindex; /* 0: none */
+	__u32 ifindex;
+	__u32 gen;
+	__u32 epoch; /* iface_epoch() */
+	__u32 slot;  /* of the second one, in `stats` */
+	__u32 pad;
+};
+
+#define KNOWN_WAYS 4u
+
 struct pkt {
 	union {
 		struct match_io io;
@@ -130,7 +145,8 @@ struct pkt {
 	__u8 saddr_self; /* FW_SELF_* of key.saddr */
 	__u8 daddr_self;
 	struct frame frame;
-	struct bpf_fib_lookup fib; /* of offload_fill.h */
+	struct bpf_fib_lookup fib;	   /* of offload_fill.h */
+	struct known_way ways[KNOWN_WAYS]; /* never cleared */
 	struct fw_base base; /* last: user space writes it once, see `work` */
 };
 

@@ -20,41 +20,40 @@ static __always_inline __u32 transit_mark(const struct pkt *p, __u32 gen)
 }
 
 /* Egress would do no more than find the flow, which is as it was at ingress. */
-static __always_inline bool may_transit(const struct pkt *p,
-					const struct run *r)
+static __always_inline bool may_transit(const struct pkt *p)
 {
-	return !r->head->has_stateless && !accounts(r->head) &&
-	       !(r->head->options & FW_OPT_IPSEC) && p->frag == PKT_WHOLE &&
+	return p->frag == PKT_WHOLE &&
 	       (p->key.proto == IPPROTO_UDP ||
 		(p->key.proto == IPPROTO_TCP &&
 		 !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))));
 }
 
-/* TC ingress: `known`: the packet is of an established flow. */
-static __always_inline void transit_note(struct __sk_buff *skb,
-					 const struct pkt *p,
-					 const struct run *r, bool known)
+/*
+ * TC ingress: `known`: the packet is of an established flow, and the rules want nothing else
+ * of such ones.
+ */
+static __always_inline void
+transit_note(struct __sk_buff *skb, const struct pkt *p, __u32 gen, bool known)
 {
 	__u32 mark = 0;
 
 	if (is_dry)
 		return;
-	if (known && may_transit(p, r))
-		mark = transit_mark(p, r->gen);
-	if (mark != skb->tc_index && !accounts(r->head))
+	if (known && !(p->saddr_self & FW_SELF_ADDRESS) && may_transit(p))
+		mark = transit_mark(p, gen);
+	if (mark != skb->tc_index)
 		skb->tc_index = (__u16)mark;
 }
 
 /*
- * TC egress: true if that is the packet, and nothing else has become of it. With those that
- * the kernel tracks itself there is more to do: helpers announce flows.
+ * TC egress: true if that is the packet, and nothing else has become of it; one of ours has
+ * written the note if `in_ifindex` is one of our interfaces. With packets that the kernel
+ * tracks itself there is more to do: helpers announce flows.
  */
-static __always_inline bool transit_is_known(struct __sk_buff *skb,
-					     const struct pkt *p,
-					     const struct run *r)
+static __always_inline bool transit_is_noted(struct __sk_buff *skb,
+					     const struct pkt *p, __u32 gen)
 {
 	return skb->tc_index & TRANSIT_MARK && p->in_ifindex &&
-	       !(p->saddr_self & FW_SELF_ADDRESS) && may_transit(p, r) &&
-	       skb->tc_index == transit_mark(p, r->gen) &&
-	       iface_find(r->ifaces, p->in_ifindex, 0) && !skb_nfct(skb);
+	       may_transit(p) && skb->tc_index == transit_mark(p, gen) &&
+	       !skb_nfct(skb);
 }

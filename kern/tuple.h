@@ -72,28 +72,35 @@ static __always_inline __u64 hash_word(__u64 h, __u64 word)
 	return (h ^ (h >> 29) ^ word) * 0x9e3779b97f4a7c15ull;
 }
 
+/* One product of NH (RFC 4418 section 5.2): both halves with secrets of their own. */
+static __always_inline __u64 hash_pair(__u64 word, const __u32 i)
+{
+	const __u64 key = fw_hash_keys[i];
+
+	return (__u64)((__u32)word + (__u32)key) *
+	       (__u32)((__u32)(word >> 32) + (__u32)(key >> 32));
+}
+
 /*
  * Hash of addresses and ports, for what one hook notes for the next, who adds to it. Of
- * nothing that differs between packets of one flow (GRO). Not for tables.
+ * nothing that differs between packets of one flow (GRO). Not for tables. No product waits
+ * for another, and nobody who sends packets knows two that are alike.
  */
 static __always_inline __u64 flow_hash(const struct pkt *p)
 {
 	const struct fw_key *k = &p->key;
 	const fw_addr_half *s = (const void *)&k->saddr;
 	const fw_addr_half *d = (const void *)&k->daddr;
-	__u64 h = fw_cookie;
+	__u64 sum = hash_pair((__u64)k->sport << 48 | (__u64)k->dport << 32 |
+				      (__u64)k->icmp << 16 |
+				      (__u64)k->proto << 8 | k->family,
+			      0);
 
-	if (k->family == FW_AF_IPV4) {
-		h = hash_word(h, (__u64)k->saddr.w[3] << 32 | k->daddr.w[3]);
-	} else {
-		for (int i = 0; i < 2; i++) {
-			h = hash_word(h, s[i]);
-			h = hash_word(h, d[i]);
-		}
-	}
-	return hash_word(h, (__u64)k->sport << 48 | (__u64)k->dport << 32 |
-				    (__u64)k->icmp << 16 |
-				    (__u64)k->proto << 8 | k->family);
+	if (k->family == FW_AF_IPV4)
+		return sum +
+		       hash_pair((__u64)k->saddr.w[3] << 32 | k->daddr.w[3], 1);
+	return sum + hash_pair(s[0], 1) + hash_pair(s[1], 2) +
+	       hash_pair(d[0], 3) + hash_pair(d[1], 4);
 }
 
 /* For the metadata: of all that the verdict depends on; `flow` is flow_hash(). */

@@ -35,10 +35,7 @@ _Static_assert(offsetof(struct pkt, base) + sizeof(struct fw_base) ==
 /* Not cleared. */
 static __always_inline struct pkt *work_of(const enum fw_hook hook)
 {
-	static const __u32 keys[FW_HOOK_MAX] = { FW_HOOK_XDP, FW_HOOK_INGRESS,
-						 FW_HOOK_EGRESS };
-
-	return bpf_map_lookup_elem(&work, &keys[hook]);
+	return bpf_map_lookup_elem(&work, &hook_keys[hook]);
 }
 
 /* All but what is written before it is read: addresses, the walk's state, tuples. */

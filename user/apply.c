@@ -472,6 +472,18 @@ static int prepare(struct fw_apply *apply, struct rules *next,
 	return r;
 }
 
+/* Until follow_known(): who looks at the rules sees which they are. */
+static void end_known(struct fw_apply *apply)
+{
+	fw_hosttab_know(apply->tables, 0);
+}
+
+static void follow_known(struct fw_apply *apply)
+{
+	fw_hosttab_know(apply->tables,
+			fw_rulesets_known_gen(apply->now.image_fd));
+}
+
 static int switch_over(struct fw_apply *apply, struct rules *next,
 		       struct fw_span *ret_at, char **reterr)
 {
@@ -479,6 +491,7 @@ static int switch_over(struct fw_apply *apply, struct rules *next,
 	bool is_first = apply->now.image_fd < 0;
 	int r = 0;
 
+	end_known(apply);
 	if (!is_first)
 		r = fw_cover_attach(apply->cover, &next->cover, ret_at, reterr);
 	if (r < 0)
@@ -523,6 +536,7 @@ static void abandon(struct fw_apply *apply, struct rules *next)
 				      NULL);
 		fw_cover_trim(apply->cover, &now->cover);
 	}
+	follow_known(apply);
 	follow_offload(apply);
 	fw_datapath_shrink(apply->dp);
 	/* They may have run for a moment, and marked flows. */
@@ -549,6 +563,7 @@ static void commit(struct fw_apply *apply, struct rules *next)
 	int r;
 
 	apply->now = *next;
+	follow_known(apply);
 	r = carry_marks(apply);
 	if (r < 0) {
 		log_warning(
@@ -877,6 +892,7 @@ static int adopt(struct fw_apply *apply)
 	r = fw_cover_adopt(apply->cover, apply->now.gen, &apply->now.cover);
 	if (r < 0)
 		return r;
+	follow_known(apply);
 	apply->since = time(NULL);
 	/* What runs may be unloaded and replaced, whatever the interfaces are. */
 	fw_offload_use(apply->offload, wants_offload(&apply->now));

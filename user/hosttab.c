@@ -248,6 +248,9 @@ int fw_hosttab_put_ifaces(struct fw_hosttab *tables, uint32_t running,
 	other = other_than(*iface_pick(host, running));
 	memcpy(&host->ifaces[other], t, sizeof(*t));
 	pick(iface_pick(host, gen), other);
+	/* what is read from now on is new; who has read before has the number before */
+	__atomic_store_n(&host->iface_epoch, host->iface_epoch + 1,
+			 __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -292,6 +295,11 @@ void fw_hosttab_snap(struct fw_hosttab *tables, uint16_t len)
 	volatile __u16 *snap = &tables->host->snap;
 
 	*snap = len;
+}
+
+void fw_hosttab_know(struct fw_hosttab *tables, uint32_t gen)
+{
+	__atomic_store_n(&tables->host->known_gen, gen, __ATOMIC_SEQ_CST);
 }
 
 /* One who writes: nothing gets lost between look and store. */

@@ -69,6 +69,14 @@ void fw_hosttab_watch(struct fw_hosttab *tables, uint8_t mask, uint8_t kinds);
 /** @brief How many bytes of a packet are wanted, before captures are. */
 void fw_hosttab_snap(struct fw_hosttab *tables, uint16_t len);
 
+/**
+ * @brief Let packets of flows that are known pass without a look at the rules.
+ *
+ * @param gen  the generation of the running rules, if fw_image_lets_known(); 0: no packet,
+ *             which has to be so while other rules take their place
+ */
+void fw_hosttab_know(struct fw_hosttab *tables, uint32_t gen);
+
 /** @brief Nothing is true any more that the programs remember of flows. */
 void fw_hosttab_end_epoch(struct fw_hosttab *tables);
 

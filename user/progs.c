@@ -241,18 +241,20 @@ static uint32_t kernel_hz(void)
 	return (uint32_t)((1000000000 + ts.tv_nsec / 2) / ts.tv_nsec);
 }
 
-static int make_cookie(uint64_t *ret)
+static int make_secret(void *ret, size_t len)
 {
-	return getrandom(ret, sizeof(*ret), 0) == sizeof(*ret) ? 0 : -EIO;
+	return getrandom(ret, len, 0) == (ssize_t)len ? 0 : -EIO;
 }
 
 static int set_knobs(struct fwctl_bpf *skel)
 {
-	uint64_t cookie;
+	uint64_t cookie, keys[ARRAY_SIZE(skel->rodata->fw_hash_keys)];
 
-	if (make_cookie(&cookie) < 0)
+	if (make_secret(&cookie, sizeof(cookie)) < 0 ||
+	    make_secret(keys, sizeof(keys)) < 0)
 		return -EIO;
 	skel->rodata->fw_cookie = cookie;
+	memcpy(skel->rodata->fw_hash_keys, keys, sizeof(keys));
 	skel->rodata->fw_hz = kernel_hz();
 	skel->rodata->fw_is_ordered = is_ordered();
 	return 0;
@@ -477,7 +479,7 @@ int fw_progs_load_dry(uint32_t image_size, const int maps[FW_MAP_MAX],
 	skel = dry_bpf__open();
 	if (!skel)
 		return -errno;
-	r = make_cookie(&cookie);
+	r = make_secret(&cookie, sizeof(cookie));
 	if (r == 0) {
 		skel->rodata->fw_cookie = cookie;
 		skel->rodata->fw_hz = kernel_hz();

@@ -169,6 +169,20 @@ int fw_rulesets_read(int image_fd, struct fw_image *ret)
 	return r;
 }
 
+uint32_t fw_rulesets_known_gen(int image_fd)
+{
+	const struct fw_image_head *head;
+	uint32_t gen = 0;
+
+	head = mmap(NULL, sizeof(*head), PROT_READ, MAP_SHARED, image_fd, 0);
+	if (head == MAP_FAILED)
+		return 0;
+	if (head->magic == FW_IMAGE_MAGIC && fw_image_lets_known(head))
+		gen = head->gen;
+	(void)munmap((void *)head, sizeof(*head));
+	return gen;
+}
+
 int fw_rulesets_end_carrying(int image_fd)
 {
 	struct fw_image_head *head;

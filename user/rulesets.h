@@ -78,5 +78,12 @@ int fw_rulesets_open(const struct fw_datapath *dp, int *ret_fd);
 /** @brief Read an image back; -EBADMSG if the map cannot be one of ours. */
 int fw_rulesets_read(int image_fd, struct fw_image *ret);
 
+/**
+ * @brief What fw_hosttab_know() is to be told while an image runs.
+ *
+ * @return its generation, or 0; also if it cannot be read, which only costs time
+ */
+uint32_t fw_rulesets_known_gen(int image_fd);
+
 /** @brief Nobody need look any more where earlier rules had their marks. */
 int fw_rulesets_end_carrying(int image_fd);

@@ -10,11 +10,13 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <cap-ng.h>
 
+#include "kern/host_abi.h"
 #include "user/log.h"
 #include "user/rulesets.h"
 #include "user/util.h"
@@ -199,6 +201,52 @@ static void failed_load_changes_nothing(void **state)
 	/* who knows whether no flow bears the number by now */
 	assert_int_equal(n_forgotten, 2);
 	assert_int_equal(fw_apply_gen(d.apply), 2);
+	stop(&d);
+}
+
+/* The generation that known packets pass by, see struct fw_host. */
+static uint32_t known_gen(const struct daemon *d)
+{
+	const struct fw_host *host =
+		mmap(NULL, sizeof(*host), PROT_READ, MAP_SHARED,
+		     fw_datapath_map(d->dp, FW_MAP_HOST), 0);
+	uint32_t gen;
+
+	assert_ptr_not_equal(host, MAP_FAILED);
+	gen = host->known_gen;
+	(void)munmap((void *)host, sizeof(*host));
+	return gen;
+}
+
+/* Not where rules have to be asked about each packet, whoever loads them or starts anew. */
+static void known_packets_pass_by_these_rules(void **state)
+{
+	static const char *const asked[] = {
+		"drop stateless in from 192.0.2.1\n",
+		"option flow-accounting on\n",
+	};
+	char text[1024];
+	struct daemon d = start();
+
+	(void)state;
+	assert_int_equal(known_gen(&d), 0);
+	load(&d, RULES_ONE);
+	assert_int_equal(known_gen(&d), 1);
+	(void)add_foreign_xdp("dpb");
+	fail_to_load(&d, "interface lan = dpb { mode xdp }\n", -EBUSY,
+		     "somebody", "xdp }");
+	remove_foreign_xdp("dpb");
+	assert_int_equal(known_gen(&d), 1);
+	stop(&d);
+	d = start();
+	assert_int_equal(known_gen(&d), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		(void)snprintf(text, sizeof(text), RULES_ONE "%s", asked[i]);
+		load(&d, text);
+		assert_int_equal(known_gen(&d), 0);
+	}
+	load(&d, RULES_TWO);
+	assert_int_equal(known_gen(&d), fw_apply_gen(d.apply));
 	stop(&d);
 }
 
@@ -417,6 +465,7 @@ int main(void)
 		TEST(rows_of_a_rule_share_a_counter),
 		TEST(modes_follow_the_rules),
 		TEST(failed_load_changes_nothing),
+		TEST(known_packets_pass_by_these_rules),
 		TEST(failed_replacement_changes_nothing),
 		TEST(gone_labels_are_not_mistaken),
 		TEST(failed_first_load_leaves_nothing),

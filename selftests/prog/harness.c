@@ -109,6 +109,9 @@ static void init(struct harness *h, uint32_t cpus, uint32_t xflows,
 	h->skel->rodata->fw_is_ordered = 1;
 #endif
 	h->skel->rodata->fw_cookie = 0x0123456789abcdefull;
+	for (size_t i = 0; i < ARRAY_SIZE(h->skel->rodata->fw_hash_keys); i++)
+		h->skel->rodata->fw_hash_keys[i] =
+			(i + 1) * 0x9e3779b97f4a7c15ull;
 	if (fwctl_bpf__load(h->skel))
 		err(1, "load");
 	if (fw_counters_put_bases(bpf_map__fd(h->skel->maps.work),
@@ -251,9 +254,12 @@ int harness_rules(struct harness *h, const char *text)
 		h->past.ended_before = h->gen;
 	fw_image_set_past(&image, &h->past);
 	put_ifaces(h, running, program);
+	fw_hosttab_know(h->tables, 0);
 	r = put_image(h, &image);
 	if (r)
 		errx(1, "image: %s", strerror(errno));
+	if (fw_image_lets_known(fw_image_head(&image)))
+		fw_hosttab_know(h->tables, h->gen);
 	fw_image_done(&image);
 	fw_program_free(h->program);
 	h->program = program;

@@ -212,6 +212,23 @@ static void interfaces_are_found(void **state)
 	check_ifaces(FW_MAX_IFACES);
 }
 
+/* Whoever has looked into the table before looks again. */
+static void other_interfaces_are_an_epoch(void **state)
+{
+	const struct fw_host *host = &h.skel->bss->host;
+	const struct fw_iface_entry entry = { .key = { .ifindex = 5 } };
+	uint32_t epoch;
+
+	(void)state;
+	for (size_t n = 0; n < 3; n++) {
+		epoch = host->iface_epoch;
+		assert_int_equal(
+			fw_hosttab_put_ifaces(h.tables, 77, 77, &entry, n % 2),
+			0);
+		assert_int_not_equal(host->iface_epoch, epoch);
+	}
+}
+
 static void put_one_iface(uint32_t running, uint32_t gen, uint32_t ifindex)
 {
 	const struct fw_iface_entry entry = { .key = { .ifindex = ifindex } };
@@ -487,6 +504,7 @@ int main(void)
 		cmocka_unit_test(own_addresses_are_found),
 		cmocka_unit_test(hostile_addresses_are_found),
 		cmocka_unit_test(interfaces_are_found),
+		cmocka_unit_test(other_interfaces_are_an_epoch),
 		cmocka_unit_test(two_generations_have_tables),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(no_packet_meets_half_a_table),
