@@ -384,7 +384,7 @@ struct fw_image_head {
 	__u32 options; /* FW_OPT_* */
 	struct fw_timeouts timeouts;
 	__u32 system_timeouts; /* bit per enum fw_timeout: not of the rules */
-	__u32 pad;
+	__u32 remembers; /* 1: XDP remembers what is established (kern/offload.h) */
 	__u64 antispoof;	/* zones: what comes in must have a way back */
 	__u64 antispoof_strict; /* of these: by the interface it came by */
 	/*
@@ -429,6 +429,16 @@ static __inline__ int fw_image_lets_known(const struct fw_image_head *head)
 {
 	return !head->has_stateless &&
 	       !(head->options & (FW_OPT_FLOW_ACCT | FW_OPT_IPSEC));
+}
+
+/*
+ * Nothing but the state of its flow decides about a packet of one that is established, nor
+ * is there more to do with it.
+ */
+static __inline__ int fw_image_remembers(const struct fw_image_head *head)
+{
+	return fw_image_lets_known(head) && !head->antispoof &&
+	       !(head->options & FW_OPT_ESP);
 }
 
 #define FW_FAMILY_IPV4 1

@@ -112,6 +112,12 @@ static __always_inline __u32 mark_gen(const struct fw_image_head *head,
 	return mark >> head->mark_shift >> HALF_GEN_SHIFT & FW_MARK_GEN_MAX;
 }
 
+static __always_inline __u32 mark_half(const struct fw_image_head *head,
+				       __u32 mark)
+{
+	return mark >> head->mark_shift & FW_MARK_HALF;
+}
+
 static __always_inline __u8 mark_state(const struct fw_image_head *head,
 				       __u32 mark)
 {
@@ -443,6 +449,19 @@ static __noinline __u8 ct_offload(const struct pkt *p, struct nf_conn *ct,
 }
 
 /*
+ * The flow has just been left in the state `next` (NONE: the kernel tracks it), and one
+ * packet a second like this one keeps it there.
+ */
+static __always_inline bool ct_is_steady(const struct pkt *p,
+					 const struct nf_conn *ct, __u8 next)
+{
+	if (next == FW_TCP_NONE)
+		return ct->status & IPS_SEEN_REPLY;
+	return p->key.proto == IPPROTO_UDP ||
+	       next == (FW_TCP_ESTABLISHED | TCP_LIVES);
+}
+
+/*
  * Find the flow of a TCP or UDP packet; one that the running rules have accepted, or
  * keep, moves on. A function of its own: what it has on the stack is much, and
  * needed nowhere else.
@@ -513,6 +532,14 @@ static __noinline void ct_find(struct pkt *p, void *ctx,
 			f->offload = ct_offload(p, ct, next);
 		if (accounts(head) && f->gen == gen && next != FW_TCP_NONE)
 			f->counts = FLOW_COUNTS;
+	}
+	/* what may be forwarded some time is asked about that */
+	if (hook != FW_HOOK_EGRESS && head->remembers &&
+	    (likely(!(head->options & FW_OPT_OFFLOAD)) || p->daddr_self) &&
+	    f->gen == gen && ct_is_steady(p, ct, next)) {
+		f->steady = true;
+		f->half = gen << HALF_GEN_SHIFT | (next & (FW_TCP_STATES - 1));
+		f->ct = (__u64)ct;
 	}
 	if (hook == FW_HOOK_EGRESS && state == FW_TCP_NONE)
 		f->announces = expect_first(ct);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /*
- * XDP only: frames that may be forwarded without the stack. Only the plain ones are:
+ * Frames that may be forwarded without the stack by XDP, or passed without a look into the
+ * connection table. Only the plain ones are:
  * at most one tag, IPv4 without options or IPv6 without extension headers, whole, TCP
  * in the middle of a connection, or UDP; nothing wrong with it that the stack would
  * find, time to live. All else is the stack's.
@@ -11,17 +12,22 @@
 #define FRAME_SHORTEST 64 /* up to here there may be padding behind a packet */
 
 /* Ethernet and one tag or none, 802.1Q; false: anything else. */
-static __always_inline bool frame_l2(struct frame *f, struct xdp_md *ctx,
-				     const void *end, __be16 *ret_proto)
+static __always_inline bool frame_l2(struct frame *f, void *ctx,
+				     const enum fw_hook hook, const void *end,
+				     __be16 *ret_proto)
 {
-	const void *data = ctx_data(ctx, FW_HOOK_XDP);
+	const void *data = ctx_data(ctx, hook);
 	const __be16 *w = data;
 	__u16 vid;
 
 	if (unlikely(data + 18 > end))
 		return false;
+	/* a tag that is not in the frame any more */
+	if (hook != FW_HOOK_XDP &&
+	    (!ctx_has_l2(ctx, hook) || ((struct __sk_buff *)ctx)->vlan_present))
+		return false;
 	f->to = *(const __u32 *)data | (__u64)w[2] << 32;
-	f->from = ctx->ingress_ifindex;
+	f->from = ctx_ifindex(ctx, hook);
 	f->off = 14;
 	*ret_proto = w[6];
 	if (likely(w[6] != bpf_htons(ETH_P_8021Q)))
@@ -34,14 +40,17 @@ static __always_inline bool frame_l2(struct frame *f, struct xdp_md *ctx,
 }
 
 /* The packet is `f->len` bytes long: so is the frame, but for padding. */
-static __always_inline bool frame_is_whole(struct frame *f, struct xdp_md *ctx)
+static __always_inline bool frame_is_whole(struct frame *f, void *ctx,
+					   const enum fw_hook hook)
 {
-	f->bytes = ctx_near_len(ctx, FW_HOOK_XDP);
+	f->bytes = ctx_near_len(ctx, hook);
 	f->in_pieces = false;
 	if (likely(f->off + f->len == f->bytes))
 		return true;
 	if (f->off + f->len < f->bytes)
 		return f->bytes <= FRAME_SHORTEST;
+	if (hook != FW_HOOK_XDP)
+		return false;
 	f->bytes = (__u32)bpf_xdp_get_buff_len(ctx);
 	f->in_pieces = true;
 	return f->off + f->len == f->bytes;
@@ -68,10 +77,10 @@ static __always_inline bool frame_l4(struct frame *f, const void *l4,
 		      (th->flags & (ends | TCP_ACK)) == TCP_ACK);
 }
 
-static __always_inline bool frame_ipv4(struct frame *f, struct xdp_md *ctx,
-				       const void *end)
+static __always_inline bool frame_ipv4(struct frame *f, void *ctx,
+				       const enum fw_hook hook, const void *end)
 {
-	const struct iphdr *ip = ctx_data(ctx, FW_HOOK_XDP) + f->off;
+	const struct iphdr *ip = ctx_data(ctx, hook) + f->off;
 
 	if (unlikely((const void *)(ip + 1) > end ||
 		     *(const __u8 *)ip != 0x45 || ip->ttl <= 1 ||
@@ -82,15 +91,15 @@ static __always_inline bool frame_ipv4(struct frame *f, struct xdp_md *ctx,
 	f->len = bpf_ntohs(ip->tot_len);
 	f->addr[0] = ip->saddr | (__u64)ip->daddr << 32;
 	f->l4 = FW_CACHED_L4(0, ip->protocol, ip->tos & 0xfc, 0);
-	return f->len >= sizeof(*ip) && frame_is_whole(f, ctx) &&
+	return f->len >= sizeof(*ip) && frame_is_whole(f, ctx, hook) &&
 	       frame_l4(f, ip + 1, end, f->len - (__u32)sizeof(*ip),
 			ip->protocol);
 }
 
-static __always_inline bool frame_ipv6(struct frame *f, struct xdp_md *ctx,
-				       const void *end)
+static __always_inline bool frame_ipv6(struct frame *f, void *ctx,
+				       const enum fw_hook hook, const void *end)
 {
-	const struct ipv6hdr *ip = ctx_data(ctx, FW_HOOK_XDP) + f->off;
+	const struct ipv6hdr *ip = ctx_data(ctx, hook) + f->off;
 	const __u32 *s = (const void *)&ip->saddr;
 	__u32 len;
 
@@ -105,7 +114,7 @@ static __always_inline bool frame_ipv6(struct frame *f, struct xdp_md *ctx,
 		f->addr[i] = s[2 * i] | (__u64)s[2 * i + 1] << 32;
 	f->l4 = FW_CACHED_L4(0, ip->nexthdr,
 			     bpf_ntohl(f->flowinfo) >> 20 & 0xfc, 1);
-	return len && frame_is_whole(f, ctx) &&
+	return len && frame_is_whole(f, ctx, hook) &&
 	       frame_l4(f, ip + 1, end, len, ip->nexthdr);
 }
 

@@ -73,6 +73,7 @@
 
 #include "kern/frame.h"
 
+#include "kern/alive.h"
 #include "kern/offload.h"
 
 #include "kern/flow.h"
@@ -126,7 +127,7 @@ static __always_inline int offload_first(struct pkt *p, struct run *r,
 {
 	int sent;
 
-	if (likely(!(r->head->options & FW_OPT_OFFLOAD)))
+	if (!r->head->remembers && likely(!(r->head->options & FW_OPT_OFFLOAD)))
 		return OFFLOAD_NOT;
 	p->epoch = offload_epoch();
 	if (is_dry)
@@ -170,6 +171,8 @@ static __noinline int xdp_filter(struct xdp_md *ctx, struct pkt *p,
 		sent = offload_last(p, r, ctx);
 		if (sent != OFFLOAD_NOT)
 			return sent;
+	} else if (p->flow.steady && reason == FW_REASON_ESTABLISHED) {
+		offload_keep(p, r, ctx);
 	}
 	if (concerns_tc(reason) && meta_write(ctx, p, reason, r->gen) &&
 	    unlikely(p->flow.counts))
@@ -214,6 +217,26 @@ int fw_xdp(struct xdp_md *ctx)
 	return xdp_filter(ctx, p, &r);
 }
 
+/* TC ingress without a note of XDP: a packet of a flow that is remembered. */
+static __always_inline bool ingress_first(struct pkt *p, struct run *r,
+					  struct __sk_buff *skb)
+{
+	if (!r->head->remembers)
+		return false;
+	p->epoch = offload_epoch();
+	return !is_dry && skb->data_meta == skb->data &&
+	       skb->tc_index != own_index() && ingress_remembers(p, r, skb);
+}
+
+/* TC ingress: a packet that has taken the whole way. */
+static __always_inline void ingress_last(struct pkt *p, const struct run *r,
+					 struct __sk_buff *skb,
+					 enum fw_reason reason)
+{
+	if (p->flow.steady && reason == FW_REASON_ESTABLISHED)
+		ingress_keeps(p, r, skb);
+}
+
 static __always_inline int tc_hook(struct __sk_buff *skb,
 				   const enum fw_hook hook)
 {
@@ -221,20 +244,27 @@ static __always_inline int tc_hook(struct __sk_buff *skb,
 	struct run r = {};
 	int answer, drop;
 	struct pkt *p;
+	bool has_rules;
 
 	if (is_known(skb, hook))
 		return action(hook, false);
 	p = work_of(hook);
 	if (!p)
 		return action(hook, true);
+	has_rules = find_rules(&r, &reason);
+	if (hook == FW_HOOK_INGRESS && likely(has_rules) &&
+	    ingress_first(p, &r, skb))
+		return action(hook, false);
 	work_clear(p);
 	if (unlikely(skb->tc_index == own_index()) && is_own_answer(skb)) {
 		p->len = skb->len;
 		return finish(p, skb, hook, FW_REASON_OWN_REPLY);
 	}
-	if (unlikely(!find_rules(&r, &reason)))
+	if (unlikely(!has_rules))
 		return finish_unread(p, skb, hook, reason);
 	reason = filter(p, &r, skb, hook);
+	if (hook == FW_HOOK_INGRESS)
+		ingress_last(p, &r, skb, reason);
 	if (unlikely(p->flow.counts))
 		account_skb(skb, p);
 	if (reason != FW_REASON_DROP_REJECT)

@@ -26,24 +26,25 @@ __noinline __u32 meta_hash(struct pkt *p)
 	return p ? pkt_hash(p, flow_hash(p)) : 0;
 }
 
+/* Room for the note in front of the frame, or NULL: a driver without metadata. */
+static __always_inline struct fw_meta *meta_room(struct xdp_md *xdp)
+{
+	struct fw_meta *m;
+
+	if (bpf_xdp_adjust_meta(xdp, -(int)sizeof(*m)))
+		return NULL;
+	m = (void *)(long)xdp->data_meta;
+	return (void *)(m + 1) > (void *)(long)xdp->data ? NULL : m;
+}
+
 /* False: TC will judge the packet itself. */
 static __always_inline bool meta_write(struct xdp_md *xdp, struct pkt *p,
 				       enum fw_reason reason, __u32 gen)
 {
-	struct fw_meta *m;
 	const __u32 hash = meta_hash(p);
+	struct fw_meta *m = is_dry ? dry_meta() : meta_room(xdp);
 
-	if (is_dry) {
-		m = dry_meta();
-		if (m)
-			meta_fill(m, hash, p, reason, gen);
-		return m;
-	}
-	/* a driver without metadata */
-	if (bpf_xdp_adjust_meta(xdp, -(int)sizeof(*m)))
-		return false;
-	m = (void *)(long)xdp->data_meta;
-	if ((void *)(m + 1) > (void *)(long)xdp->data)
+	if (!m)
 		return false;
 	meta_fill(m, hash, p, reason, gen);
 	return true;

@@ -2,13 +2,16 @@
 
 /*
  * XDP only: packets of established flows are forwarded without the stack, with
- * `option offload` or a rule that says so.
+ * `option offload` or a rule that says so. Others are passed to it without a look into the
+ * connection table, where nothing but that decides (fw_image_remembers()).
  *
  * What was found out of a packet the whole way is remembered for seven eighths of a second, on the
  * CPU that did: the next one like it is asked for nothing else. So a flow takes the whole
  * way at least once a second, which keeps its entry alive, and each packet does that
  * begins or ends a connection, or is not plain (frame.h). What would make that untrue
- * earlier, the rules, routes, neighbours and links, changes the epoch.
+ * earlier, the rules, interfaces, addresses, routes, neighbours and links, changes the
+ * epoch. What is passed to the stack is so only as long as the flow's entry is alive and in the
+ * same state (alive.h).
  */
 #pragma once
 
@@ -60,19 +63,26 @@ static __always_inline bool offload_is(const struct fw_cached_flow *e,
 		e->addr[3] == f->addr[3]);
 }
 
-/* The entry of a flow, or NULL. */
-static __always_inline const struct fw_cached_flow *
-offload_find(const struct pkt *p, const struct frame *f)
+/* In how many places a flow may be. */
+static __always_inline __u32 offload_ways(const struct run *r)
 {
+	return unlikely(r->head->options & FW_OPT_OFFLOAD) ? FW_CACHED_WAYS
+							   : FW_CACHED_FEW_WAYS;
+}
+
+/* The entry of a flow, or NULL. */
+static __always_inline struct fw_cached_flow *
+offload_find(const struct pkt *p, const struct run *r, const struct frame *f)
+{
+	const __u32 ways = offload_ways(r);
 	__u32 home;
 	struct fw_cached_group *group = offload_group(p, f, &home);
 
 	if (!group)
 		return NULL;
 #pragma GCC unroll 1
-	for (__u32 way = 0; way < FW_CACHED_WAYS; way++) {
-		const struct fw_cached_flow *e =
-			offload_entry(group, home, way);
+	for (__u32 way = 0; way < FW_CACHED_WAYS && way < ways; way++) {
+		struct fw_cached_flow *e = offload_entry(group, home, way);
 
 		if (likely(offload_is(e, f)))
 			return e;
@@ -167,14 +177,30 @@ static __always_inline int offload_send(struct pkt *p, struct xdp_md *ctx,
 	return done;
 }
 
+/* Pass the packet to the stack, with the note for TC. */
+static __always_inline int offload_pass(const struct pkt *p, struct xdp_md *ctx,
+					const struct fw_cached_flow *e,
+					const struct frame *f)
+{
+	struct fw_meta *m = meta_room(ctx);
+
+	offload_count(p, e->stat, f->bytes);
+	if (m)
+		*m = e->note;
+	return action(FW_HOOK_XDP, false);
+}
+
 static __always_inline int offload_try(struct pkt *p, const struct run *r,
 				       struct xdp_md *ctx,
 				       const struct frame *f)
 {
-	const struct fw_cached_flow *e = offload_find(p, f);
+	const struct fw_cached_flow *e = offload_find(p, r, f);
 
 	if (!e || !offload_holds(e, p, r))
 		return OFFLOAD_NOT;
+	if (e->flags & FW_CACHED_PASSES)
+		return is_alive(p, r->head, e) ? offload_pass(p, ctx, e, f)
+					       : OFFLOAD_NOT;
 	if (unlikely(!e->tx_ifindex))
 		return OFFLOAD_NEVER;
 	if (!offload_fits(e, f, ctx))
@@ -183,7 +209,7 @@ static __always_inline int offload_try(struct pkt *p, const struct run *r,
 }
 
 /*
- * Forward a packet of a flow that is remembered; OFFLOAD_NOT, OFFLOAD_NEVER: it takes
+ * Forward or pass a packet of a flow that is remembered; OFFLOAD_NOT, OFFLOAD_NEVER: it takes
  * the whole way. Of `p` nothing but the base of this CPU is known.
  */
 static __noinline int offload_hit(struct pkt *p, const struct run *r,
@@ -193,15 +219,54 @@ static __noinline int offload_hit(struct pkt *p, const struct run *r,
 	struct frame f;
 	__be16 proto;
 
-	if (unlikely(!frame_l2(&f, ctx, end, &proto)))
+	if (unlikely(!frame_l2(&f, ctx, FW_HOOK_XDP, end, &proto)))
 		return OFFLOAD_NOT;
 	if (likely(proto == bpf_htons(ETH_P_IP))) {
 		struct frame v4 = f; /* of its own: it stays in registers */
 
-		return frame_ipv4(&v4, ctx, end) ? offload_try(p, r, ctx, &v4)
-						 : OFFLOAD_NOT;
+		return frame_ipv4(&v4, ctx, FW_HOOK_XDP, end)
+			       ? offload_try(p, r, ctx, &v4)
+			       : OFFLOAD_NOT;
 	}
-	if (proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(&f, ctx, end))
+	if (proto == bpf_htons(ETH_P_IPV6) &&
+	    frame_ipv6(&f, ctx, FW_HOOK_XDP, end))
 		return offload_try(p, r, ctx, &f);
 	return OFFLOAD_NOT;
+}
+
+static __always_inline bool remembers_frame(struct pkt *p, const struct run *r,
+					    struct __sk_buff *skb,
+					    const struct frame *f)
+{
+	const struct fw_cached_flow *e = offload_find(p, r, f);
+
+	if (!e || !offload_holds(e, p, r) || !(e->flags & FW_CACHED_PASSES) ||
+	    !is_alive(p, r->head, e))
+		return false;
+	if (skb->tc_index != e->mark)
+		skb->tc_index = e->mark;
+	offload_count(p, e->stat + FW_STATS_INDEX(0, FW_HOOK_INGRESS, 0),
+		      f->bytes);
+	return true;
+}
+
+/* TC ingress: true: the packet is of a flow that is remembered, and has been counted. */
+static __noinline bool ingress_remembers(struct pkt *p, const struct run *r,
+					 struct __sk_buff *skb)
+{
+	const void *end = ctx_data_end(skb, FW_HOOK_INGRESS);
+	struct frame f;
+	__be16 proto;
+
+	if (!frame_l2(&f, skb, FW_HOOK_INGRESS, end, &proto))
+		return false;
+	if (likely(proto == bpf_htons(ETH_P_IP))) {
+		struct frame v4 = f;
+
+		return frame_ipv4(&v4, skb, FW_HOOK_INGRESS, end) &&
+		       remembers_frame(p, r, skb, &v4);
+	}
+	return proto == bpf_htons(ETH_P_IPV6) &&
+	       frame_ipv6(&f, skb, FW_HOOK_INGRESS, end) &&
+	       remembers_frame(p, r, skb, &f);
 }

@@ -28,7 +28,8 @@ struct fw_offload_out {
 
 /*
  * `flow_cache`: a packet of an established flow, and what becomes of the next one
- * like it. Entries are of one CPU each, which alone reads and writes them, one
+ * like it: XDP forwards it, or passes it with the note that it is of an established flow.
+ * Entries are of one CPU each, which alone reads and writes them, one
  * CPU after the other (struct fw_base). None is believed that is of other rules,
  * of another epoch of this host, or older than seven eighths of a second.
  */
@@ -44,13 +45,21 @@ struct fw_cached_flow {
 	__u32 jiffies; /* when it was written, the lower half */
 	/* how they go on */
 	__u32 tx_ifindex; /* 0: they are the stack's, all of them */
-	__u8 macs[12];	  /* destination, source */
-	__u32 tx_tag;	  /* as it lies in a frame; 0: none */
-	__u32 mtu;	  /* bytes from the IP header on, at most */
 	__u32 stat;  /* of `stats`, of the first CPU: they are counted there */
 	__u16 flags; /* FW_CACHED_* */
-	__u16 pad;
-	__u32 pad2[7];
+	__u16 mark; /* FW_CACHED_PASSES: what TC egress is told, see kern/transit.h */
+	union {
+		struct {
+			__u8 macs[12]; /* destination, source */
+			__u32 tx_tag;  /* as it lies in a frame; 0: none */
+			__u32 mtu; /* bytes from the IP header on, at most */
+		};
+		struct fw_meta note; /* FW_CACHED_PASSES: what TC is told */
+	};
+	/* FW_CACHED_PASSES: as long as the kernel's entry is as it was (kern/alive.h) */
+	__u64 ct;    /* its address */
+	__u32 half;  /* of its mark: generation and progress */
+	__u32 reply; /* 1: the packets are against the opener's direction */
 };
 
 #define FW_CACHED_L4(ports, proto, dscp, is_v6)                        \
@@ -61,24 +70,37 @@ struct fw_cached_flow {
 #define FW_CACHED_FRAGS	  0x02 /* the device takes frames in several pieces */
 #define FW_CACHED_COUNTS  0x04 /* packets and bytes of the flow are counted */
 #define FW_CACHED_REPLY	  0x08 /* of the side that did not open the flow */
+#define FW_CACHED_PASSES \
+	0x10 /* the stack gets them, and nobody has to ask why */
 
 /* Places that a flow may have, side by side: an element of `flow_cache`. */
 #define FW_CACHED_WAYS 8u
+
+/* As many, where nothing is forwarded: it is cheaper not to find a flow. */
+#define FW_CACHED_FEW_WAYS 2u
 
 struct fw_cached_group {
 	struct fw_cached_flow way[FW_CACHED_WAYS];
 };
 
-/* Flows in `flow_cache` for each CPU, a power of two, if rules ask for offload. */
-#define FW_FLOW_CACHE_ALL 524288u /* of all CPUs, about */
-#define FW_FLOW_CACHE_MIN 4096u
-#define FW_FLOW_CACHE_MAX 262144u
+/* Flows in `flow_cache` for each CPU, a power of two, and of all of them, about. */
+struct fw_flow_cache_size {
+	__u32 least, most, all;
+};
 
-static __inline__ __u32 fw_flow_cache_entries(__u32 cpus)
+/* If rules ask for offload. */
+#define FW_FLOW_CACHE_OFFLOAD \
+	((struct fw_flow_cache_size){ 4096, 262144, 524288 })
+/* If only verdicts are remembered. */
+#define FW_FLOW_CACHE_VERDICTS \
+	((struct fw_flow_cache_size){ 1024, 16384, 65536 })
+
+static __inline__ __u32 fw_flow_cache_entries(struct fw_flow_cache_size size,
+					      __u32 cpus)
 {
-	__u32 n = FW_FLOW_CACHE_MAX;
+	__u32 n = size.most;
 
-	while (n > FW_FLOW_CACHE_MIN && n * (__u64)cpus > FW_FLOW_CACHE_ALL)
+	while (n > size.least && n * (__u64)cpus > size.all)
 		n /= 2;
 	return n;
 }

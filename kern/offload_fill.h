@@ -2,7 +2,8 @@
 
 /*
  * XDP only: may a packet that the whole way has found to be of an established flow be
- * forwarded without the stack, and where to? Then it is, and remembered (offload.h).
+ * forwarded without the stack, and where to? Then it is, and remembered (offload.h); or it is
+ * remembered that the flow is established.
  */
 #pragma once
 
@@ -197,6 +198,7 @@ static __always_inline void offload_claim(struct fw_cached_flow *e,
 	e->epoch = p->epoch;
 	e->jiffies = (__u32)bpf_jiffies64();
 	e->tx_ifindex = 0;
+	e->flags = 0;
 }
 
 static __always_inline void offload_write(struct fw_cached_flow *e,
@@ -223,17 +225,23 @@ static __always_inline void offload_write(struct fw_cached_flow *e,
 		e->flags |= FW_CACHED_REPLY;
 }
 
-static __noinline bool offload_read(struct pkt *p, struct xdp_md *ctx)
+static __always_inline bool read_frame(struct pkt *p, void *ctx,
+				       const enum fw_hook hook)
 {
-	const void *end = ctx_data_end(ctx, FW_HOOK_XDP);
+	const void *end = ctx_data_end(ctx, hook);
 	struct frame *f = &p->frame;
 	__be16 proto;
 
-	if (!frame_l2(f, ctx, end, &proto))
+	if (!frame_l2(f, ctx, hook, end, &proto))
 		return false;
 	if (proto == bpf_htons(ETH_P_IP))
-		return frame_ipv4(f, ctx, end);
-	return proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(f, ctx, end);
+		return frame_ipv4(f, ctx, hook, end);
+	return proto == bpf_htons(ETH_P_IPV6) && frame_ipv6(f, ctx, hook, end);
+}
+
+static __noinline bool offload_read(struct pkt *p, struct xdp_md *ctx)
+{
+	return read_frame(p, ctx, FW_HOOK_XDP);
 }
 
 /* The entry for a flow: its own, one that nobody needs, or the last one. */
@@ -242,12 +250,13 @@ static __always_inline struct fw_cached_flow *offload_place(const struct pkt *p,
 {
 	__u32 home;
 	struct fw_cached_group *group = offload_group(p, &p->frame, &home);
+	const __u32 ways = offload_ways(r);
 	struct fw_cached_flow *e = NULL;
 
 	if (!group)
 		return NULL;
 #pragma GCC unroll 1
-	for (__u32 way = 0; way < FW_CACHED_WAYS; way++) {
+	for (__u32 way = 0; way < FW_CACHED_WAYS && way < ways; way++) {
 		e = offload_entry(group, home, way);
 		if (offload_is(e, &p->frame) || !offload_holds(e, p, r))
 			break;
@@ -314,4 +323,37 @@ static __noinline int offload_fill(struct pkt *p, const struct run *r,
 	offload_claim(e, p, r);
 	offload_write(e, p, out, iface);
 	return offload_send(p, ctx, e, &p->frame);
+}
+
+/* Packets like that in p->frame, of an established flow, pass until the entry's end. */
+static __always_inline void keep_frame(struct pkt *p, const struct run *r)
+{
+	struct fw_cached_flow *e = offload_place(p, r);
+
+	/* of more flows than there are places, those that are there stay for their time */
+	if (!e || (offload_holds(e, p, r) && !offload_is(e, &p->frame)))
+		return;
+	offload_claim(e, p, r);
+	e->stat = FW_STATS_INDEX(p->slot, FW_HOOK_XDP, FW_REASON_ESTABLISHED);
+	e->flags = FW_CACHED_PASSES;
+	e->mark = transit_of(p, r->gen);
+	e->ct = p->flow.ct;
+	e->half = p->flow.half;
+	e->reply = p->flow.reply;
+	meta_fill(&e->note, meta_hash(p), p, FW_REASON_ESTABLISHED, r->gen);
+}
+
+static __noinline void offload_keep(struct pkt *p, const struct run *r,
+				    struct xdp_md *ctx)
+{
+	if (!is_dry && offload_read(p, ctx))
+		keep_frame(p, r);
+}
+
+/* TC ingress: the same, of what the whole way has just judged. */
+static __noinline void ingress_keeps(struct pkt *p, const struct run *r,
+				     struct __sk_buff *skb)
+{
+	if (!is_dry && read_frame(p, skb, FW_HOOK_INGRESS))
+		keep_frame(p, r);
 }

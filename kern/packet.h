@@ -63,8 +63,11 @@ struct flow {
 	bool answered;	/* the other side was heard; known of fragments */
 	__u8 counts;	/* see account.h */
 	__u8 offload;	/* see offload.h */
-	__u8 bars;	/* see ipsec.h */
-	__u8 bound;	/* FW_BOUND, FW_BOUND_REQID */
+	bool steady; /* nothing changes by more packets like this one; then: */
+	__u32 half;  /* of the mark of its entry, */
+	__u64 ct;    /* and where that is */
+	__u8 bars;   /* see ipsec.h */
+	__u8 bound;  /* FW_BOUND, FW_BOUND_REQID */
 	bool forgotten; /* what it is bound to is not remembered */
 	__u32 reqid;	/* of what it is bound to */
 };
@@ -81,7 +84,6 @@ struct frame {
 	bool in_pieces;
 };
 
-/* In a per-CPU map, not on the stack: see `work` in maps.h. */
 /*
  * From one of our interfaces to another: what their tables have said of it (known.h). True
  * for these rules as long as the tables are those.
@@ -97,6 +99,10 @@ struct known_way {
 
 #define KNOWN_WAYS 4u
 
+/* Of an entry of the connection table, so many are looked at. */
+#define ALIVE_WORDS 24
+
+/* In a per-CPU map, not on the stack: see `work` in maps.h. */
 struct pkt {
 	union {
 		struct match_io io;
@@ -136,7 +142,7 @@ struct pkt {
 	__u32 ifindex;	  /* of the device whose rules count */
 	__u32 rx_ifindex; /* of the device the hook is on */
 	__u32 early_end, early_slot; /* of PKT_EARLY_ACCEPT: see take_rule() */
-	__u32 epoch; /* of FW_OPT_OFFLOAD, read before anything it is about */
+	__u32 epoch; /* of `flow_cache`, read before anything it is about */
 	__u32 busy;  /* kern/transport.h: 1: somebody is at work with it */
 	__u8 ttl;
 	bool is_arp; /* what is not IP */
@@ -147,6 +153,7 @@ struct pkt {
 	struct frame frame;
 	struct bpf_fib_lookup fib;	   /* of offload_fill.h */
 	struct known_way ways[KNOWN_WAYS]; /* never cleared */
+	__u64 entry[ALIVE_WORDS];	   /* kern/alive.h */
 	struct fw_base base; /* last: user space writes it once, see `work` */
 };
 

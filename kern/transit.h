@@ -28,6 +28,14 @@ static __always_inline bool may_transit(const struct pkt *p)
 		 !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))));
 }
 
+/* The note about a packet of an established flow; 0: none. */
+static __always_inline __u16 transit_of(const struct pkt *p, __u32 gen)
+{
+	if (p->saddr_self & FW_SELF_ADDRESS || !may_transit(p))
+		return 0;
+	return (__u16)transit_mark(p, gen);
+}
+
 /*
  * TC ingress: `known`: the packet is of an established flow, and the rules want nothing else
  * of such ones.
@@ -35,14 +43,10 @@ static __always_inline bool may_transit(const struct pkt *p)
 static __always_inline void
 transit_note(struct __sk_buff *skb, const struct pkt *p, __u32 gen, bool known)
 {
-	__u32 mark = 0;
+	const __u16 mark = known ? transit_of(p, gen) : 0;
 
-	if (is_dry)
-		return;
-	if (known && !(p->saddr_self & FW_SELF_ADDRESS) && may_transit(p))
-		mark = transit_mark(p, gen);
-	if (mark != skb->tc_index)
-		skb->tc_index = (__u16)mark;
+	if (!is_dry && mark != skb->tc_index)
+		skb->tc_index = mark;
 }
 
 /*

@@ -136,6 +136,7 @@ int fw_emit_to(unsigned char *room, size_t len,
 		return r;
 	}
 	head.has_stateless |= has_front(&bytes);
+	head.remembers = (uint32_t)fw_image_remembers(&head);
 	head.size = (uint32_t)bytes.size;
 	memcpy(bytes.data, &head, sizeof(head));
 	*ret = (struct fw_image){

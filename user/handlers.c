@@ -77,7 +77,8 @@ static int open_datapath(struct loading *loading)
 	const struct fw_datapath_size size = {
 		.image = fw_rulesets_size(bytes + bytes / 2),
 		.slots = fw_slots_size(labels),
-		.flows = may_offload ? fw_offload_flows() : 0,
+		.flows = may_offload ? fw_offload_flows()
+				     : fw_offload_verdicts(),
 	};
 	const struct fw_datapath_size least = {
 		.image = (uint32_t)(bytes + bytes / 2),

@@ -251,6 +251,7 @@ int fw_hosttab_put_ifaces(struct fw_hosttab *tables, uint32_t running,
 	/* what is read from now on is new; who has read before has the number before */
 	__atomic_store_n(&host->iface_epoch, host->iface_epoch + 1,
 			 __ATOMIC_RELEASE);
+	fw_hosttab_end_epoch(tables);
 	return 0;
 }
 
@@ -279,6 +280,7 @@ int fw_hosttab_put_selves(struct fw_hosttab *tables,
 	other = other_than(host->self_pick);
 	memcpy(&host->selves[other], t, sizeof(*t));
 	pick(&host->self_pick, other);
+	fw_hosttab_end_epoch(tables);
 	tables->is_settled = wait_for_packets(tables) == 0;
 	return 0;
 }

@@ -333,7 +333,18 @@ uint32_t fw_offload_flows(void)
 {
 	int cpus = fw_counters_cpus();
 
-	return cpus > 0 ? fw_flow_cache_entries((uint32_t)cpus) : 0;
+	return cpus > 0 ? fw_flow_cache_entries(FW_FLOW_CACHE_OFFLOAD,
+						(uint32_t)cpus)
+			: 0;
+}
+
+uint32_t fw_offload_verdicts(void)
+{
+	int cpus = fw_counters_cpus();
+
+	return cpus > 0 ? fw_flow_cache_entries(FW_FLOW_CACHE_VERDICTS,
+						(uint32_t)cpus)
+			: 0;
 }
 
 void fw_offload_use(struct fw_offload *offload, bool is_wanted)

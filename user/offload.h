@@ -38,6 +38,9 @@ void fw_offload_free(struct fw_offload *offload);
  */
 uint32_t fw_offload_flows(void);
 
+/** @brief The same, if only verdicts are remembered. */
+uint32_t fw_offload_verdicts(void);
+
 /**
  * @brief Rules run, or are about to, that want packets forwarded by XDP; or none do.
  *

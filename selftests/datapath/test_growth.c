@@ -283,7 +283,7 @@ static void flows_have_room_when_rules_offload(void **state)
 				 "default in accept\ndefault out accept\n"
 				 "default forward accept\noption offload on\n";
 	struct daemon d = start();
-	uint32_t each = fw_flow_cache_entries(n_cpus());
+	uint32_t each = fw_flow_cache_entries(FW_FLOW_CACHE_OFFLOAD, n_cpus());
 
 	(void)state;
 	load_many(&d, "a", 1);

@@ -13,7 +13,7 @@ import pytest
 
 from lab import bpf
 from lab.capture import Capture
-from lab.lab import CLIENT, SERVER, SERVER_MAC
+from lab.lab import CLIENT, LAN, SERVER, SERVER_MAC
 from lab.netns import patience, wait_for
 from lab.packets import UDP, frame, from_server, ip
 from lab.traffic import TcpEcho, tcp_connect, tcp_talk
@@ -261,3 +261,24 @@ def test_rules_change_on_the_way(flow, family):
         lab.firewall.run("ip", "neigh", "del", *to.split(), check=False)
         lab.server.run("ip", "address", "add", f"{SERVER[family]}/{prefix}", "dev", "eth0",
                        *(["nodad"] if family == 6 else []))
+        lab.server.ip(f"route replace default via {LAN[family]}")  # IPv4 lost it with the address
+
+
+@pytest.mark.modes("xdp", "tc")
+@both
+def test_deleted_by_others(lab, family):
+    """Who deletes a flow ends it, also where its packets are not looked up any more."""
+    lab.load(accepting(family))
+    with TcpEcho(lab.server, SERVER[family], PORT), \
+            tcp_connect(lab.client, SERVER[family], PORT) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(5):
+            assert tcp_talk(s)
+        before = lab.counters()
+
+        def is_dropped():
+            s.send(b"late")
+            return (lab.counters() - before).get("tcp-no-syn")
+
+        lab.firewall.run("conntrack", "-D", "-p", "tcp", "-f", f"ipv{family}")
+        wait_for(is_dropped, 0.5, "the end of the flow")

@@ -130,14 +130,16 @@ void harness_init(struct harness *h)
 
 void harness_init_for(struct harness *h, uint32_t cpus)
 {
-	init(h, cpus, FW_MAX_XFLOWS, fw_flow_cache_entries(cpus));
+	init(h, cpus, FW_MAX_XFLOWS,
+	     fw_flow_cache_entries(FW_FLOW_CACHE_OFFLOAD, cpus));
 }
 
 void harness_init_small(struct harness *h, uint32_t xflows)
 {
 	const uint32_t cpus = count_cpus();
 
-	init(h, cpus, xflows, fw_flow_cache_entries(cpus));
+	init(h, cpus, xflows,
+	     fw_flow_cache_entries(FW_FLOW_CACHE_OFFLOAD, cpus));
 }
 
 void harness_init_tight(struct harness *h)
@@ -297,7 +299,7 @@ static void flush_map(int fd, size_t key_size)
 }
 
 /* IPCTNL_MSG_CT_DELETE without a tuple empties the namespace's table. */
-static void flush_conntrack(void)
+void harness_flush_conntrack(void)
 {
 	struct {
 		struct nlmsghdr nlh;
@@ -355,7 +357,8 @@ void harness_flush(struct harness *h)
 	flush_map(bpf_map__fd(h->skel->maps.xflows_answered),
 		  sizeof(struct fw_tuple));
 	flush_map(bpf_map__fd(h->skel->maps.frags), sizeof(struct fw_frag_key));
-	flush_conntrack();
+	harness_flush_conntrack();
+	fw_hosttab_end_epoch(h->tables);
 }
 
 /* Sums over CPUs of what is `at` bytes into `n` counters from `first` on. */

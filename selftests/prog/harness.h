@@ -92,6 +92,9 @@ void harness_adopt(struct harness *h, uint64_t seconds);
 /** @brief Forget all flows, ours and those of the namespace's conntrack. */
 void harness_flush(struct harness *h);
 
+/** @brief Delete all of the namespace's conntrack, and tell nobody. */
+void harness_flush_conntrack(void);
+
 /** @brief Forget what is kept of flows beside their entries, as many others would. */
 void harness_evict(struct harness *h);
 

@@ -211,6 +211,10 @@ static json_t *handle(struct harness *h, const json_t *request)
 					 json_object_get(request, "adopt")));
 		return json_pack("{s:b}", "ok", 1);
 	}
+	if (json_object_get(request, "flush_conntrack")) {
+		harness_flush_conntrack();
+		return json_pack("{s:b}", "ok", 1);
+	}
 	if (json_object_get(request, "evict")) {
 		harness_evict(h);
 		return json_pack("{s:b}", "ok", 1);

@@ -220,7 +220,10 @@ static void put_isn(const struct fw_tuple *orig)
 		err(1, "flow_info");
 }
 
-/* Make the flow, send the packet. False: the flow is not there any more. */
+/*
+ * Make the flow, send the packet, which takes the whole way as the first of a second does.
+ * False: the flow is not there any more.
+ */
 static bool try(const struct step *s, struct outcome *ret,
 		struct ct_entry *ret_after)
 {
@@ -228,6 +231,7 @@ static bool try(const struct step *s, struct outcome *ret,
 
 	ct_table_put(table, &orig, &s->entry);
 	put_isn(&orig);
+	h.skel->bss->host.offload_epoch++;
 	run(s, ret);
 	return ct_table_get(table, &orig, ret_after);
 }
