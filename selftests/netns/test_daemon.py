@@ -254,7 +254,8 @@ def test_error_in_much_text(own_lab):
     bad = lab.rules(DENY + MANY + "accept in from @nobody\n")
     assert lab.fwctl("load", bad, check=False).exit == 1
     assert (attached(lab), lab.generation()) == (programs, generation)
-    wait_for(lambda: lab.daemon_fds() == fds, 10, "programs that were not needed to be gone")
+    # the client of the load before may not have been gone when they were counted
+    wait_for(lambda: lab.daemon_fds() <= fds, 10, "programs that were not needed to be gone")
 
 
 @pytest.mark.modes("tc")
