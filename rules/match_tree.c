@@ -18,7 +18,10 @@
 #define SHORT_LIST    4 /* parts that are not worth a cut */
 #define COST_OF_CUT   1 /* in entries looked at */
 #define ROOM_UNIT     1024
-#define PAIRWISE_MAX  32 /* parts that are compared each with each */
+#define PAIRWISE_MAX  32    /* parts that are compared each with each */
+#define FAR_RULES     10000 /* more are not worth a look at all bytes */
+#define FAR_PARTS     64
+#define FAR_COST      3 /* nor is what a cut leaves less than that of */
 #define MAX_VALUES    256
 #define MAX_COVERING  4
 #define NEED_OF_CLASS (0xffu << FW_MATCH_CLASS_SHIFT)
@@ -207,6 +210,52 @@ static unsigned int first_address_bit(const struct tree *tree,
 	return 128;
 }
 
+/* How many values a byte of the addresses has, of parts that say all of it. */
+static unsigned int count_values(const struct tree *tree, const uint32_t *list,
+				 size_t n, enum dim dim, unsigned int bit)
+{
+	uint64_t seen[MAX_VALUES / 64] = { 0 };
+	unsigned int values = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		const struct fw_match_part *p = &tree->parts[list[i]];
+		uint64_t word = p->addr[dim][bit / 64];
+		unsigned int v = (uint8_t)(word >> (56 - bit % 64));
+
+		if (p->len[dim] >= bit + 8)
+			seen[v / 64] |= 1ull << v % 64;
+	}
+	for (i = 0; i < ARRAY_SIZE(seen); i++)
+		values += (unsigned int)__builtin_popcountll(seen[i]);
+	return values;
+}
+
+/*
+ * The byte that tells the addresses of few parts apart best, wherever it is; 128: none.
+ * Those of one network differ in what is behind it, and so do those of several.
+ */
+static unsigned int far_address_bit(const struct tree *tree,
+				    const uint32_t *list, size_t n,
+				    const struct region *region, enum dim dim)
+{
+	unsigned int bit, found = 128, most = 1;
+
+	for (bit = 0; bit < (tree->is_v6 ? 128u : 32u); bit += 8) {
+		uint64_t byte = 0xffull << (56 - bit % 64);
+		unsigned int values;
+
+		if (region->tested[dim][bit / 64] & byte)
+			continue;
+		values = count_values(tree, list, n, dim, bit);
+		if (values <= most)
+			continue;
+		most = values;
+		found = bit;
+	}
+	return found;
+}
+
 /* The first bit by which bounds of ports differ; 16: none. */
 static unsigned int first_port_bit(const struct tree *tree,
 				   const uint32_t *list, size_t n,
@@ -233,7 +282,7 @@ static bool place_window(const struct tree *tree, const uint32_t *list,
 			 bool is_second, struct window *w)
 {
 	w->dim = dim;
-	if (is_second && (dim <= DIM_DST || dim == DIM_PROTO))
+	if (is_second && dim == DIM_PROTO)
 		return false;
 	if (dim == DIM_PROTO) {
 		w->bits = 1;
@@ -244,7 +293,9 @@ static bool place_window(const struct tree *tree, const uint32_t *list,
 		return false;
 	}
 	if (dim <= DIM_DST) {
-		w->bit = first_address_bit(tree, list, n, region, dim);
+		w->bit = is_second ? far_address_bit(tree, list, n, region, dim)
+				   : first_address_bit(tree, list, n, region,
+						       dim);
 		w->bits = 8 - w->bit % 8;
 		return w->bit < 128;
 	}
@@ -353,6 +404,14 @@ static void try_window(const struct tree *tree, const uint32_t *list, size_t n,
 	}
 }
 
+/* Few parts of few rules, and no cut yet that leaves one or two of them. */
+static bool looks_far(const struct tree *tree, size_t n,
+		      const struct choice *best)
+{
+	return tree->b->program->n_rows <= FAR_RULES && n <= FAR_PARTS &&
+	       best->cost > FAR_COST;
+}
+
 /* The best cut; false: none is worth it. */
 static bool choose_cut(const struct tree *tree, const uint32_t *list, size_t n,
 		       size_t room, const struct region *region,
@@ -363,6 +422,9 @@ static bool choose_cut(const struct tree *tree, const uint32_t *list, size_t n,
 	unsigned int dim;
 
 	for (dim = 0; dim < 2 * DIM_MAX; dim++) {
+		if (dim >= DIM_MAX && dim % DIM_MAX <= DIM_DST &&
+		    !looks_far(tree, n, &best))
+			continue;
 		if (place_window(tree, list, n, region,
 				 (enum dim)(dim % DIM_MAX), dim >= DIM_MAX, &w))
 			try_window(tree, list, n, room, region, w, spans,

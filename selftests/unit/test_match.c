@@ -289,6 +289,26 @@ static void test_wide_ranges(void **state)
 	assert_in_range(size / 400, 1, 250);
 }
 
+/* One cut tells the rules of two networks apart, by the byte in which all of them differ. */
+static void test_far_bytes(void **state)
+{
+	struct fw_match_stats stats;
+	struct fw_program p;
+	uint32_t i;
+	size_t size;
+
+	(void)state;
+	rnd_seed = 10;
+	program_init(&p, 8);
+	for (i = 0; i < 8; i++) {
+		uint32_t net = i % 2 ? 0x0a010000 : 0x0a420000;
+
+		add_row(&p)->dst = prefix_set(&p, net + (i << 13), 24 + i);
+	}
+	check_shape(&p, 3000, &stats, &size);
+	assert_int_equal(stats.longest_list, 1);
+}
+
 /* What nothing but the leaving interface tells apart is one long list. */
 static void test_one_long_list(void **state)
 {
@@ -637,6 +657,7 @@ int main(void)
 		cmocka_unit_test(test_every_port),
 		cmocka_unit_test(test_overlapping_ports),
 		cmocka_unit_test(test_wide_ranges),
+		cmocka_unit_test(test_far_bytes),
 		cmocka_unit_test(test_one_long_list),
 		cmocka_unit_test(test_many_reqids),
 		cmocka_unit_test(test_long_lists),
